@@ -1,0 +1,35 @@
+//! What coordinator, agent and `fleetctl` must agree on.
+//!
+//! ```text
+//!  words      ids · version · digest · time · quantity · labels · waves
+//!  releases   release (signed manifest) · tree (its files) · signing
+//!  wire       fleet/v1/*.proto → wire; session (commands and reports as domain types)
+//!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token
+//!  documents  view (what people and dashboards read) · config (how files are read)
+//! ```
+//!
+//! Nothing here decides anything: decisions live in the coordinator's `rollout`
+//! and in the agent's `install`.
+
+pub mod authority;
+pub mod config;
+pub mod digest;
+pub mod fence;
+pub mod identity;
+pub mod ids;
+pub mod labels;
+pub mod quantity;
+pub mod release;
+pub mod session;
+pub mod signing;
+pub mod time;
+pub mod tls;
+pub mod token;
+pub mod tree;
+pub mod version;
+pub mod view;
+pub mod waves;
+pub mod wire;
+
+/// The protocol's own version. One minor version behind or ahead works; see [`version::protocol_fits`].
+pub const PROTOCOL: version::Protocol = version::Protocol { major: 1, minor: 0 };

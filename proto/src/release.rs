@@ -1,0 +1,531 @@
+//! A release: the immutable, signed manifest of what shall run, and how that is judged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::ids::{AppName, CheckName, ComponentName};
+use crate::quantity::{Amount, Span};
+use crate::signing::{Pinned, SecretKey, Signature, SignatureError};
+use crate::time::Timestamp;
+use crate::version::Version;
+use crate::waves::WaveSpec;
+
+/// A manifest is read whole and kept in memory; files are listed in trees, not here.
+pub const MANIFEST_BYTES_MAX: usize = 512 << 10;
+const MANIFEST_FORMAT: u32 = 1;
+const COMPONENTS_MAX: usize = 64;
+const CHECKS_MAX: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub format: u32,
+    pub app: AppName,
+    pub version: Version,
+    /// Rises with every release of the app; a node's floor is one of these.
+    pub counter: u64,
+    pub created_at: Timestamp,
+    /// In the order in which they start; they stop in the reverse order.
+    pub components: Vec<Component>,
+    #[serde(default)]
+    pub health: HealthRules,
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    pub name: ComponentName,
+    pub artifacts: BTreeMap<Platform, Artifact>,
+    pub run: Run,
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+impl Component {
+    /// The artifact for this very platform, else the one for any.
+    pub fn artifact_for(&self, platform: &Platform) -> Option<&Artifact> {
+        self.artifacts
+            .get(platform)
+            .or_else(|| self.artifacts.get(&Platform::any()))
+    }
+}
+
+/// Names a component's tree: the digest is that of its encoding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    pub tree: Digest,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// `linux/amd64`, `linux/arm64`, or `any`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a platform; write linux/amd64, linux/arm64 or any")]
+pub struct PlatformError(String);
+
+impl Platform {
+    pub fn any() -> Self {
+        Self("any".to_owned())
+    }
+
+    /// The machine this program was built for.
+    pub fn here() -> Self {
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self(format!("{}/{arch}", std::env::consts::OS))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let word = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 16
+                && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        };
+        match text.split_once('/') {
+            Some((os, arch)) if word(os) && word(arch) => Ok(Self(text.to_owned())),
+            None if text == "any" => Ok(Self::any()),
+            _ => Err(PlatformError(text.chars().take(32).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = PlatformError;
+    fn try_from(text: String) -> Result<Self, PlatformError> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> String {
+        platform.0
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How a component's process is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Run {
+    Supervise(Supervise),
+}
+
+/// The agent runs the process itself. Words in `${…}` are filled in on the node:
+/// `${node}`, `${app}`, `${version}`, `${dir}` and `${var.NAME}` from the agent's
+/// configuration; `$$` is a dollar sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervise {
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+    /// Between the stop signal and SIGKILL.
+    #[serde(default = "defaults::grace")]
+    pub grace: Span,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopSignal {
+    #[default]
+    #[serde(rename = "SIGTERM")]
+    Term,
+    #[serde(rename = "SIGINT")]
+    Interrupt,
+    #[serde(rename = "SIGQUIT")]
+    Quit,
+    #[serde(rename = "SIGHUP")]
+    Hangup,
+    #[serde(rename = "SIGUSR1")]
+    User1,
+    #[serde(rename = "SIGUSR2")]
+    User2,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    pub name: CheckName,
+    #[serde(default = "defaults::check_interval")]
+    pub interval: Span,
+    #[serde(default = "defaults::check_timeout")]
+    pub timeout: Span,
+    pub probe: Probe,
+}
+
+/// What a check looks at. `${…}` is filled in as in [`Supervise`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Probe {
+    /// `GET url`; every expected JSON field (`services.database = "connected"`) must be equal.
+    Http {
+        url: String,
+        #[serde(default = "defaults::status")]
+        status: u16,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        json: BTreeMap<String, serde_json::Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        latency_max: Option<Span>,
+    },
+    /// A connection is accepted.
+    Tcp { address: String },
+    /// The command, run in the component's directory, exits with 0.
+    Exec { command: Vec<String> },
+    /// The process runs and is not restarting.
+    Process,
+}
+
+/// When a node counts as verified, and when as failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthRules {
+    /// All checks pass for this long without a break…
+    pub min_healthy: Span,
+    /// …before this long has passed since the process was started.
+    pub healthy_deadline: Span,
+    /// So many consecutive failures of one check fail a node that was healthy.
+    pub failures: u32,
+    /// So many restarts since activation are a restart loop.
+    pub restarts: u32,
+    /// Failed checks among recent ones, in percent.
+    pub error_rate: u8,
+    /// How far the error rate may rise over the node's baseline, in percent of it.
+    pub error_rate_rise: u32,
+    /// The 95th percentile of http checks' latency.
+    pub response_time: Span,
+    /// How far that may rise over the node's baseline, in percent of it.
+    pub response_time_rise: u32,
+    /// Of one component's processes, in percent of the node's cores.
+    pub cpu: u8,
+    /// Of one component's processes, in percent of the node's memory.
+    pub memory: u8,
+}
+
+impl Default for HealthRules {
+    fn default() -> Self {
+        Self {
+            min_healthy: Span::from_secs(10),
+            healthy_deadline: Span::from_secs(300),
+            failures: 3,
+            restarts: 3,
+            error_rate: 5,
+            error_rate_rise: 50,
+            response_time: Span::from_secs(2),
+            response_time_rise: 100,
+            cpu: 90,
+            memory: 90,
+        }
+    }
+}
+
+/// How a release wants to be rolled out; an operator's flags override it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Strategy {
+    pub waves: WaveSpec,
+    /// One for every wave, or the last one repeats.
+    pub bake: Vec<Span>,
+    pub max_in_flight: Amount,
+    pub max_unavailable: Amount,
+    pub max_failures: Amount,
+    pub max_unreachable: Amount,
+    pub on_failure: OnFailure,
+    /// The label over whose values a wave is spread.
+    pub spread: String,
+    /// Restarts only when a node got good; does not run down at a gate or a pause.
+    pub progress_deadline: Span,
+}
+
+impl Default for Strategy {
+    fn default() -> Self {
+        Self {
+            waves: WaveSpec::all(),
+            bake: vec![Span::ZERO],
+            max_in_flight: Amount::Percent(100),
+            // A quarter of a fleet is what most can lose and still serve; at least
+            // one node moves all the same.
+            max_unavailable: Amount::Percent(25),
+            max_failures: Amount::Count(0),
+            max_unreachable: Amount::Count(0),
+            on_failure: OnFailure::Rollback,
+            spread: "zone".to_owned(),
+            progress_deadline: Span::from_secs(600),
+        }
+    }
+}
+
+impl Strategy {
+    pub fn bake_of_wave(&self, index: usize) -> Span {
+        self.bake
+            .get(index)
+            .or(self.bake.last())
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    #[default]
+    Rollback,
+    Pause,
+}
+
+mod defaults {
+    use crate::quantity::Span;
+
+    pub(super) fn grace() -> Span {
+        Span::from_secs(10)
+    }
+    pub(super) fn check_interval() -> Span {
+        Span::from_secs(1)
+    }
+    pub(super) fn check_timeout() -> Span {
+        Span::from_secs(2)
+    }
+    pub(super) fn status() -> u16 {
+        200
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    #[error("the manifest weighs {0} bytes, the limit is {MANIFEST_BYTES_MAX}")]
+    TooLarge(usize),
+    #[error("the manifest is malformed: {0}")]
+    Malformed(String),
+    #[error("the manifest has format {0}; this build reads format {MANIFEST_FORMAT}")]
+    Format(u32),
+    #[error("the manifest makes no sense: {0}")]
+    Senseless(String),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+impl Manifest {
+    pub const FORMAT: u32 = MANIFEST_FORMAT;
+
+    /// What no type can say about a manifest.
+    pub fn check(&self) -> Result<(), ReleaseError> {
+        let senseless = |why: String| Err(ReleaseError::Senseless(why));
+        if self.format != MANIFEST_FORMAT {
+            return Err(ReleaseError::Format(self.format));
+        }
+        if self.components.is_empty() {
+            return senseless("it has no component".into());
+        }
+        if self.components.len() > COMPONENTS_MAX {
+            return senseless(format!("it has more than {COMPONENTS_MAX} components"));
+        }
+        for (i, component) in self.components.iter().enumerate() {
+            let name = &component.name;
+            if self.components[..i].iter().any(|other| other.name == *name) {
+                return senseless(format!("component `{name}` is there twice"));
+            }
+            if component.artifacts.is_empty() {
+                return senseless(format!("component `{name}` has no artifact"));
+            }
+            if component.checks.len() > CHECKS_MAX {
+                return senseless(format!("component `{name}` has more than {CHECKS_MAX} checks"));
+            }
+            let Run::Supervise(supervise) = &component.run;
+            if supervise.command.first().is_none_or(String::is_empty) {
+                return senseless(format!("component `{name}` has an empty command"));
+            }
+            for check in &component.checks {
+                if check.interval == Span::ZERO || check.timeout == Span::ZERO {
+                    return senseless(format!(
+                        "check `{}` of `{name}` has no interval or no timeout",
+                        check.name
+                    ));
+                }
+                if matches!(&check.probe, Probe::Exec { command } if command.is_empty()) {
+                    return senseless(format!("check `{}` of `{name}` has an empty command", check.name));
+                }
+            }
+        }
+        if self.health.failures == 0 || self.health.restarts == 0 {
+            return senseless("health.failures and health.restarts must be at least 1".into());
+        }
+        if self.health.min_healthy > self.health.healthy_deadline {
+            return senseless(format!(
+                "health.min_healthy ({}) is longer than health.healthy_deadline ({}), so no node could ever be verified",
+                self.health.min_healthy, self.health.healthy_deadline
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn sign(&self, keys: &[SecretKey]) -> Result<SignedManifest, ReleaseError> {
+        self.check()?;
+        let bytes = serde_json::to_vec(self).map_err(|error| ReleaseError::Malformed(error.to_string()))?;
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ReleaseError::TooLarge(bytes.len()));
+        }
+        let signatures = keys.iter().map(|key| key.sign(&bytes)).collect();
+        Ok(SignedManifest { bytes, signatures })
+    }
+}
+
+/// A manifest's exact bytes and who signed them. The bytes are kept as they were
+/// signed and never written anew: their digest is the release's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedManifest {
+    pub bytes: Vec<u8>,
+    pub signatures: Vec<Signature>,
+}
+
+impl SignedManifest {
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+
+    /// Reads without asking who signed: for showing, and for the coordinator, which
+    /// cannot be trusted with this question anyway.
+    pub fn read(&self) -> Result<Manifest, ReleaseError> {
+        if self.bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ReleaseError::TooLarge(self.bytes.len()));
+        }
+        let manifest: Manifest = serde_json::from_slice(&self.bytes)
+            .map_err(|error| ReleaseError::Malformed(error.to_string()))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The only way in which an agent gets at a manifest.
+    pub fn verify(&self, pinned: &Pinned) -> Result<Manifest, ReleaseError> {
+        pinned.verify(&self.bytes, &self.signatures)?;
+        self.read()
+    }
+}
+
+/// A release's identity, with the version for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReleaseRef {
+    pub version: Version,
+    pub digest: Digest,
+}
+
+impl fmt::Display for ReleaseRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.version)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "format": 1, "app": "shop", "version": "v1.0.0", "counter": 1, "created_at": 0,
+            "components": [{
+                "name": "web",
+                "artifacts": { "any": { "tree": Digest::of(b"t"), "files": 1, "bytes": 1 } },
+                "run": { "kind": "supervise", "command": ["./web"] },
+                "checks": [{ "name": "health", "probe": { "kind": "http", "url": "http://127.0.0.1/health" } }],
+            }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_signed_manifest_reads_back_and_any_changed_byte_is_refused() {
+        let key = SecretKey::generate().unwrap();
+        let pinned = Pinned {
+            release_keys: [key.public()].into(),
+            threshold: 1,
+        };
+        let signed = sample().sign(&[key]).unwrap();
+        assert_eq!(signed.verify(&pinned).unwrap(), sample());
+        for at in [0, signed.bytes.len() / 2, signed.bytes.len() - 1] {
+            let mut tampered = signed.clone();
+            tampered.bytes[at] ^= 1;
+            assert!(matches!(
+                tampered.verify(&pinned),
+                Err(ReleaseError::Signature(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn manifests_that_make_no_sense_are_refused() {
+        let refused = |change: fn(&mut Manifest)| {
+            let mut manifest = sample();
+            change(&mut manifest);
+            manifest.check().unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(|m| m.components.clear()),
+            "the manifest makes no sense: it has no component"
+        );
+        assert_eq!(
+            refused(|m| m.components.push(m.components[0].clone())),
+            "the manifest makes no sense: component `web` is there twice"
+        );
+        assert_eq!(
+            refused(|m| m.format = 2),
+            "the manifest has format 2; this build reads format 1"
+        );
+        assert!(
+            refused(|m| m.health.min_healthy = Span::from_secs(600))
+                .contains("no node could ever be verified")
+        );
+    }
+
+    #[test]
+    fn an_exact_platform_is_preferred_to_any() {
+        let mut manifest = sample();
+        let exact = Artifact {
+            tree: Digest::of(b"amd64"),
+            files: 1,
+            bytes: 1,
+        };
+        let amd64: Platform = "linux/amd64".parse().unwrap();
+        let component = &mut manifest.components[0];
+        component.artifacts.insert(amd64.clone(), exact.clone());
+        assert_eq!(component.artifact_for(&amd64), Some(&exact));
+        let arm64: Platform = "linux/arm64".parse().unwrap();
+        assert_eq!(component.artifact_for(&arm64).unwrap().tree, Digest::of(b"t"));
+        assert!("Linux".parse::<Platform>().is_err());
+    }
+
+    #[test]
+    fn the_last_bake_repeats() {
+        let strategy = Strategy {
+            bake: vec![Span::from_secs(5), Span::from_secs(10)],
+            ..Strategy::default()
+        };
+        assert_eq!(strategy.bake_of_wave(0), Span::from_secs(5));
+        assert_eq!(strategy.bake_of_wave(7), Span::from_secs(10));
+    }
+}

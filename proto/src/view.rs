@@ -1,0 +1,280 @@
+//! The documents that people and dashboards read: the same over HTTP, over the
+//! operators' API and on `fleetctl --output json`. Made by the coordinator's
+//! `rollout::view`; read by `fleetctl` and by everybody's scripts, so fields are added
+//! here and never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use crate::labels::Labels;
+use crate::quantity::Span;
+use crate::release::{Platform, ReleaseRef, Strategy};
+use crate::session::{Facts, Failure, Health, Phase};
+use crate::time::Timestamp;
+
+/// What `fleetctl plan` shows and a rollout keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    pub app: AppName,
+    pub environment: EnvironmentName,
+    pub release: ReleaseRef,
+    pub nodes: usize,
+    pub waves: Vec<WavePlanView>,
+    /// Entries of the wave list that would have added no node.
+    pub dropped: Vec<String>,
+    /// Nodes that no wave reaches: the rollout ends held there.
+    pub held_back: Vec<NodeId>,
+    pub left_out: Vec<LeftOut>,
+    pub strategy: Strategy,
+    pub gates: Vec<GateView>,
+    pub would_start: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WavePlanView {
+    pub wave: usize,
+    pub reach: String,
+    pub nodes: Vec<NodeId>,
+    /// How many of them in each failure domain.
+    pub domains: BTreeMap<String, usize>,
+    pub bake: Span,
+}
+
+/// A node that the selector matches and the plan does not move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub node: NodeId,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateView {
+    pub gate: String,
+    pub verdict: VerdictView,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictView {
+    Open,
+    Waiting { why: String, until: Option<Timestamp> },
+    Shut { why: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    pub coordinator: CoordinatorView,
+    pub environments: Vec<EnvironmentView>,
+    /// Active ones, then the newest that ended; newest first.
+    pub rollouts: Vec<RolloutView>,
+    pub nodes: Vec<NodeView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordinatorView {
+    pub version: String,
+    pub term: u64,
+    pub position: u64,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentView {
+    pub environment: EnvironmentName,
+    pub select: String,
+    pub apps: Vec<EnvironmentAppView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentAppView {
+    pub app: AppName,
+    /// Recorded when a rollout succeeds.
+    pub desired: Option<ReleaseRef>,
+    pub nodes: usize,
+    pub healthy: usize,
+    pub unavailable: usize,
+    /// How many nodes run which version.
+    pub versions: BTreeMap<String, usize>,
+}
+
+/// Where a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutStateView {
+    Running,
+    Paused,
+    /// As far as its waves reach; `fleetctl resume N --waves …` widens it.
+    Held,
+    Succeeded,
+    Failed,
+    Aborted,
+}
+
+impl RolloutStateView {
+    pub const fn is_ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Aborted)
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolloutView {
+    pub number: RolloutNumber,
+    pub app: AppName,
+    pub environment: EnvironmentName,
+    /// Forward: the release that is rolled out. Rollback: absent when each node goes
+    /// to its own last good.
+    pub release: Option<ReleaseRef>,
+    pub kind: RolloutKindView,
+    pub state: RolloutStateView,
+    /// A whole sentence, for paused, held, failed and aborted.
+    pub why: Option<String>,
+    /// A person has to act before it goes on: paused by a failure, not by an operator.
+    pub needs_person: bool,
+    pub by: String,
+    pub reason: Option<String>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// The rollback that this rollout led to.
+    pub rollback: Option<RolloutNumber>,
+    pub waves: Vec<WaveView>,
+    pub steps: Vec<StepView>,
+    /// Why it is not moving, in the words that every surface shows.
+    pub waiting: Vec<WaitingView>,
+    pub left_out: Vec<LeftOut>,
+    pub strategy: Strategy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutKindView {
+    Forward,
+    Rollback { parent: Option<RolloutNumber> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaveView {
+    pub wave: usize,
+    pub reach: String,
+    pub state: WaveStateView,
+    pub nodes: Vec<NodeId>,
+    pub started_at: Option<Timestamp>,
+    pub bake_until: Option<Timestamp>,
+    pub passed_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaveStateView {
+    Pending,
+    Running,
+    Baking,
+    Passed,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    pub node: NodeId,
+    pub wave: usize,
+    pub phase: Phase,
+    /// The node cannot be reached just now; the phase is the last one known.
+    pub unreachable: bool,
+    pub since: Timestamp,
+    pub from: Option<ReleaseRef>,
+    pub failure: Option<Failure>,
+}
+
+/// One thing that a rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingView {
+    pub what: String,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// A command that would change it.
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionView {
+    Connected,
+    /// The stream is gone, the grace is not over.
+    Silent {
+        since: Timestamp,
+    },
+    Unreachable {
+        since: Timestamp,
+    },
+    Revoked {
+        at: Timestamp,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    pub node: NodeId,
+    pub labels: Labels,
+    pub platform: Platform,
+    pub environments: Vec<EnvironmentName>,
+    pub connection: ConnectionView,
+    pub enrolled_at: Timestamp,
+    pub facts: Option<Facts>,
+    pub agent_version: Option<String>,
+    pub apps: Vec<NodeAppView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAppView {
+    pub app: AppName,
+    pub current: Option<ReleaseRef>,
+    pub last_good: Option<ReleaseRef>,
+    pub health: Health,
+    pub phase: Option<Phase>,
+    pub rollout: Option<RolloutNumber>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseView {
+    pub app: AppName,
+    pub release: ReleaseRef,
+    pub counter: u64,
+    pub pushed_at: Timestamp,
+    pub by: String,
+    pub components: Vec<String>,
+    pub signed_by: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    pub id: TokenId,
+    pub labels: Labels,
+    pub uses_left: u32,
+    pub expires_at: Timestamp,
+    pub by: String,
+    pub state: String,
+}
+
+/// One event of the journal, as `fleetctl events` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    pub position: u64,
+    pub at: Timestamp,
+    pub kind: String,
+    pub rollout: Option<RolloutNumber>,
+    pub node: Option<NodeId>,
+    /// A sentence in the past tense.
+    pub message: String,
+}
