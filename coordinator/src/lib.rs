@@ -1,1 +1,13 @@
+//! The coordinator: plans waves, keeps the journal, streams commands to agents.
+//!
+//! ```text
+//!  main -> agents · operators · web -> driver -> journal · artifacts -> rollout
+//! ```
+//!
+//! Everything on the left may use what is on its right and nothing else does; `rollout`
+//! is pure. A test keeps this true.
 
+pub mod artifacts;
+pub mod durable;
+pub mod journal;
+pub mod rollout;

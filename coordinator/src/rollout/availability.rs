@@ -1,0 +1,63 @@
+//! How many nodes of an environment may be down at once, and which are.
+
+use std::collections::BTreeSet;
+
+use fleet_proto::ids::NodeId;
+use fleet_proto::quantity::Amount;
+
+use super::state::{Rollout, State};
+
+/// Nodes that serve the app, or did until they began to move, and do not serve it well now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Availability {
+    pub unavailable: BTreeSet<NodeId>,
+    pub limit: usize,
+    pub total: usize,
+}
+
+impl Availability {
+    pub fn of(state: &State, rollout: &Rollout) -> Self {
+        let app = &rollout.plan.app;
+        let mut unavailable = BTreeSet::new();
+        let mut total = 0;
+        if let Some(environment) = state.environments.get(&rollout.plan.environment) {
+            for (id, node) in state.nodes_of(&environment.select) {
+                total += 1;
+                if node.serves(app) && !node.is_healthy(app) {
+                    unavailable.insert(id.clone());
+                }
+            }
+        }
+        // From the moment of the command: when exactly the node goes down is its affair.
+        for (id, step) in &rollout.steps {
+            if step.is_in_flight() && !step.is_good() && step.from.is_some() {
+                unavailable.insert(id.clone());
+            }
+        }
+        Self {
+            unavailable,
+            limit: limit(rollout.plan.strategy.max_unavailable, total),
+            total,
+        }
+    }
+
+    /// A node that is down already, or serves nothing yet, costs nothing.
+    pub fn admits(&self, node: &NodeId, serves: bool) -> bool {
+        !serves || self.unavailable.contains(node) || self.unavailable.len() < self.limit
+    }
+
+    pub fn take(&mut self, node: &NodeId, serves: bool) {
+        if serves {
+            self.unavailable.insert(node.clone());
+        }
+    }
+}
+
+/// A share of a small fleet rounds down to nothing, and then nothing would ever move;
+/// a count of 0 means what it says.
+pub fn limit(amount: Amount, total: usize) -> usize {
+    match amount {
+        Amount::Percent(1..) => amount.of_rounded_down(total).max(1),
+        _ => amount.of_rounded_down(total),
+    }
+}

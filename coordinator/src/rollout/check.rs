@@ -1,0 +1,1 @@
+//! An independent look at a state: does it break an invariant?

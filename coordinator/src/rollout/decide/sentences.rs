@@ -1,0 +1,114 @@
+//! Why it is not moving, in words: the same ones on every surface.
+
+use fleet_proto::ids::NodeId;
+use fleet_proto::quantity::Span;
+use fleet_proto::session::{Failure, Phase};
+
+use super::Waiting;
+use crate::rollout::availability::Availability;
+use crate::rollout::state::{Rollout, State};
+
+/// So many names are read; more are counted.
+const NAMED: usize = 5;
+
+pub(super) fn nodes(ids: &[NodeId]) -> String {
+    let shown = ids.iter().take(NAMED).map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+    match ids.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn count(ids: &[NodeId]) -> String {
+    match ids.len() {
+        1 => "1 node".to_owned(),
+        more => format!("{more} nodes"),
+    }
+}
+
+pub(super) fn failures(rollout: &Rollout, failed: &[NodeId], allowed: usize) -> String {
+    let limit = format!("{} failed (max_failures {allowed})", count(failed));
+    match first_failure(rollout, failed) {
+        Some((node, failure)) => format!("{limit}; {node}: {}", failure.message),
+        None => limit,
+    }
+}
+
+fn first_failure<'a>(rollout: &'a Rollout, failed: &'a [NodeId]) -> Option<(&'a NodeId, &'a Failure)> {
+    failed.iter().find_map(|id| {
+        let failure = rollout.steps.get(id)?.failure.as_ref()?;
+        Some((id, failure))
+    })
+}
+
+pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: usize) -> String {
+    if lost.is_empty() {
+        return format!("no node of wave {} got good", rollout.wave + 1);
+    }
+    let limit = format!("{} lost (max_unreachable {allowed})", count(lost));
+    if let Some((node, failure)) = first_failure(rollout, lost) {
+        return format!("{limit}; {node}: {}", failure.message);
+    }
+    let gone: Vec<NodeId> = lost
+        .iter()
+        .filter(|id| state.nodes.get(*id).is_none_or(crate::rollout::node::Node::is_unreachable))
+        .cloned()
+        .collect();
+    format!("{limit}; {} cannot be reached", nodes(&gone))
+}
+
+pub(super) fn no_progress(rollout: &Rollout, unverified: &[NodeId], deadline: Span) -> String {
+    let phases: Vec<String> = unverified
+        .iter()
+        .take(NAMED)
+        .filter_map(|id| Some(format!("{id} is {}", rollout.steps.get(id)?.phase)))
+        .collect();
+    format!(
+        "no node got good within progress_deadline {deadline}; {}",
+        phases.join(", ")
+    )
+}
+
+pub(super) fn moving(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
+    let mut by_phase: std::collections::BTreeMap<Phase, Vec<NodeId>> = Default::default();
+    for id in ids {
+        if let Some(step) = rollout.steps.get(id) {
+            by_phase.entry(step.phase).or_default().push(id.clone());
+        }
+    }
+    let parts: Vec<String> = by_phase
+        .iter()
+        .map(|(phase, ids)| format!("{} {phase}", nodes(ids)))
+        .collect();
+    let since = ids
+        .iter()
+        .filter_map(|id| rollout.steps.get(id).map(|step| step.since))
+        .min();
+    Waiting {
+        since,
+        ..Waiting::new(format!("wave {}: {}", rollout.wave + 1, parts.join("; ")))
+    }
+}
+
+pub(super) fn absent(ids: &[NodeId]) -> Waiting {
+    Waiting {
+        hint: ids.first().map(|id| format!("fleetctl node show {id}")),
+        ..Waiting::new(format!("{} to connect", nodes(ids)))
+    }
+}
+
+pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout: &Rollout) -> Waiting {
+    let down: Vec<NodeId> = availability.unavailable.iter().cloned().collect();
+    let waits = if kept_back == 1 { "1 node waits" } else { &format!("{kept_back} nodes wait") };
+    let are = if down.len() == 1 { "is" } else { "are" };
+    Waiting {
+        hint: Some(format!("fleetctl status {}", rollout.number.0)),
+        ..Waiting::new(format!(
+            "{waits}: {} of {} nodes {are} unavailable ({}), max_unavailable is {}",
+            down.len(),
+            availability.total,
+            nodes(&down),
+            availability.limit
+        ))
+    }
+}

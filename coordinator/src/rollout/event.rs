@@ -1,0 +1,206 @@
+//! Facts in the past tense: all that the journal holds.
+
+use serde::{Deserialize, Serialize};
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::session::{Facts, Failure, Health, HistoryEntry, Order, Phase, Refusal};
+use fleet_proto::time::Timestamp;
+
+use super::plan::{Plan, Wave};
+
+/// An event with its place in the journal. `at` never goes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    pub position: u64,
+    pub at: Timestamp,
+    pub event: Event,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// A coordinator process started on this journal.
+    TookCharge {
+        term: u64,
+    },
+    EnvironmentDefined {
+        environment: EnvironmentName,
+        select: Selector,
+    },
+    ReleasePushed {
+        app: AppName,
+        release: ReleaseRef,
+        counter: u64,
+        components: Vec<ComponentName>,
+        /// Those for which every component has an artifact; `any` fits all.
+        platforms: Vec<Platform>,
+        strategy: Strategy,
+        signed_by: Vec<String>,
+        by: String,
+    },
+
+    TokenCreated {
+        token: TokenId,
+        secret_hash: Digest,
+        labels: Labels,
+        uses: u32,
+        expires_at: Timestamp,
+        by: String,
+    },
+    TokenRevoked {
+        token: TokenId,
+        by: String,
+    },
+
+    /// Uses the token up by one.
+    NodeEnrolled {
+        node: NodeId,
+        token: TokenId,
+        labels: Labels,
+        platform: Platform,
+    },
+    NodeLabelled {
+        node: NodeId,
+        labels: Labels,
+        by: String,
+    },
+    NodeRevoked {
+        node: NodeId,
+        by: String,
+        reason: String,
+    },
+    NodeConnected {
+        node: NodeId,
+        agent_version: String,
+        facts: Facts,
+    },
+    /// The stream is gone; the grace runs until `until`.
+    NodeSilent {
+        node: NodeId,
+        until: Timestamp,
+    },
+    NodeUnreachable {
+        node: NodeId,
+    },
+    /// What runs on the node, or how it is, changed.
+    NodeReported {
+        node: NodeId,
+        app: AppName,
+        current: Option<ReleaseRef>,
+        last_good: Option<ReleaseRef>,
+        health: Health,
+    },
+    /// What the node did on its own while nobody could be told.
+    NodeActed {
+        node: NodeId,
+        entry: HistoryEntry,
+    },
+
+    RolloutStarted {
+        number: RolloutNumber,
+        rollout: Box<RolloutStart>,
+    },
+    RolloutPaused {
+        number: RolloutNumber,
+        cause: PauseCause,
+        why: String,
+    },
+    /// What failed for want of infrastructure is tried again; other failures, and nodes
+    /// that cannot be reached now, are forgiven.
+    RolloutResumed {
+        number: RolloutNumber,
+        by: String,
+        forgiven: Vec<NodeId>,
+    },
+    RolloutWidened {
+        number: RolloutNumber,
+        waves: Vec<Wave>,
+        held_back: Vec<NodeId>,
+        by: String,
+    },
+    RolloutHeld {
+        number: RolloutNumber,
+    },
+    RolloutEnded {
+        number: RolloutNumber,
+        outcome: Outcome,
+        why: Option<String>,
+        /// The rollout that puts back what this one leaves.
+        rollback: Option<RolloutNumber>,
+    },
+    WaveStarted {
+        number: RolloutNumber,
+        wave: usize,
+    },
+    WaveBaking {
+        number: RolloutNumber,
+        wave: usize,
+        until: Timestamp,
+    },
+    WavePassed {
+        number: RolloutNumber,
+        wave: usize,
+    },
+    CommandIssued {
+        number: RolloutNumber,
+        node: NodeId,
+        generation: u32,
+        order: Order,
+    },
+    CommandRefused {
+        number: RolloutNumber,
+        node: NodeId,
+        refusal: Refusal,
+    },
+    StepMoved {
+        number: RolloutNumber,
+        node: NodeId,
+        phase: Phase,
+        failure: Option<Failure>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStart {
+    pub kind: RolloutKind,
+    pub plan: Plan,
+    pub by: String,
+    pub reason: Option<String>,
+    /// From the caller; the same one again starts nothing new.
+    pub request_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutKind {
+    Forward {
+        release: ReleaseRef,
+    },
+    Rollback {
+        parent: Option<RolloutNumber>,
+        /// Absent: whatever runs.
+        leave: Option<ReleaseRef>,
+        /// Absent: each node to its own last good.
+        to: Option<ReleaseRef>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PauseCause {
+    Operator,
+    Failures,
+    Unreachable,
+    ProgressDeadline,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    Aborted,
+}

@@ -1,0 +1,198 @@
+//! All that can happen to the coordinator: one closed enum.
+
+use std::collections::BTreeMap;
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::quantity::{Amount, Span};
+use fleet_proto::release::{OnFailure, Platform, ReleaseRef, Strategy};
+use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal};
+use fleet_proto::time::Timestamp;
+use fleet_proto::version::Version;
+use fleet_proto::waves::WaveSpec;
+
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The first input of a process: raises the term.
+    TakeCharge {
+        environments: BTreeMap<EnvironmentName, Selector>,
+    },
+    Request {
+        by: String,
+        request: Request,
+    },
+    NodeConnected {
+        node: NodeId,
+        hello: Hello,
+    },
+    NodeStatus {
+        node: NodeId,
+        status: AppStatus,
+    },
+    NodeRefused {
+        node: NodeId,
+        refusal: AgentRefusal,
+    },
+    NodeHistory {
+        node: NodeId,
+        entry: HistoryEntry,
+    },
+    /// Its stream is gone.
+    NodeGone {
+        node: NodeId,
+    },
+    Tick,
+}
+
+#[derive(Debug, Clone)]
+pub enum Request {
+    StartRollout(Intent),
+    Pause {
+        number: RolloutNumber,
+        reason: Option<String>,
+    },
+    Resume {
+        number: RolloutNumber,
+        waves: Option<WaveSpec>,
+    },
+    Abort {
+        number: RolloutNumber,
+        reason: Option<String>,
+    },
+    RollBack(RollBack),
+    PushRelease(PushRelease),
+    CreateToken {
+        token: TokenId,
+        secret_hash: Digest,
+        labels: Labels,
+        uses: u32,
+        valid_for: Span,
+    },
+    RevokeToken {
+        token: TokenId,
+    },
+    /// Durable before the node gets its certificate.
+    Enrol {
+        token: TokenId,
+        secret_hash: Digest,
+        node: NodeId,
+        platform: Platform,
+    },
+    LabelNode {
+        node: NodeId,
+        set: Labels,
+        remove: Vec<String>,
+    },
+    RevokeNode {
+        node: NodeId,
+        reason: String,
+    },
+}
+
+/// What an operator wants; what is absent is as the release's strategy says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intent {
+    pub app: Option<AppName>,
+    pub environment: Option<EnvironmentName>,
+    pub version: Option<Version>,
+    pub waves: Option<WaveSpec>,
+    pub bake: Vec<Span>,
+    pub max_in_flight: Option<Amount>,
+    pub max_unavailable: Option<Amount>,
+    pub max_failures: Option<Amount>,
+    pub max_unreachable: Option<Amount>,
+    pub on_failure: Option<OnFailure>,
+    pub select: Selector,
+    pub canary: Option<Selector>,
+    pub reason: Option<String>,
+    pub request_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RollBack {
+    /// Absent: the active rollout, else what the app runs now.
+    pub number: Option<RolloutNumber>,
+    pub app: Option<AppName>,
+    pub environment: Option<EnvironmentName>,
+    pub to: Option<Version>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushRelease {
+    pub app: AppName,
+    pub release: ReleaseRef,
+    pub counter: u64,
+    pub components: Vec<ComponentName>,
+    pub platforms: Vec<Platform>,
+    pub strategy: Strategy,
+    pub signed_by: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Rollout(RolloutNumber),
+    /// `new` is false when exactly this release was there already.
+    Pushed { new: bool },
+    TokenCreated { expires_at: Timestamp },
+    Enrolled { labels: Labels },
+}
+
+/// Why a request was not carried out; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    pub message: String,
+    /// What would work instead; a command where there is one.
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// There is no such thing.
+    NotFound,
+    /// The request makes no sense in any state.
+    Usage,
+    /// It makes no sense in this state.
+    Refused,
+    /// Not for this one.
+    NotAllowed,
+}
+
+impl Refusal {
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// What holds for every rollout and comes from the coordinator's configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a silent node counts as there.
+    pub unreachable_after: Span,
+    /// The same, just after the coordinator itself was away.
+    pub unreachable_after_restart: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            unreachable_after: Span::from_secs(10),
+            // Agents back off to at most 15 s while nobody answers.
+            unreachable_after_restart: Span::from_secs(40),
+        }
+    }
+}

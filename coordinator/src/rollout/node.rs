@@ -1,0 +1,97 @@
+//! What the coordinator knows of one node.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::labels::Labels;
+use fleet_proto::release::{Platform, ReleaseRef};
+use fleet_proto::session::{Facts, Health, Order};
+use fleet_proto::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub labels: Labels,
+    pub platform: Platform,
+    pub enrolled_at: Timestamp,
+    pub connection: Connection,
+    pub facts: Option<Facts>,
+    pub agent_version: Option<String>,
+    pub apps: BTreeMap<AppName, NodeApp>,
+    /// The newest entry of the node's own history that is in the journal.
+    pub history_taken: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connection {
+    Connected,
+    Silent { since: Timestamp, until: Timestamp },
+    Unreachable { since: Timestamp },
+    Revoked { at: Timestamp },
+}
+
+/// How one app stands on the node, as last reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeApp {
+    pub current: Option<ReleaseRef>,
+    pub last_good: Option<ReleaseRef>,
+    pub health: Health,
+    /// The newest order to this node about this app; sent again when the node comes
+    /// back and has not seen it.
+    pub order: Option<IssuedOrder>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedOrder {
+    pub number: RolloutNumber,
+    pub generation: u32,
+    pub order: Order,
+}
+
+impl Default for NodeApp {
+    fn default() -> Self {
+        Self {
+            current: None,
+            last_good: None,
+            health: Health::Empty,
+            order: None,
+        }
+    }
+}
+
+impl Node {
+    pub fn is_revoked(&self) -> bool {
+        matches!(self.connection, Connection::Revoked { .. })
+    }
+
+    /// After the grace: nobody waits for it in silence.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self.connection,
+            Connection::Unreachable { .. } | Connection::Revoked { .. }
+        )
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connection == Connection::Connected
+    }
+
+    pub fn app(&self, app: &AppName) -> Option<&NodeApp> {
+        self.apps.get(app)
+    }
+
+    pub fn current(&self, app: &AppName) -> Option<&ReleaseRef> {
+        self.apps.get(app).and_then(|app| app.current.as_ref())
+    }
+
+    /// Runs a release of the app, well or not.
+    pub fn serves(&self, app: &AppName) -> bool {
+        self.current(app).is_some()
+    }
+
+    pub fn is_healthy(&self, app: &AppName) -> bool {
+        self.is_connected() && self.apps.get(app).is_some_and(|app| app.health == Health::Healthy)
+    }
+}

@@ -1,0 +1,338 @@
+//! The plan: who, when, under which conditions. A pure function of state and intent.
+
+mod spread;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use fleet_proto::config::nearest;
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
+use fleet_proto::labels::Selector;
+use fleet_proto::quantity::Span;
+use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::view::LeftOut;
+use fleet_proto::version::Version;
+use fleet_proto::waves::WaveSpec;
+
+use super::input::{Intent, Refusal, RefusalKind};
+use super::node::Node;
+use super::state::{Environment, Release, State};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub app: AppName,
+    pub environment: EnvironmentName,
+    pub waves: Vec<Wave>,
+    /// Entries of the wave list that would have added no node.
+    pub dropped: Vec<String>,
+    /// In the order in which they would have moved: a wider rollout goes on with them.
+    pub held_back: Vec<NodeId>,
+    pub left_out: Vec<LeftOut>,
+    pub strategy: Strategy,
+}
+
+/// Nodes that may move together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    pub reach: String,
+    pub nodes: Vec<NodeId>,
+    pub bake: Span,
+}
+
+impl Plan {
+    pub fn nodes(&self) -> usize {
+        self.waves.iter().map(|wave| wave.nodes.len()).sum::<usize>() + self.held_back.len()
+    }
+}
+
+/// What an intent names, found in the state.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    pub app: AppName,
+    pub environment: EnvironmentName,
+    pub within: &'a Environment,
+    pub release: &'a Release,
+}
+
+/// Plans a release's way to an environment. The same state and intent give the same plan.
+pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusal> {
+    let target = find_target(state, intent)?;
+    let release = target.release.release.clone();
+    let strategy = strategy_of(&target.release.strategy, intent);
+    let (movable, left_out) = movable_nodes(state, &target, &intent.select);
+    if movable.is_empty() && left_out.is_empty() {
+        return Err(no_nodes(state, &target, &intent.select));
+    }
+    let order = spread::order(
+        &movable,
+        &strategy.spread,
+        intent.canary.as_ref(),
+        &format!("{}/{}/{}", target.app, target.environment, release.digest),
+    );
+    let (waves, dropped, held_back) = cut_into_waves(order, &strategy.waves, &strategy);
+    let plan = Plan {
+        app: target.app,
+        environment: target.environment,
+        waves,
+        dropped,
+        held_back,
+        left_out,
+        strategy,
+    };
+    Ok((plan, release))
+}
+
+/// The nodes that a held rollout has not reached, cut by a longer list of waves. The
+/// list is cumulative over all planned nodes, as the first one was.
+pub fn widen(plan: &Plan, spec: &WaveSpec) -> Result<(Vec<Wave>, Vec<NodeId>), Refusal> {
+    let total = plan.nodes();
+    let covered = total - plan.held_back.len();
+    let mut rest = plan.held_back.iter().cloned();
+    let mut waves = Vec::new();
+    let mut reached = covered;
+    for (i, reach) in spec.reaches().iter().enumerate() {
+        let target = reach.target(total);
+        if target > reached {
+            waves.push(Wave {
+                reach: reach.to_string(),
+                nodes: rest.by_ref().take(target - reached).collect(),
+                bake: plan.strategy.bake_of_wave(plan.waves.len() + i),
+            });
+            reached = target;
+        }
+    }
+    if waves.is_empty() {
+        return Err(Refusal::new(
+            RefusalKind::Usage,
+            format!("waves {spec} add no node: {covered} of {total} nodes are covered already"),
+        )
+        .hint("--waves 100 takes in everybody"));
+    }
+    Ok((waves, rest.collect()))
+}
+
+fn find_target<'a>(state: &'a State, intent: &Intent) -> Result<Target<'a>, Refusal> {
+    let app = find_app(state, intent.app.as_ref())?;
+    let (environment, within) = find_environment(state, intent.environment.as_ref())?;
+    let version = intent
+        .version
+        .as_ref()
+        .ok_or_else(|| Refusal::new(RefusalKind::Usage, "no version was named"))?;
+    let release = find_release(state, &app, version)?;
+    Ok(Target {
+        app,
+        environment,
+        within,
+        release,
+    })
+}
+
+/// The named app, else the only one there is.
+pub fn find_app(state: &State, named: Option<&AppName>) -> Result<AppName, Refusal> {
+    let known: Vec<String> = state.releases.keys().map(ToString::to_string).collect();
+    match (named, known.len()) {
+        (Some(app), _) if state.releases.contains_key(app) => Ok(app.clone()),
+        (Some(app), _) => Err(unknown("app", app.as_str(), &known)),
+        (None, 1) => state
+            .releases
+            .keys()
+            .next()
+            .cloned()
+            .ok_or_else(|| Refusal::new(RefusalKind::NotFound, "there is no app")),
+        (None, 0) => Err(
+            Refusal::new(RefusalKind::NotFound, "there is no app: no release was pushed yet")
+                .hint("fleetctl release push v1.0.0"),
+        ),
+        (None, _) => Err(Refusal::new(
+            RefusalKind::Usage,
+            format!("which app? there are {}", known.join(", ")),
+        )
+        .hint("name one with --app or FLEET_APP")),
+    }
+}
+
+/// The named environment, else the only one there is.
+pub fn find_environment<'a>(
+    state: &'a State,
+    named: Option<&EnvironmentName>,
+) -> Result<(EnvironmentName, &'a Environment), Refusal> {
+    let known: Vec<String> = state.environments.keys().map(ToString::to_string).collect();
+    let mut all = state.environments.iter();
+    match (named, all.next(), all.next()) {
+        (Some(name), ..) => state
+            .environments
+            .get(name)
+            .map(|within| (name.clone(), within))
+            .ok_or_else(|| unknown("environment", name.as_str(), &known)),
+        (None, Some((name, within)), None) => Ok((name.clone(), within)),
+        (None, ..) => Err(Refusal::new(
+            RefusalKind::Usage,
+            format!("which environment? there are {}", known.join(", ")),
+        )
+        .hint("name one with --env or FLEET_ENV")),
+    }
+}
+
+pub fn find_release<'a>(state: &'a State, app: &AppName, version: &Version) -> Result<&'a Release, Refusal> {
+    state.release(app, version).ok_or_else(|| {
+        let known: Vec<String> = state
+            .releases
+            .get(app)
+            .map(|releases| releases.keys().map(ToString::to_string).collect())
+            .unwrap_or_default();
+        unknown(&format!("release of {app}"), version.as_str(), &known)
+    })
+}
+
+fn unknown(what: &str, name: &str, known: &[String]) -> Refusal {
+    let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no {what} called `{name}`"));
+    match nearest(name, known) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`? there are {}", list(known))),
+        None if known.is_empty() => refusal,
+        None => refusal.hint(format!("there are {}", list(known))),
+    }
+}
+
+/// The newest names of a long list are the ones that are asked for.
+fn list(known: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let skipped = known.len().saturating_sub(SHOWN);
+    let shown = known[skipped..].join(", ");
+    if skipped > 0 {
+        format!("{shown} and {skipped} more")
+    } else {
+        shown
+    }
+}
+
+fn strategy_of(release: &Strategy, intent: &Intent) -> Strategy {
+    let mut strategy = release.clone();
+    if let Some(waves) = &intent.waves {
+        strategy.waves = waves.clone();
+    }
+    if !intent.bake.is_empty() {
+        strategy.bake.clone_from(&intent.bake);
+    }
+    let override_with = |own: &mut _, given: Option<_>| {
+        if let Some(given) = given {
+            *own = given;
+        }
+    };
+    override_with(&mut strategy.max_in_flight, intent.max_in_flight);
+    override_with(&mut strategy.max_unavailable, intent.max_unavailable);
+    override_with(&mut strategy.max_failures, intent.max_failures);
+    override_with(&mut strategy.max_unreachable, intent.max_unreachable);
+    if let Some(on_failure) = intent.on_failure {
+        strategy.on_failure = on_failure;
+    }
+    strategy
+}
+
+fn movable_nodes<'a>(
+    state: &'a State,
+    target: &Target<'a>,
+    select: &Selector,
+) -> (BTreeMap<&'a NodeId, &'a Node>, Vec<LeftOut>) {
+    let mut movable = BTreeMap::new();
+    let mut left_out = Vec::new();
+    for (id, node) in state.nodes_of(&target.within.select) {
+        if !select.matches(&node.labels) {
+            continue;
+        }
+        match why_left_out(node, target) {
+            Some(why) => left_out.push(LeftOut {
+                node: id.clone(),
+                why,
+            }),
+            None => {
+                movable.insert(id, node);
+            }
+        }
+    }
+    (movable, left_out)
+}
+
+fn why_left_out(node: &Node, target: &Target<'_>) -> Option<String> {
+    let release = &target.release.release;
+    if node.is_unreachable() {
+        return Some("unreachable".into());
+    }
+    let platforms = &target.release.platforms;
+    if !platforms.contains(&Platform::any()) && !platforms.contains(&node.platform) {
+        return Some(format!("{release} has no artifact for {}", node.platform));
+    }
+    let app = node.app(&target.app)?;
+    let settled = app.current.as_ref() == Some(release) && app.last_good.as_ref() == Some(release);
+    (settled && node.is_healthy(&target.app)).then(|| format!("runs {release} already"))
+}
+
+fn no_nodes(state: &State, target: &Target<'_>, select: &Selector) -> Refusal {
+    let within = state.nodes_of(&target.within.select).count();
+    let environment = &target.environment;
+    if within == 0 {
+        let hint = if target.within.select.is_empty() {
+            "fleetctl token create, then fleet-agent enrol on a node".to_owned()
+        } else {
+            format!(
+                "environment {environment} takes nodes with {}; fleetctl nodes shows all",
+                target.within.select
+            )
+        };
+        Refusal::new(RefusalKind::Refused, format!("environment {environment} has no node")).hint(hint)
+    } else {
+        Refusal::new(
+            RefusalKind::Refused,
+            format!("none of the {within} nodes of {environment} has {select}"),
+        )
+        .hint("fleetctl nodes")
+    }
+}
+
+fn cut_into_waves(
+    order: Vec<NodeId>,
+    spec: &WaveSpec,
+    strategy: &Strategy,
+) -> (Vec<Wave>, Vec<String>, Vec<NodeId>) {
+    let sizes = spec.sizes(order.len());
+    let dropped = sizes.dropped.iter().map(ToString::to_string).collect();
+    let mut nodes = order.into_iter();
+    let waves = sizes
+        .waves
+        .iter()
+        .enumerate()
+        .map(|(i, wave)| Wave {
+            reach: wave.reach.to_string(),
+            nodes: nodes.by_ref().take(wave.nodes).collect(),
+            bake: strategy.bake_of_wave(i),
+        })
+        .collect();
+    (waves, dropped, nodes.collect())
+}
+
+/// A rollback's plan: one wave, everybody who has something to leave.
+pub fn plan_back(
+    app: &AppName,
+    environment: &EnvironmentName,
+    nodes: &BTreeSet<NodeId>,
+    strategy: &Strategy,
+) -> Plan {
+    let everybody = Wave {
+        reach: "100%".to_owned(),
+        nodes: nodes.iter().cloned().collect(),
+        bake: Span::ZERO,
+    };
+    Plan {
+        app: app.clone(),
+        environment: environment.clone(),
+        waves: if nodes.is_empty() { vec![] } else { vec![everybody] },
+        dropped: vec![],
+        held_back: vec![],
+        left_out: vec![],
+        strategy: Strategy {
+            waves: WaveSpec::all(),
+            bake: vec![Span::ZERO],
+            ..strategy.clone()
+        },
+    }
+}

@@ -1,0 +1,154 @@
+//! What nodes say, as events. A report is a state, so the same one twice is one event.
+
+use fleet_proto::fence::Fence;
+use fleet_proto::ids::NodeId;
+use fleet_proto::session::{AppStatus, Failure, FailureClass, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus};
+use fleet_proto::time::Timestamp;
+
+use super::event::Event;
+use super::input::Settings;
+use super::node::{Connection, NodeApp};
+use super::state::{State, Step};
+
+/// The node's stream is there; what it says of its apps is reported separately.
+pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event> {
+    let Some(node) = state.nodes.get(id).filter(|node| !node.is_revoked()) else {
+        return vec![];
+    };
+    let known = node.is_connected()
+        && node.facts.as_ref() == Some(&hello.facts)
+        && node.agent_version.as_ref() == Some(&hello.agent_version);
+    if known {
+        return vec![];
+    }
+    vec![Event::NodeConnected {
+        node: id.clone(),
+        agent_version: hello.agent_version.clone(),
+        facts: hello.facts.clone(),
+    }]
+}
+
+pub(super) fn gone(state: &State, id: &NodeId, settings: &Settings, now: Timestamp) -> Vec<Event> {
+    match state.nodes.get(id) {
+        Some(node) if node.is_connected() => vec![Event::NodeSilent {
+            node: id.clone(),
+            until: now.plus(settings.unreachable_after),
+        }],
+        _ => vec![],
+    }
+}
+
+/// A coordinator that has just started has no stream; nodes get time to come back.
+pub(super) fn silence_after_restart(state: &State, settings: &Settings, now: Timestamp) -> Vec<Event> {
+    let until = now.plus(settings.unreachable_after_restart);
+    state
+        .nodes
+        .iter()
+        .filter(|(_, node)| matches!(node.connection, Connection::Connected | Connection::Silent { .. }))
+        .map(|(id, _)| Event::NodeSilent {
+            node: id.clone(),
+            until,
+        })
+        .collect()
+}
+
+pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    let Some(node) = state.nodes.get(id) else {
+        return events;
+    };
+    let nothing = NodeApp::default();
+    let known = node.apps.get(&status.app).unwrap_or(&nothing);
+    if known.current != status.current || known.last_good != status.last_good || known.health != status.health {
+        events.push(Event::NodeReported {
+            node: id.clone(),
+            app: status.app.clone(),
+            current: status.current.clone(),
+            last_good: status.last_good.clone(),
+            health: status.health.clone(),
+        });
+    }
+    events.extend(status.step.as_ref().and_then(|reported| step(state, id, reported)));
+    events
+}
+
+fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
+    let rollout = state.rollouts.get(&reported.rollout)?;
+    let known = rollout.steps.get(id)?;
+    if known.phase == reported.phase && known.failure == reported.failure {
+        return None;
+    }
+    if !speaks_of_the_newest_order(known, reported) {
+        return None;
+    }
+    // What happens to a step after its rollout has ended is the next rollout's affair.
+    if rollout.is_ended() && known.phase.is_settled() {
+        return None;
+    }
+    Some(Event::StepMoved {
+        number: rollout.number,
+        node: id.clone(),
+        phase: reported.phase,
+        failure: reported.failure.clone(),
+    })
+}
+
+/// A report about an older order is late, but for one: a node that failed in its bake
+/// while it was being told that the bake is over.
+fn speaks_of_the_newest_order(known: &Step, reported: &StepStatus) -> bool {
+    reported.generation == known.generation
+        || (reported.generation + 1 == known.generation
+            && known.order == Some(Order::Commit)
+            && reported.failure.is_some())
+}
+
+pub(super) fn refused(state: &State, id: &NodeId, refusal: &Refusal) -> Vec<Event> {
+    let Fence {
+        rollout: number,
+        generation,
+        ..
+    } = refusal.refused;
+    let Some(step) = state
+        .rollouts
+        .get(&number)
+        .and_then(|rollout| rollout.steps.get(id))
+        .filter(|step| step.generation == generation && !step.phase.is_settled())
+    else {
+        return vec![];
+    };
+    let failure = Failure {
+        class: FailureClass::Infrastructure,
+        check: None,
+        message: format!(
+            "the agent refused the order ({}): {}; it has seen {}",
+            refusal.refused, refusal.why, refusal.seen
+        ),
+        figure: None,
+        limit: None,
+        log_tail: vec![],
+    };
+    let phase = if step.is_good() { step.phase } else { Phase::Failed };
+    vec![
+        Event::CommandRefused {
+            number,
+            node: id.clone(),
+            refusal: refusal.clone(),
+        },
+        Event::StepMoved {
+            number,
+            node: id.clone(),
+            phase,
+            failure: Some(failure),
+        },
+    ]
+}
+
+pub(super) fn acted(state: &State, id: &NodeId, entry: &HistoryEntry) -> Vec<Event> {
+    match state.nodes.get(id) {
+        Some(node) if entry.sequence > node.history_taken => vec![Event::NodeActed {
+            node: id.clone(),
+            entry: entry.clone(),
+        }],
+        _ => vec![],
+    }
+}

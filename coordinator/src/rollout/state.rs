@@ -1,0 +1,213 @@
+//! What follows from the journal: events in, state out, and nothing else changes it.
+
+mod apply;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::session::{Failure, FailureClass, Order, Phase};
+use fleet_proto::time::Timestamp;
+use fleet_proto::version::Version;
+
+use super::event::{Outcome, PauseCause, RolloutKind};
+use super::node::Node;
+use super::plan::Plan;
+
+pub use apply::IllegalEvent;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Of the last event.
+    pub position: u64,
+    pub at: Timestamp,
+    pub term: u64,
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+    pub releases: BTreeMap<AppName, BTreeMap<Version, Release>>,
+    pub tokens: BTreeMap<TokenId, Token>,
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// Those whose grace is running: what a tick has to look at.
+    pub silent: BTreeSet<NodeId>,
+    pub rollouts: BTreeMap<RolloutNumber, Rollout>,
+    /// Those that have not ended: what a decision has to look at.
+    pub active: BTreeSet<RolloutNumber>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    pub select: Selector,
+    /// What a rollout that succeeded left here.
+    pub desired: BTreeMap<AppName, ReleaseRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub release: ReleaseRef,
+    pub counter: u64,
+    pub components: Vec<ComponentName>,
+    pub platforms: Vec<Platform>,
+    pub strategy: Strategy,
+    pub signed_by: Vec<String>,
+    pub pushed_at: Timestamp,
+    pub by: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub secret_hash: Digest,
+    pub labels: Labels,
+    pub uses_left: u32,
+    pub expires_at: Timestamp,
+    pub revoked: bool,
+    pub by: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub number: RolloutNumber,
+    pub kind: RolloutKind,
+    pub plan: Plan,
+    pub by: String,
+    pub reason: Option<String>,
+    pub request_id: Option<String>,
+    pub started_at: Timestamp,
+    pub course: Course,
+    /// The wave that runs or comes next; the number of waves when all have passed.
+    pub wave: usize,
+    pub waves: Vec<WaveProgress>,
+    pub steps: BTreeMap<NodeId, Step>,
+    /// When a node last got good, or the wait for that began anew.
+    pub progress_at: Timestamp,
+    pub rollback: Option<RolloutNumber>,
+}
+
+/// Where a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Course {
+    Running,
+    Paused {
+        cause: PauseCause,
+        why: String,
+        since: Timestamp,
+    },
+    /// As far as its waves reach.
+    Held {
+        since: Timestamp,
+    },
+    Ended {
+        outcome: Outcome,
+        why: Option<String>,
+        at: Timestamp,
+    },
+}
+
+impl Course {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused { .. } => "paused",
+            Self::Held { .. } => "held",
+            Self::Ended { outcome, .. } => match outcome {
+                Outcome::Succeeded => "succeeded",
+                Outcome::Failed => "failed",
+                Outcome::Aborted => "aborted",
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaveProgress {
+    pub started_at: Option<Timestamp>,
+    pub bake_until: Option<Timestamp>,
+    pub passed_at: Option<Timestamp>,
+}
+
+/// One node's move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub wave: usize,
+    pub phase: Phase,
+    pub since: Timestamp,
+    /// Of the newest order; 0 before the first.
+    pub generation: u32,
+    pub order: Option<Order>,
+    /// What ran there before the first order.
+    pub from: Option<ReleaseRef>,
+    pub failure: Option<Failure>,
+    /// An operator resumed in spite of it: nobody waits for it or counts it any more.
+    pub forgiven: bool,
+}
+
+impl Step {
+    pub fn is_issued(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// The node was told, and its move is not over.
+    pub fn is_in_flight(&self) -> bool {
+        self.is_issued() && !self.phase.is_settled()
+    }
+
+    /// Verified, or beyond.
+    pub fn is_good(&self) -> bool {
+        matches!(self.phase, Phase::Baking | Phase::Done)
+    }
+
+    pub fn failed_as(&self, class: FailureClass) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.class == class)
+    }
+}
+
+impl Rollout {
+    pub fn is_ended(&self) -> bool {
+        matches!(self.course, Course::Ended { .. })
+    }
+
+    pub fn is_forward(&self) -> bool {
+        matches!(self.kind, RolloutKind::Forward { .. })
+    }
+
+    pub fn release(&self) -> Option<&ReleaseRef> {
+        match &self.kind {
+            RolloutKind::Forward { release } => Some(release),
+            RolloutKind::Rollback { to, .. } => to.as_ref(),
+        }
+    }
+
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match self.course {
+            Course::Ended { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    pub fn active_rollout(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
+        self.active
+            .iter()
+            .filter_map(|number| self.rollouts.get(number))
+            .find(|rollout| rollout.plan.app == *app && rollout.plan.environment == *environment)
+    }
+
+    pub fn release(&self, app: &AppName, version: &Version) -> Option<&Release> {
+        self.releases.get(app)?.get(version)
+    }
+
+    pub fn next_rollout(&self) -> RolloutNumber {
+        RolloutNumber(self.rollouts.keys().next_back().map_or(1, |newest| newest.0 + 1))
+    }
+
+    /// Nodes that the environment selects, without those that were revoked.
+    pub fn nodes_of<'a>(&'a self, select: &'a Selector) -> impl Iterator<Item = (&'a NodeId, &'a Node)> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| !node.is_revoked() && select.matches(&node.labels))
+    }
+}

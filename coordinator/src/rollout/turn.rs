@@ -1,0 +1,208 @@
+//! One turn: inputs in; events, answers and messages out. What the driver does around
+//! it is append the events, and only then send.
+
+use fleet_proto::fence::Fence;
+use fleet_proto::ids::NodeId;
+use fleet_proto::session::{Command, ToAgent};
+use fleet_proto::time::Timestamp;
+
+use super::decide::decide;
+use super::event::{Event, RolloutKind, Stamped};
+use super::input::{Input, Refusal, Reply, Settings};
+use super::node::IssuedOrder;
+use super::state::{IllegalEvent, State};
+use super::{reports, requests};
+
+/// Rules that answer one another for ever would be a mistake in the rules; a turn that
+/// takes more rounds than any rollout has waves and phases says so instead of hanging.
+const ROUNDS_MAX: usize = 10_000;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    pub events: Vec<Stamped>,
+    /// One for each request among the inputs, in their order.
+    pub answers: Vec<Result<Reply, Refusal>>,
+    /// To be sent once the events are durable.
+    pub messages: Vec<(NodeId, ToAgent)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TurnError {
+    #[error("a decision does not follow from the state")]
+    Illegal(#[from] IllegalEvent),
+    #[error("the rules answered one another for {ROUNDS_MAX} rounds")]
+    Endless,
+}
+
+/// Applies the inputs and all that follows from them to `state`.
+pub fn turn(
+    state: &mut State,
+    inputs: &[Input],
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Turn, TurnError> {
+    let mut turn = Turn::default();
+    // The journal's time never goes back, whatever the clock does.
+    let now = now.max(state.at);
+    for input in inputs {
+        take(state, input, settings, now, &mut turn)?;
+    }
+    for _ in 0..ROUNDS_MAX {
+        let events = decide(state, now);
+        if events.is_empty() {
+            return Ok(turn);
+        }
+        record(state, events, now, &mut turn)?;
+    }
+    Err(TurnError::Endless)
+}
+
+fn take(
+    state: &mut State,
+    input: &Input,
+    settings: &Settings,
+    now: Timestamp,
+    turn: &mut Turn,
+) -> Result<(), TurnError> {
+    let events = match input {
+        Input::TakeCharge { environments } => {
+            let mut events = vec![Event::TookCharge { term: state.term + 1 }];
+            events.extend(
+                environments
+                    .iter()
+                    .filter(|(name, select)| {
+                        state.environments.get(*name).map(|known| &known.select) != Some(*select)
+                    })
+                    .map(|(name, select)| Event::EnvironmentDefined {
+                        environment: name.clone(),
+                        select: select.clone(),
+                    }),
+            );
+            events.append(&mut reports::silence_after_restart(state, settings, now));
+            events
+        }
+        Input::Request { by, request } => match requests::answer(state, by, request, now) {
+            Ok((events, reply)) => {
+                turn.answers.push(Ok(reply));
+                events
+            }
+            Err(refusal) => {
+                turn.answers.push(Err(refusal));
+                vec![]
+            }
+        },
+        Input::NodeConnected { node, hello } => {
+            let mut events = reports::connected(state, node, hello);
+            for status in &hello.apps {
+                events.append(&mut reports::status(state, node, status));
+            }
+            record(state, events, now, turn)?;
+            remind(state, node, hello.apps.iter(), turn);
+            return Ok(());
+        }
+        Input::NodeStatus { node, status } => reports::status(state, node, status),
+        Input::NodeRefused { node, refusal } => reports::refused(state, node, refusal),
+        Input::NodeHistory { node, entry } => {
+            let events = reports::acted(state, node, entry);
+            record(state, events, now, turn)?;
+            let taken = ToAgent::HistoryTaken {
+                through_sequence: entry.sequence,
+            };
+            turn.messages.push((node.clone(), taken));
+            return Ok(());
+        }
+        Input::NodeGone { node } => reports::gone(state, node, settings, now),
+        Input::Tick => vec![],
+    };
+    record(state, events, now, turn)
+}
+
+fn record(state: &mut State, events: Vec<Event>, at: Timestamp, turn: &mut Turn) -> Result<(), TurnError> {
+    for event in events {
+        let stamped = Stamped {
+            position: state.position + 1,
+            at,
+            event,
+        };
+        state.apply(&stamped)?;
+        send(state, &stamped.event, turn);
+        turn.events.push(stamped);
+    }
+    Ok(())
+}
+
+/// The messages that an event asks for.
+fn send(state: &State, event: &Event, turn: &mut Turn) {
+    match event {
+        Event::CommandIssued {
+            number,
+            node,
+            generation,
+            order,
+        } => {
+            let issued = IssuedOrder {
+                number: *number,
+                generation: *generation,
+                order: order.clone(),
+            };
+            if let Some(rollout) = state.rollouts.get(number) {
+                let command = command(state, rollout.plan.app.clone(), &issued);
+                turn.messages.push((node.clone(), ToAgent::Command(command)));
+            }
+        }
+        // While this wave bakes, the next one gets its bytes.
+        Event::WaveBaking { number, wave, .. } => {
+            let Some(rollout) = state.rollouts.get(number) else {
+                return;
+            };
+            let (RolloutKind::Forward { release }, Some(next)) = (&rollout.kind, rollout.plan.waves.get(wave + 1))
+            else {
+                return;
+            };
+            turn.messages.extend(next.nodes.iter().map(|node| {
+                let prefetch = ToAgent::Prefetch {
+                    app: rollout.plan.app.clone(),
+                    release: release.clone(),
+                };
+                (node.clone(), prefetch)
+            }));
+        }
+        _ => {}
+    }
+}
+
+fn command(state: &State, app: fleet_proto::ids::AppName, issued: &IssuedOrder) -> Command {
+    Command {
+        fence: Fence {
+            term: state.term,
+            rollout: issued.number,
+            generation: issued.generation,
+        },
+        app,
+        order: issued.order.clone(),
+    }
+}
+
+/// A node that comes back hears again what it has not seen.
+fn remind<'a>(
+    state: &State,
+    id: &NodeId,
+    apps: impl Iterator<Item = &'a fleet_proto::session::AppStatus>,
+    turn: &mut Turn,
+) {
+    let Some(node) = state.nodes.get(id).filter(|node| !node.is_revoked()) else {
+        return;
+    };
+    let seen: std::collections::BTreeMap<_, _> = apps
+        .map(|status| (&status.app, (status.fence_seen.rollout, status.fence_seen.generation)))
+        .collect();
+    for (app, stands) in &node.apps {
+        let Some(issued) = &stands.order else {
+            continue;
+        };
+        if seen.get(app).is_none_or(|seen| *seen < (issued.number, issued.generation)) {
+            let command = command(state, app.clone(), issued);
+            turn.messages.push((id.clone(), ToAgent::Command(command)));
+        }
+    }
+}

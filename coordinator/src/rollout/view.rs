@@ -1,0 +1,1 @@
+//! What people read, made from state. No decision is made here.
