@@ -8,6 +8,7 @@
 //! is pure. A test keeps this true.
 
 pub mod artifacts;
+pub mod driver;
 pub mod durable;
 pub mod journal;
 pub mod rollout;
