@@ -1,1 +1,288 @@
-//! An independent look at a state: does it break an invariant?
+//! An independent look at a state: which invariants does it break?
+//!
+//! It shares no code with `decide`: what is wrong there must not be wrong here in the
+//! same way. Every state in every test passes through it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_proto::quantity::Amount;
+use fleet_proto::release::OnFailure;
+use fleet_proto::session::{FailureClass, Order, Phase};
+
+use super::event::{Outcome, PauseCause, RolloutKind};
+use super::state::{Course, Rollout, State};
+
+/// Sentences, each about one broken invariant.
+pub fn check(state: &State) -> Vec<String> {
+    let mut broken = Vec::new();
+    one_active_rollout_per_app_and_environment(state, &mut broken);
+    for rollout in state.rollouts.values() {
+        plan_names_each_node_once(rollout, &mut broken);
+        waves_start_in_order(rollout, &mut broken);
+        orders_fit_the_kind(rollout, &mut broken);
+        no_more_in_flight_than_allowed(rollout, &mut broken);
+        failures_stop_it(rollout, &mut broken);
+        success_means_good_nodes(rollout, &mut broken);
+        what_it_left_goes_back(state, rollout, &mut broken);
+    }
+    indexes_agree(state, &mut broken);
+    broken
+}
+
+/// How many nodes serve the app badly, or are being moved while they serve, in this
+/// rollout's environment; and how many may. The two are compared over a transition, not
+/// in one state: nodes go down by themselves too.
+pub fn unavailable_by_fleet(rollout: &Rollout) -> usize {
+    rollout
+        .steps
+        .values()
+        .filter(|step| step.generation > 0 && step.from.is_some())
+        .filter(|step| {
+            !matches!(
+                step.phase,
+                Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack
+            )
+        })
+        .count()
+}
+
+fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<String>) {
+    let mut seen = BTreeMap::new();
+    for rollout in state.rollouts.values() {
+        if matches!(rollout.course, Course::Ended { .. }) {
+            continue;
+        }
+        let key = (&rollout.plan.app, &rollout.plan.environment);
+        if let Some(other) = seen.insert(key, rollout.number) {
+            broken.push(format!("{other} and {} are active at once", rollout.number));
+        }
+    }
+}
+
+fn plan_names_each_node_once(rollout: &Rollout, broken: &mut Vec<String>) {
+    let mut named = BTreeSet::new();
+    for wave in &rollout.plan.waves {
+        if wave.nodes.is_empty() {
+            broken.push(format!("{} has an empty wave", rollout.number));
+        }
+        for node in &wave.nodes {
+            if !named.insert(node) {
+                broken.push(format!("{} names {node} twice", rollout.number));
+            }
+        }
+    }
+    if named.len() != rollout.steps.len() || rollout.steps.keys().any(|node| !named.contains(node)) {
+        broken.push(format!("{}: steps and plan disagree", rollout.number));
+    }
+    for node in &rollout.plan.held_back {
+        if named.contains(node) {
+            broken.push(format!("{} both moves and holds back {node}", rollout.number));
+        }
+    }
+}
+
+/// A wave starts only when the one before has passed, and no node moves before its wave.
+fn waves_start_in_order(rollout: &Rollout, broken: &mut Vec<String>) {
+    let number = rollout.number;
+    for (i, wave) in rollout.waves.iter().enumerate() {
+        if i > 0 && wave.started_at.is_some() && rollout.waves[i - 1].passed_at.is_none() {
+            broken.push(format!("{number}: wave {} started before wave {i} passed", i + 1));
+        }
+        if wave.passed_at.is_some() && (wave.started_at.is_none() || i >= rollout.wave) {
+            broken.push(format!("{number}: wave {} passed out of turn", i + 1));
+        }
+    }
+    for (node, step) in &rollout.steps {
+        if step.generation > 0
+            && rollout
+                .waves
+                .get(step.wave)
+                .is_none_or(|wave| wave.started_at.is_none())
+        {
+            broken.push(format!("{number}: {node} was told to move before its wave"));
+        }
+    }
+}
+
+fn orders_fit_the_kind(rollout: &Rollout, broken: &mut Vec<String>) {
+    for (node, step) in &rollout.steps {
+        let fits = match (&rollout.kind, &step.order) {
+            (_, None) => step.generation == 0,
+            (RolloutKind::Forward { release }, Some(Order::Deploy { release: ordered })) => {
+                release == ordered
+            }
+            (RolloutKind::Forward { .. }, Some(Order::Commit))
+            | (RolloutKind::Rollback { .. }, Some(Order::Revert { .. })) => true,
+            _ => false,
+        };
+        if !fits {
+            broken.push(format!(
+                "{}: {node} has an order that does not fit",
+                rollout.number
+            ));
+        }
+        if step.phase == Phase::Done && step.order != Some(Order::Commit) {
+            broken.push(format!(
+                "{}: {node} is done and was never told to keep it",
+                rollout.number
+            ));
+        }
+    }
+}
+
+fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
+    if !matches!(rollout.kind, RolloutKind::Forward { .. }) {
+        return;
+    }
+    let total = rollout.steps.len() + rollout.plan.held_back.len();
+    let limit = match rollout.plan.strategy.max_in_flight {
+        Amount::Count(count) => count as usize,
+        Amount::Percent(percent) => total * usize::from(percent) / 100,
+    }
+    .max(1);
+    let in_flight = rollout
+        .steps
+        .values()
+        .filter(|step| step.generation > 0)
+        .filter(|step| {
+            !matches!(
+                step.phase,
+                Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack
+            )
+        })
+        .count();
+    if in_flight > limit {
+        broken.push(format!(
+            "{}: {in_flight} steps are in flight, the limit is {limit}",
+            rollout.number
+        ));
+    }
+}
+
+/// Over its budget a rollout does not run on.
+fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
+    if !matches!(rollout.kind, RolloutKind::Forward { .. }) {
+        return;
+    }
+    let total = rollout.steps.len() + rollout.plan.held_back.len();
+    let budget = |amount: Amount| match amount {
+        Amount::Count(count) => count as usize,
+        Amount::Percent(percent) => total * usize::from(percent) / 100,
+    };
+    let counted = |release: bool| {
+        rollout
+            .steps
+            .values()
+            .filter(|step| !step.forgiven)
+            .filter_map(|step| step.failure.as_ref())
+            .filter(|failure| (failure.class == FailureClass::Release) == release)
+            .count()
+    };
+    let failed = counted(true);
+    if failed > budget(rollout.plan.strategy.max_failures) {
+        let stopped = match rollout.plan.strategy.on_failure {
+            OnFailure::Rollback => matches!(
+                rollout.course,
+                Course::Ended {
+                    outcome: Outcome::Failed | Outcome::Aborted,
+                    ..
+                }
+            ),
+            OnFailure::Pause => !matches!(
+                rollout.course,
+                Course::Running
+                    | Course::Ended {
+                        outcome: Outcome::Succeeded,
+                        ..
+                    }
+            ),
+        };
+        if !stopped {
+            broken.push(format!("{} runs on with {failed} failures", rollout.number));
+        }
+    }
+    let lost = counted(false);
+    if lost > budget(rollout.plan.strategy.max_unreachable) && rollout.course == Course::Running {
+        broken.push(format!("{} runs on with {lost} nodes lost", rollout.number));
+    }
+    // An outage of infrastructure never rolls a fleet back.
+    let failed_by_fleet = matches!(
+        rollout.course,
+        Course::Ended {
+            outcome: Outcome::Failed,
+            ..
+        }
+    );
+    if failed_by_fleet && counted(true) == 0 {
+        broken.push(format!(
+            "{} failed without a failure of the release",
+            rollout.number
+        ));
+    }
+}
+
+fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
+    let (RolloutKind::Forward { .. }, Course::Ended { outcome, .. }) = (&rollout.kind, &rollout.course)
+    else {
+        return;
+    };
+    if *outcome != Outcome::Succeeded {
+        return;
+    }
+    for (i, wave) in rollout.plan.waves.iter().enumerate() {
+        let good = wave
+            .nodes
+            .iter()
+            .filter_map(|node| rollout.steps.get(node))
+            .any(|step| step.order == Some(Order::Commit));
+        if !good {
+            broken.push(format!(
+                "{} succeeded with no good node in wave {}",
+                rollout.number,
+                i + 1
+            ));
+        }
+    }
+}
+
+/// A rollout that failed has no node left that may run its release and is not being put back.
+fn what_it_left_goes_back(state: &State, rollout: &Rollout, broken: &mut Vec<String>) {
+    let (RolloutKind::Forward { .. }, Course::Ended { outcome, .. }) = (&rollout.kind, &rollout.course)
+    else {
+        return;
+    };
+    if *outcome != Outcome::Failed {
+        return;
+    }
+    let back = rollout.rollback.and_then(|number| state.rollouts.get(&number));
+    for (node, step) in &rollout.steps {
+        let may_run =
+            step.generation > 0 && !matches!(step.phase, Phase::Pending | Phase::Failed | Phase::RolledBack);
+        if may_run && back.is_none_or(|back| !back.steps.contains_key(node)) {
+            broken.push(format!("{} failed and leaves {node} as it is", rollout.number));
+        }
+    }
+}
+
+fn indexes_agree(state: &State, broken: &mut Vec<String>) {
+    let active: BTreeSet<_> = state
+        .rollouts
+        .values()
+        .filter(|rollout| !matches!(rollout.course, Course::Ended { .. }))
+        .map(|rollout| rollout.number)
+        .collect();
+    if active != state.active {
+        broken.push("the index of active rollouts is wrong".into());
+    }
+    for rollout in state.rollouts.values() {
+        if let Course::Paused {
+            cause: PauseCause::Operator,
+            why,
+            ..
+        } = &rollout.course
+            && why.is_empty()
+        {
+            broken.push(format!("{} is paused and does not say why", rollout.number));
+        }
+    }
+}

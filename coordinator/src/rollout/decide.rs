@@ -78,10 +78,9 @@ fn unreachable_now(state: &State, now: Timestamp) -> Vec<Event> {
         .silent
         .iter()
         .filter(|id| {
-            state
-                .nodes
-                .get(*id)
-                .is_some_and(|node| matches!(node.connection, Connection::Silent { until, .. } if until <= now))
+            state.nodes.get(*id).is_some_and(
+                |node| matches!(node.connection, Connection::Silent { until, .. } if until <= now),
+            )
         })
         .map(|id| Event::NodeUnreachable { node: id.clone() })
         .collect()
@@ -137,12 +136,7 @@ fn too_many_failures(
 }
 
 /// Infrastructure says nothing about the release: pause, never roll back.
-fn too_many_lost(
-    state: &State,
-    rollout: &Rollout,
-    progress: &Progress,
-    _now: Timestamp,
-) -> Option<Decision> {
+fn too_many_lost(state: &State, rollout: &Rollout, progress: &Progress, _now: Timestamp) -> Option<Decision> {
     if !rollout.is_forward() {
         return None;
     }
@@ -178,12 +172,7 @@ fn fail(state: &State, rollout: &Rollout, why: String) -> Vec<Event> {
 }
 
 /// Ends the rollout, and starts the one that puts back what it leaves, if that is anything.
-pub fn end(
-    rollout: &Rollout,
-    outcome: Outcome,
-    why: Option<String>,
-    back: Option<back::Back>,
-) -> Vec<Event> {
+pub fn end(rollout: &Rollout, outcome: Outcome, why: Option<String>, back: Option<back::Back>) -> Vec<Event> {
     let mut events = vec![Event::RolloutEnded {
         number: rollout.number,
         outcome,
@@ -261,7 +250,9 @@ fn start_wave(_state: &State, rollout: &Rollout, _progress: &Progress, now: Time
     if rollout.waves.get(rollout.wave)?.started_at.is_some() {
         return None;
     }
-    let shut = gate::before_wave(rollout).into_iter().find(|gate| !gate.is_open());
+    let shut = gate::before_wave(rollout)
+        .into_iter()
+        .find(|gate| !gate.is_open());
     Some(match shut {
         None => Decision::events(vec![Event::WaveStarted {
             number: rollout.number,

@@ -135,9 +135,15 @@ pub enum Reply {
     Done,
     Rollout(RolloutNumber),
     /// `new` is false when exactly this release was there already.
-    Pushed { new: bool },
-    TokenCreated { expires_at: Timestamp },
-    Enrolled { labels: Labels },
+    Pushed {
+        new: bool,
+    },
+    TokenCreated {
+        expires_at: Timestamp,
+    },
+    Enrolled {
+        labels: Labels,
+    },
 }
 
 /// Why a request was not carried out; nothing has changed.

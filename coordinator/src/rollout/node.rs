@@ -92,6 +92,10 @@ impl Node {
     }
 
     pub fn is_healthy(&self, app: &AppName) -> bool {
-        self.is_connected() && self.apps.get(app).is_some_and(|app| app.health == Health::Healthy)
+        self.is_connected()
+            && self
+                .apps
+                .get(app)
+                .is_some_and(|app| app.health == Health::Healthy)
     }
 }

@@ -11,8 +11,8 @@ use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::Selector;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
-use fleet_proto::view::LeftOut;
 use fleet_proto::version::Version;
+use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::input::{Intent, Refusal, RefusalKind};
@@ -140,10 +140,11 @@ pub fn find_app(state: &State, named: Option<&AppName>) -> Result<AppName, Refus
             .next()
             .cloned()
             .ok_or_else(|| Refusal::new(RefusalKind::NotFound, "there is no app")),
-        (None, 0) => Err(
-            Refusal::new(RefusalKind::NotFound, "there is no app: no release was pushed yet")
-                .hint("fleetctl release push v1.0.0"),
-        ),
+        (None, 0) => Err(Refusal::new(
+            RefusalKind::NotFound,
+            "there is no app: no release was pushed yet",
+        )
+        .hint("fleetctl release push v1.0.0")),
         (None, _) => Err(Refusal::new(
             RefusalKind::Usage,
             format!("which app? there are {}", known.join(", ")),
@@ -186,7 +187,10 @@ pub fn find_release<'a>(state: &'a State, app: &AppName, version: &Version) -> R
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> Refusal {
-    let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no {what} called `{name}`"));
+    let refusal = Refusal::new(
+        RefusalKind::NotFound,
+        format!("there is no {what} called `{name}`"),
+    );
     match nearest(name, known) {
         Some(near) => refusal.hint(format!("did you mean `{near}`? there are {}", list(known))),
         None if known.is_empty() => refusal,
@@ -279,7 +283,11 @@ fn no_nodes(state: &State, target: &Target<'_>, select: &Selector) -> Refusal {
                 target.within.select
             )
         };
-        Refusal::new(RefusalKind::Refused, format!("environment {environment} has no node")).hint(hint)
+        Refusal::new(
+            RefusalKind::Refused,
+            format!("environment {environment} has no node"),
+        )
+        .hint(hint)
     } else {
         Refusal::new(
             RefusalKind::Refused,

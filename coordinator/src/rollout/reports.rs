@@ -2,7 +2,9 @@
 
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::NodeId;
-use fleet_proto::session::{AppStatus, Failure, FailureClass, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus};
+use fleet_proto::session::{
+    AppStatus, Failure, FailureClass, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus,
+};
 use fleet_proto::time::Timestamp;
 
 use super::event::Event;
@@ -59,7 +61,8 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Even
     };
     let nothing = NodeApp::default();
     let known = node.apps.get(&status.app).unwrap_or(&nothing);
-    if known.current != status.current || known.last_good != status.last_good || known.health != status.health {
+    if known.current != status.current || known.last_good != status.last_good || known.health != status.health
+    {
         events.push(Event::NodeReported {
             node: id.clone(),
             app: status.app.clone(),
@@ -68,7 +71,12 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Even
             health: status.health.clone(),
         });
     }
-    events.extend(status.step.as_ref().and_then(|reported| step(state, id, reported)));
+    events.extend(
+        status
+            .step
+            .as_ref()
+            .and_then(|reported| step(state, id, reported)),
+    );
     events
 }
 

@@ -50,8 +50,10 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         }
         Request::RevokeToken { token } => {
             if !state.tokens.contains_key(token) {
-                return Err(Refusal::new(RefusalKind::NotFound, format!("there is no token {token}"))
-                    .hint("fleetctl token list"));
+                return Err(
+                    Refusal::new(RefusalKind::NotFound, format!("there is no token {token}"))
+                        .hint("fleetctl token list"),
+                );
             }
             let event = Event::TokenRevoked {
                 token: token.clone(),
@@ -144,7 +146,10 @@ fn enrol(
     }
     if let Some(known) = state.nodes.get(node) {
         let (why, hint) = if known.is_revoked() {
-            ("was revoked, and a revocation is for good", "enrol under another name")
+            (
+                "was revoked, and a revocation is for good",
+                "enrol under another name",
+            )
         } else {
             (
                 "is enrolled already",

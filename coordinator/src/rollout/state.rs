@@ -160,7 +160,9 @@ impl Step {
     }
 
     pub fn failed_as(&self, class: FailureClass) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.class == class)
+        self.failure
+            .as_ref()
+            .is_some_and(|failure| failure.class == class)
     }
 }
 

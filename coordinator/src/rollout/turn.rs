@@ -155,7 +155,8 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
             let Some(rollout) = state.rollouts.get(number) else {
                 return;
             };
-            let (RolloutKind::Forward { release }, Some(next)) = (&rollout.kind, rollout.plan.waves.get(wave + 1))
+            let (RolloutKind::Forward { release }, Some(next)) =
+                (&rollout.kind, rollout.plan.waves.get(wave + 1))
             else {
                 return;
             };
@@ -194,13 +195,21 @@ fn remind<'a>(
         return;
     };
     let seen: std::collections::BTreeMap<_, _> = apps
-        .map(|status| (&status.app, (status.fence_seen.rollout, status.fence_seen.generation)))
+        .map(|status| {
+            (
+                &status.app,
+                (status.fence_seen.rollout, status.fence_seen.generation),
+            )
+        })
         .collect();
     for (app, stands) in &node.apps {
         let Some(issued) = &stands.order else {
             continue;
         };
-        if seen.get(app).is_none_or(|seen| *seen < (issued.number, issued.generation)) {
+        if seen
+            .get(app)
+            .is_none_or(|seen| *seen < (issued.number, issued.generation))
+        {
             let command = command(state, app.clone(), issued);
             turn.messages.push((id.clone(), ToAgent::Command(command)));
         }

@@ -28,7 +28,8 @@ pub struct Back {
 
 impl Scope {
     fn takes(self, step: &Step) -> bool {
-        let may_run_it = step.is_issued() && !matches!(step.phase, Phase::RolledBack | Phase::Failed | Phase::Pending);
+        let may_run_it =
+            step.is_issued() && !matches!(step.phase, Phase::RolledBack | Phase::Failed | Phase::Pending);
         match self {
             Self::AllThatMoved => may_run_it,
             Self::NotYetProven => may_run_it && step.phase != Phase::Done,

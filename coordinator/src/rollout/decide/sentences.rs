@@ -12,7 +12,12 @@ use crate::rollout::state::{Rollout, State};
 const NAMED: usize = 5;
 
 pub(super) fn nodes(ids: &[NodeId]) -> String {
-    let shown = ids.iter().take(NAMED).map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+    let shown = ids
+        .iter()
+        .take(NAMED)
+        .map(NodeId::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     match ids.len().saturating_sub(NAMED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -51,7 +56,12 @@ pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: u
     }
     let gone: Vec<NodeId> = lost
         .iter()
-        .filter(|id| state.nodes.get(*id).is_none_or(crate::rollout::node::Node::is_unreachable))
+        .filter(|id| {
+            state
+                .nodes
+                .get(*id)
+                .is_none_or(crate::rollout::node::Node::is_unreachable)
+        })
         .cloned()
         .collect();
     format!("{limit}; {} cannot be reached", nodes(&gone))
@@ -99,7 +109,11 @@ pub(super) fn absent(ids: &[NodeId]) -> Waiting {
 
 pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout: &Rollout) -> Waiting {
     let down: Vec<NodeId> = availability.unavailable.iter().cloned().collect();
-    let waits = if kept_back == 1 { "1 node waits" } else { &format!("{kept_back} nodes wait") };
+    let waits = if kept_back == 1 {
+        "1 node waits"
+    } else {
+        &format!("{kept_back} nodes wait")
+    };
     let are = if down.len() == 1 { "is" } else { "are" };
     Waiting {
         hint: Some(format!("fleetctl status {}", rollout.number.0)),

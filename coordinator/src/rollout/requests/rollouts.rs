@@ -29,7 +29,10 @@ pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
             });
         }
     }
-    let unreachable = plan.left_out.iter().find(|left_out| left_out.why == "unreachable");
+    let unreachable = plan
+        .left_out
+        .iter()
+        .find(|left_out| left_out.why == "unreachable");
     if let (true, Some(first)) = (plan.nodes() == 0, unreachable) {
         return Err(Refusal::new(
             RefusalKind::Refused,
@@ -158,7 +161,10 @@ pub(super) fn resume(state: &State, by: &str, number: RolloutNumber, waves: Opti
         _ => {
             return Err(Refusal::new(
                 RefusalKind::Refused,
-                format!("rollout {number} is {}, there is nothing to resume", rollout.course.word()),
+                format!(
+                    "rollout {number} is {}, there is nothing to resume",
+                    rollout.course.word()
+                ),
             ));
         }
     };

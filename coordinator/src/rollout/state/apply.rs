@@ -166,7 +166,13 @@ impl State {
                 node.facts = Some(facts.clone());
             }
             Event::NodeSilent { node, until } => {
-                self.connect(node, Connection::Silent { since: at, until: *until })?;
+                self.connect(
+                    node,
+                    Connection::Silent {
+                        since: at,
+                        until: *until,
+                    },
+                )?;
             }
             Event::NodeUnreachable { node } => self.connect(node, Connection::Unreachable { since: at })?,
             Event::NodeReported {
@@ -193,9 +199,9 @@ impl State {
                     since: at,
                 };
             }
-            Event::RolloutResumed {
-                number, forgiven, ..
-            } => self.open_rollout(*number)?.resume(forgiven, at),
+            Event::RolloutResumed { number, forgiven, .. } => {
+                self.open_rollout(*number)?.resume(forgiven, at)
+            }
             Event::RolloutWidened {
                 number,
                 waves,

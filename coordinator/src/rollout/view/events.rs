@@ -1,0 +1,280 @@
+//! One event as a sentence in the past tense.
+
+use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Health, Order};
+use fleet_proto::view::EventView;
+
+use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Stamped};
+
+/// What an event is about, and what it says.
+struct Told {
+    kind: &'static str,
+    rollout: Option<RolloutNumber>,
+    node: Option<NodeId>,
+    message: String,
+}
+
+pub fn event(stamped: &Stamped) -> EventView {
+    let told = tell(&stamped.event);
+    EventView {
+        position: stamped.position,
+        at: stamped.at,
+        kind: told.kind.to_owned(),
+        rollout: told.rollout,
+        node: told.node,
+        message: told.message,
+    }
+}
+
+fn of_fleet(kind: &'static str, message: String) -> Told {
+    Told {
+        kind,
+        rollout: None,
+        node: None,
+        message,
+    }
+}
+
+fn of_node(kind: &'static str, node: &NodeId, message: String) -> Told {
+    Told {
+        node: Some(node.clone()),
+        ..of_fleet(kind, message)
+    }
+}
+
+fn of_rollout(kind: &'static str, number: RolloutNumber, message: String) -> Told {
+    Told {
+        rollout: Some(number),
+        ..of_fleet(kind, message)
+    }
+}
+
+fn of_step(kind: &'static str, number: RolloutNumber, node: &NodeId, message: String) -> Told {
+    Told {
+        rollout: Some(number),
+        ..of_node(kind, node, message)
+    }
+}
+
+fn or_nothing(release: Option<&ReleaseRef>) -> String {
+    release.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+fn tell(event: &Event) -> Told {
+    match event {
+        Event::TookCharge { term } => {
+            of_fleet("took-charge", format!("a coordinator took charge, term {term}"))
+        }
+        Event::EnvironmentDefined { environment, select } if select.is_empty() => of_fleet(
+            "environment-defined",
+            format!("environment {environment} takes every node"),
+        ),
+        Event::EnvironmentDefined { environment, select } => of_fleet(
+            "environment-defined",
+            format!("environment {environment} takes nodes with {select}"),
+        ),
+        Event::ReleasePushed { app, release, by, .. } => {
+            of_fleet("release-pushed", format!("{by} pushed {app} {release}"))
+        }
+        Event::TokenCreated { token, uses, by, .. } => of_fleet(
+            "token-created",
+            format!("{by} created join token {token} for {uses} nodes"),
+        ),
+        Event::TokenRevoked { token, by } => {
+            of_fleet("token-revoked", format!("{by} revoked join token {token}"))
+        }
+        Event::NodeEnrolled { node, token, .. } => of_node(
+            "node-enrolled",
+            node,
+            format!("{node} enrolled with join token {token}"),
+        ),
+        Event::NodeLabelled { node, labels, by } => {
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            of_node(
+                "node-labelled",
+                node,
+                format!("{by} labelled {node} {}", labels.join(",")),
+            )
+        }
+        Event::NodeRevoked { node, by, reason } => {
+            let reason = if reason.is_empty() {
+                String::new()
+            } else {
+                format!(": {reason}")
+            };
+            of_node("node-revoked", node, format!("{by} revoked {node}{reason}"))
+        }
+        Event::NodeConnected {
+            node, agent_version, ..
+        } => of_node(
+            "node-connected",
+            node,
+            format!("{node} connected, agent {agent_version}"),
+        ),
+        Event::NodeSilent { node, .. } => of_node("node-silent", node, format!("{node} fell silent")),
+        Event::NodeUnreachable { node } => {
+            of_node("node-unreachable", node, format!("{node} became unreachable"))
+        }
+        Event::NodeReported {
+            node,
+            app,
+            current,
+            health,
+            ..
+        } => {
+            let health = match health {
+                Health::Empty => "runs nothing".to_owned(),
+                Health::Unknown => "health not known yet".to_owned(),
+                Health::Healthy => "healthy".to_owned(),
+                Health::Unhealthy { why } => format!("unhealthy: {why}"),
+            };
+            let message = format!("{node} reported {app} {}, {health}", or_nothing(current.as_ref()));
+            of_node("node-reported", node, message)
+        }
+        Event::NodeActed { node, entry } => {
+            let message = format!(
+                "{node} went from {} to {} {} at {}: {}",
+                or_nothing(entry.from.as_ref()),
+                or_nothing(entry.to.as_ref()),
+                entry.cause.word().replace('-', " "),
+                entry.at,
+                entry.message
+            );
+            of_node("node-acted", node, message)
+        }
+        _ => tell_of_rollout(event),
+    }
+}
+
+fn tell_of_rollout(event: &Event) -> Told {
+    match event {
+        Event::RolloutStarted { number, rollout } => {
+            of_rollout("rollout-started", *number, started(*number, rollout))
+        }
+        Event::RolloutPaused { number, why, .. } => of_rollout(
+            "rollout-paused",
+            *number,
+            format!("rollout {number} paused: {why}"),
+        ),
+        Event::RolloutResumed { number, by, .. } => of_rollout(
+            "rollout-resumed",
+            *number,
+            format!("{by} resumed rollout {number}"),
+        ),
+        Event::RolloutWidened {
+            number, by, waves, ..
+        } => {
+            let nodes: usize = waves.iter().map(|wave| wave.nodes.len()).sum();
+            of_rollout(
+                "rollout-widened",
+                *number,
+                format!("{by} widened rollout {number} by {nodes} nodes"),
+            )
+        }
+        Event::RolloutHeld { number } => of_rollout(
+            "rollout-held",
+            *number,
+            format!("rollout {number} reached the end of its waves and is held"),
+        ),
+        Event::RolloutEnded {
+            number, outcome, why, ..
+        } => {
+            let outcome = match outcome {
+                Outcome::Succeeded => "succeeded",
+                Outcome::Failed => "failed",
+                Outcome::Aborted => "was aborted",
+            };
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            of_rollout(
+                "rollout-ended",
+                *number,
+                format!("rollout {number} {outcome}{why}"),
+            )
+        }
+        Event::WaveStarted { number, wave } => of_rollout(
+            "wave-started",
+            *number,
+            format!("wave {} of {number} started", wave + 1),
+        ),
+        Event::WaveBaking { number, wave, until } => of_rollout(
+            "wave-baking",
+            *number,
+            format!(
+                "wave {} of {number} was verified and bakes until {until}",
+                wave + 1
+            ),
+        ),
+        Event::WavePassed { number, wave } => of_rollout(
+            "wave-passed",
+            *number,
+            format!("wave {} of {number} passed", wave + 1),
+        ),
+        Event::CommandIssued {
+            number, node, order, ..
+        } => {
+            let order = match order {
+                Order::Deploy { release } => format!("deploy {release}"),
+                Order::Commit => "keep the release".to_owned(),
+                Order::Revert { to: Some(to), .. } => format!("go back to {to}"),
+                Order::Revert { to: None, .. } => "go back to its last good release".to_owned(),
+            };
+            of_step(
+                "command-issued",
+                *number,
+                node,
+                format!("{node} was told to {order}"),
+            )
+        }
+        Event::CommandRefused {
+            number,
+            node,
+            refusal,
+        } => of_step(
+            "command-refused",
+            *number,
+            node,
+            format!("{node} refused an order: {}", refusal.why),
+        ),
+        Event::StepMoved {
+            number,
+            node,
+            phase,
+            failure,
+        } => {
+            let why = failure
+                .as_ref()
+                .map(|failure| format!(": {}", failure.message))
+                .unwrap_or_default();
+            of_step("step-moved", *number, node, format!("{node} is {phase}{why}"))
+        }
+        // Told of above; named here so that a new event is told of somewhere.
+        other => of_fleet("event", format!("{other:?}")),
+    }
+}
+
+fn started(number: RolloutNumber, start: &RolloutStart) -> String {
+    let plan = &start.plan;
+    let nodes: usize = plan.waves.iter().map(|wave| wave.nodes.len()).sum();
+    let scale = format!(
+        "{nodes} nodes of {} in {} waves",
+        plan.environment,
+        plan.waves.len()
+    );
+    let by = &start.by;
+    match &start.kind {
+        RolloutKind::Forward { release } => {
+            format!(
+                "{by} started rollout {number} of {} {release} to {scale}",
+                plan.app
+            )
+        }
+        RolloutKind::Rollback { parent, .. } => {
+            let parent = parent.map(|parent| format!(" of {parent}")).unwrap_or_default();
+            format!("{by} started rollback {number}{parent}, {scale}")
+        }
+    }
+}
