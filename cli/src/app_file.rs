@@ -1,0 +1,287 @@
+//! `fleet.toml`, as an app's author writes it.
+//!
+//! The manifest's own types say what a run and a check are; the sections here are flat
+//! mirrors of them, so that every unknown key is found on its own line.
+
+mod section;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fleet_proto::config::{self, ConfigError, Malformed};
+use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::{Check, HealthRules, Platform, Run, Strategy};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::Error;
+
+pub const NAME: &str = "fleet.toml";
+
+/// What a `fleet.toml` says, with every path made relative to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppFile {
+    pub app: AppName,
+    pub components: Vec<ComponentSource>,
+    pub health: HealthRules,
+    pub strategy: Strategy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentSource {
+    pub name: ComponentName,
+    pub paths: BTreeMap<Platform, PathBuf>,
+    pub run: Run,
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    app: App,
+    component: Vec<Component>,
+    #[serde(default)]
+    health: HealthRules,
+    #[serde(default)]
+    strategy: Strategy,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct App {
+    name: AppName,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Component {
+    name: Spanned<ComponentName>,
+    path: Option<PathBuf>,
+    #[serde(default)]
+    platforms: BTreeMap<String, PathBuf>,
+    run: section::RunSection,
+    #[serde(default)]
+    check: Vec<section::CheckSection>,
+}
+
+/// Something that no type can say, and where it stands in the file.
+struct Misplaced {
+    offset: usize,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Misplaced {
+    fn new(offset: usize, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            offset,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    fn within(self, file: &str, text: &str) -> ConfigError {
+        let before = text.get(..self.offset).unwrap_or_default();
+        ConfigError::Malformed(Malformed {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            message: self.message,
+            hint: self.hint,
+        })
+    }
+}
+
+pub fn read(path: &Path) -> Result<AppFile, Error> {
+    let text = text_of(path)?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    Ok(parse(&path.display().to_string(), &text, base)?)
+}
+
+/// Only the app's name, from a file that may be half written otherwise.
+pub fn name_of(path: &Path) -> Result<AppName, Error> {
+    #[derive(Deserialize)]
+    struct OnlyApp {
+        app: App,
+    }
+    let file: OnlyApp = config::parse(&path.display().to_string(), &text_of(path)?)?;
+    Ok(file.app.name)
+}
+
+fn text_of(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::usage(
+            format!("there is no {}", path.display()),
+            "`fleetctl init` writes one; --file FILE names another",
+        ),
+        _ => Error::file(format!("cannot read {}", path.display()))(source),
+    })
+}
+
+fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError> {
+    let parsed: File = config::parse(file, text)?;
+    let components = parsed
+        .component
+        .into_iter()
+        .map(|component| component.into_source(base))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|misplaced| misplaced.within(file, text))?;
+    Ok(AppFile {
+        app: parsed.app.name,
+        components,
+        health: parsed.health,
+        strategy: parsed.strategy,
+    })
+}
+
+impl Component {
+    fn into_source(self, base: &Path) -> Result<ComponentSource, Misplaced> {
+        let at = self.name.span().start;
+        let name = self.name.into_inner();
+        let wrong = |message: String, hint: &str| Misplaced::new(at, message, hint);
+        let mut paths = BTreeMap::new();
+        match (self.path, self.platforms.is_empty()) {
+            (Some(path), true) => {
+                paths.insert(Platform::any(), base.join(path));
+            }
+            (None, false) => {
+                for (platform, path) in self.platforms {
+                    let platform = platform.parse().map_err(|error| {
+                        wrong(
+                            format!("{error}"),
+                            "platforms = { \"linux/amd64\" = \"dist/amd64\" }",
+                        )
+                    })?;
+                    paths.insert(platform, base.join(path));
+                }
+            }
+            (Some(_), false) => {
+                return Err(wrong(
+                    format!("component `{name}` has both `path` and `platforms`"),
+                    "`path` is for files that run everywhere; keep one of the two",
+                ));
+            }
+            (None, true) => {
+                return Err(wrong(
+                    format!("component `{name}` has no files"),
+                    "say where they are: path = \"dist\"",
+                ));
+            }
+        }
+        let checks = self.check.into_iter().map(section::CheckSection::into_check);
+        Ok(ComponentSource {
+            name,
+            paths,
+            run: self.run.into_run(),
+            checks: checks.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+    use fleet_proto::release::Probe;
+
+    const GOOD: &str = r#"
+[app]
+name = "shop"
+[[component]]
+name = "web"
+path = "dist"
+[component.run]
+kind = "supervise"
+command = ["./server", "--port", "${var.port}"]
+env = { LOG = "info" }
+[[component.check]]
+name = "health"
+interval = "1s"
+kind = "http"
+url = "http://127.0.0.1:${var.port}/health"
+json = { status = "healthy" }
+latency_max = "500ms"
+[[component.check]]
+name = "alive"
+kind = "process"
+[health]
+min_healthy = "1s"
+[strategy]
+waves = "10,50,100"
+"#;
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "{from}");
+        let text = GOOD.replacen(from, to, 1);
+        parse("fleet.toml", &text, Path::new("/app"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_good_file_reads() {
+        let file = parse("fleet.toml", GOOD, Path::new("/app")).unwrap();
+        let web = &file.components[0];
+        assert_eq!(web.paths[&Platform::any()], Path::new("/app/dist"));
+        assert_eq!(web.checks[1].probe, Probe::Process);
+        assert!(matches!(
+            &web.checks[0].probe,
+            Probe::Http {
+                status: 200,
+                latency_max: Some(_),
+                ..
+            }
+        ));
+        assert_eq!(file.strategy.waves.to_string(), "10,50,100");
+    }
+
+    #[test]
+    fn mistakes_name_their_line_and_what_was_meant() {
+        for (from, to, message) in [
+            (
+                "command",
+                "comand",
+                "fleet.toml:9:1: unknown key `comand`\nhint: did you mean `command`?",
+            ),
+            (
+                "latency_max",
+                "latncy_max",
+                "fleet.toml:17:1: unknown key `latncy_max`\nhint: did you mean `latency_max`?",
+            ),
+            (
+                "min_healthy",
+                "min_helthy",
+                "fleet.toml:22:1: unknown key `min_helthy`\nhint: did you mean `min_healthy`?",
+            ),
+            (
+                "[strategy]",
+                "[stratgy]",
+                "fleet.toml:23:2: unknown key `stratgy`\nhint: did you mean `strategy`?",
+            ),
+            (
+                "path = \"dist\"\n",
+                "",
+                "fleet.toml:5:8: component `web` has no files\nhint: say where they are: path = \"dist\"",
+            ),
+            (
+                "kind = \"process\"",
+                "kind = \"process\"\nurl = \"http://x\"",
+                "fleet.toml:19:8: check `alive` is of kind `process`, which has no key `url`\n\
+                 hint: leave it out, or write kind = \"http\"",
+            ),
+            (
+                "kind = \"process\"",
+                "kind = \"tcp\"",
+                "fleet.toml:19:8: check `alive` is of kind `tcp` and lacks the key `address`\n\
+                 hint: address = \"127.0.0.1:${var.port}\"",
+            ),
+        ] {
+            assert_eq!(refused(from, to), message);
+        }
+        assert!(refused("\"10,50,100\"", "\"50,10\"").starts_with("fleet.toml:24:9: waves are cumulative"));
+        assert!(
+            refused("\"1s\"\nkind", "\"1x\"\nkind").starts_with("fleet.toml:13:12: `1x` is not a duration")
+        );
+        assert!(refused("supervise", "supervize").contains("did you mean `supervise`?"));
+    }
+}

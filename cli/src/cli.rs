@@ -1,0 +1,97 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    abort, completions, dev, events, explain, history, init, key, man, node, nodes, pause, plan, release,
+    resume, rollback, rollout, status, token,
+};
+use crate::render::screen::Format;
+use crate::settings::Where;
+
+/// Deploys releases to fleets of machines, wave by wave, and puts them back when they are bad.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fleetctl",
+    version,
+    propagate_version = false,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Example:
+  fleetctl dev --story                               a whole fleet on this machine, and what it does
+  fleetctl release push v1.0.0                       pack, sign and upload what fleet.toml describes
+  fleetctl rollout v1.0.0 --waves 10,50,100          and follow it
+
+Exit codes: 0 done as asked; 1 refused, failed, rolled back or aborted; 2 usage; 3 cannot reach or not allowed")]
+pub struct Cli {
+    #[command(flatten)]
+    pub given: Where,
+    /// How to print what was asked for
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub output: Format,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Dev(dev::Args),
+    Init(init::Args),
+    #[command(subcommand)]
+    Key(key::Verb),
+    #[command(subcommand)]
+    Release(release::Verb),
+    Plan(plan::Args),
+    Rollout(rollout::Args),
+    Status(status::Args),
+    Explain(explain::Args),
+    History(history::Args),
+    Nodes(nodes::Args),
+    #[command(subcommand)]
+    Node(node::Verb),
+    #[command(subcommand)]
+    Token(token::Verb),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Abort(abort::Args),
+    Rollback(rollback::Args),
+    Events(events::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, CommandFactory};
+
+    fn without_example(command: &Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let help = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        if !help.contains("fleetctl") {
+            found.push(path.clone());
+        }
+        for inner in command.get_subcommands() {
+            without_example(inner, &path, found);
+        }
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        let mut found = Vec::new();
+        without_example(&Cli::command(), "", &mut found);
+        assert!(found.is_empty(), "{found:?}");
+        Cli::command().debug_assert();
+    }
+}

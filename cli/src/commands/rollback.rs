@@ -1,0 +1,71 @@
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::version::Version;
+use fleet_proto::wire::RollBack;
+use fleet_proto::wire::act_request::Act;
+
+use super::rollout;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::follow;
+use crate::scope::{Scope, ScopeArgs};
+use crate::session::Session;
+
+/// Put every node back on its own last good release, and follow that
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  fleetctl rollback                      what runs now, back to what ran well before
+  fleetctl rollback 42                   what rollout 42 did
+  fleetctl rollback --to v0.9.9          to a release by name")]
+pub struct Args {
+    /// The rollout to undo; by default what the app runs now
+    #[arg(value_name = "N")]
+    number: Option<RolloutNumber>,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// A release by name, in place of each node's own last good one
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+    /// Why; kept with the rollback
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Start it, do not follow it
+    #[arg(long)]
+    detach: bool,
+}
+
+pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
+    let wanted = session.scope(&args.scope)?;
+    let mut operator = session.operator().await?;
+    let scope = match args.number {
+        None => wanted.among(&operator.status("", "").await?.view)?,
+        Some(number) => {
+            let view = operator.rollout(number.0).await?.view;
+            Scope {
+                app: view.app.to_string(),
+                environment: view.environment.to_string(),
+            }
+        }
+    };
+    let target = args
+        .to
+        .as_ref()
+        .map_or_else(|| "each node's last good release".to_owned(), ToString::to_string);
+    session.screen.say(&format!(
+        "app {}, environment {}, back to {target}",
+        scope.app, scope.environment
+    ));
+    let act = Act::RollBack(RollBack {
+        app: scope.app,
+        environment: scope.environment,
+        to_version: args.to.as_ref().map_or_else(String::new, ToString::to_string),
+    });
+    let number = args.number.map_or(0, |number| number.0);
+    let started = operator.act(number, &args.reason, act).await?;
+    if args.detach {
+        rollout::detached(&session.screen, &started);
+        return Ok(Exit::Done);
+    }
+    let followed = follow::follow(&mut operator, &session.screen, started).await?;
+    Ok(rollout::report(&session.screen, &followed))
+}

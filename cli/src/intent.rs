@@ -1,0 +1,115 @@
+//! The flags that say how a release shall go out, and the intent made of them.
+
+use fleet_proto::digest::Digest;
+use fleet_proto::labels::Selector;
+use fleet_proto::quantity::{Amount, Span};
+use fleet_proto::release::OnFailure;
+use fleet_proto::time::Timestamp;
+use fleet_proto::version::Version;
+use fleet_proto::waves::WaveSpec;
+use fleet_proto::wire;
+
+use crate::scope::{Scope, ScopeArgs};
+
+/// Everything here is parsed before anything is sent, so that a mistake is found with
+/// no coordinator in reach.
+#[derive(Debug, Clone, clap::Args)]
+pub struct IntentArgs {
+    /// The release to roll out
+    #[arg(value_name = "VERSION")]
+    pub version: Version,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// How far each wave reaches, cumulative: percentages, or numbers of nodes as in 1n
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
+    pub waves: Option<WaveSpec>,
+    /// How long to watch after each wave; the last one repeats
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub bake: Vec<Span>,
+    /// How many steps at once, as a count or a share
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_in_flight: Option<Amount>,
+    /// How many of the environment's nodes may be down at once, whatever the reason
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_unavailable: Option<Amount>,
+    /// How many nodes of a wave may fail because of the release
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_failures: Option<Amount>,
+    /// How many nodes of a wave may fail for other reasons
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_unreachable: Option<Amount>,
+    /// Nodes that go first
+    #[arg(long, value_name = "SELECTOR")]
+    pub canary: Option<Selector>,
+    /// Only these nodes of the environment
+    #[arg(long, value_name = "SELECTOR")]
+    pub select: Option<Selector>,
+    /// What to do when a wave exceeds its failure budget
+    #[arg(long, value_name = "WHAT", value_parser = on_failure)]
+    pub on_failure: Option<OnFailure>,
+    /// Why; kept with the rollout
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+fn on_failure(text: &str) -> Result<OnFailure, String> {
+    match text {
+        "rollback" => Ok(OnFailure::Rollback),
+        "pause" => Ok(OnFailure::Pause),
+        other => Err(format!("`{other}` is neither rollback nor pause")),
+    }
+}
+
+fn or_empty(value: Option<&impl ToString>) -> String {
+    value.map_or_else(String::new, ToString::to_string)
+}
+
+impl IntentArgs {
+    pub fn plain(version: Version) -> Self {
+        Self {
+            version,
+            scope: ScopeArgs::default(),
+            waves: None,
+            bake: Vec::new(),
+            max_in_flight: None,
+            max_unavailable: None,
+            max_failures: None,
+            max_unreachable: None,
+            canary: None,
+            select: None,
+            on_failure: None,
+            reason: String::new(),
+        }
+    }
+
+    pub fn intent(&self, scope: Scope) -> wire::RolloutIntent {
+        let on_failure = self.on_failure.map(|on_failure| match on_failure {
+            OnFailure::Rollback => "rollback",
+            OnFailure::Pause => "pause",
+        });
+        wire::RolloutIntent {
+            app: scope.app,
+            environment: scope.environment,
+            version: self.version.to_string(),
+            waves: or_empty(self.waves.as_ref()),
+            bake: self.bake.iter().map(ToString::to_string).collect(),
+            max_in_flight: or_empty(self.max_in_flight.as_ref()),
+            max_unavailable: or_empty(self.max_unavailable.as_ref()),
+            max_failures: or_empty(self.max_failures.as_ref()),
+            max_unreachable: or_empty(self.max_unreachable.as_ref()),
+            on_failure: on_failure.unwrap_or_default().to_owned(),
+            select: or_empty(self.select.as_ref()),
+            canary: or_empty(self.canary.as_ref()),
+            reason: self.reason.clone(),
+            request_id: request_id(),
+        }
+    }
+}
+
+/// Unlike any other order's; nobody has to guess it, so no randomness is needed.
+fn request_id() -> String {
+    let at = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(Timestamp::now().0.into(), |since| since.as_nanos());
+    Digest::of(format!("{at} {}", std::process::id()).as_bytes()).short()
+}

@@ -1,0 +1,200 @@
+//! A release is made here and nowhere else: packed, described, signed, sent.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::ComponentName;
+use fleet_proto::release::{Component, Manifest, SignedManifest};
+use fleet_proto::signing::SecretKey;
+use fleet_proto::time::Timestamp;
+use fleet_proto::version::Version;
+use fleet_proto::view::ReleaseView;
+use serde::Serialize;
+
+use crate::app_file::{AppFile, ComponentSource};
+use crate::error::Error;
+use crate::operator::{Answer, Operator};
+use crate::pack::{self, PackError, Source};
+use crate::upload::{self, Uploaded};
+
+/// What was pushed, and how little of it had to travel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    pub app: String,
+    pub version: Version,
+    pub digest: Digest,
+    pub files: u64,
+    pub bytes: u64,
+    pub uploaded_blobs: u64,
+    pub uploaded_bytes: u64,
+    /// The very same release was there before; nothing was done.
+    pub already_there: bool,
+}
+
+/// An app's files, packed: a release but for its version and signatures.
+struct Contents {
+    components: Vec<Component>,
+    blobs: BTreeMap<Digest, Source>,
+    files: u64,
+    bytes: u64,
+}
+
+/// `paths` replace what the file says of a component's whereabouts.
+pub async fn push(
+    operator: &mut Operator,
+    mut file: AppFile,
+    version: &Version,
+    paths: &[(ComponentName, PathBuf)],
+    keys: &[SecretKey],
+) -> Result<Pushed, Error> {
+    for (name, path) in paths {
+        replace_path(&mut file, name, path)?;
+    }
+    let contents = pack_all(&file)?;
+    let mut pushed = Pushed {
+        app: file.app.to_string(),
+        version: version.clone(),
+        digest: Digest::of(b""),
+        files: contents.files,
+        bytes: contents.bytes,
+        uploaded_blobs: 0,
+        uploaded_bytes: 0,
+        already_there: false,
+    };
+    let manifest = manifest(operator, &file, version, contents.components).await?;
+    if let Some(digest) = same_as_before(operator, &manifest).await? {
+        return Ok(Pushed {
+            digest,
+            already_there: true,
+            ..pushed
+        });
+    }
+    let signed = manifest.sign(keys)?;
+    let Uploaded { blobs, bytes } = upload::upload(operator, &contents.blobs).await?;
+    operator.push_release(&signed).await?;
+    pushed.digest = signed.digest();
+    pushed.uploaded_blobs = blobs;
+    pushed.uploaded_bytes = bytes;
+    Ok(pushed)
+}
+
+fn replace_path(file: &mut AppFile, name: &ComponentName, path: &std::path::Path) -> Result<(), Error> {
+    let names: Vec<String> = file
+        .components
+        .iter()
+        .map(|component| component.name.to_string())
+        .collect();
+    let component = file
+        .components
+        .iter_mut()
+        .find(|component| component.name == *name);
+    let component = component.ok_or_else(|| {
+        Error::usage(
+            format!("there is no component `{name}` in {}", crate::app_file::NAME),
+            format!("its components are {}", names.join(", ")),
+        )
+    })?;
+    component.paths = [(fleet_proto::release::Platform::any(), path.to_owned())].into();
+    Ok(())
+}
+
+fn pack_all(file: &AppFile) -> Result<Contents, Error> {
+    let mut contents = Contents {
+        components: Vec::with_capacity(file.components.len()),
+        blobs: BTreeMap::new(),
+        files: 0,
+        bytes: 0,
+    };
+    for source in &file.components {
+        let component = pack_component(source, &mut contents)?;
+        contents.components.push(component);
+    }
+    Ok(contents)
+}
+
+fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<Component, Error> {
+    let mut artifacts = BTreeMap::new();
+    for (platform, path) in &source.paths {
+        let packed = pack::pack(path).map_err(|error| unpackable(&source.name, error))?;
+        contents.files += packed.artifact.files;
+        contents.bytes += packed.artifact.bytes;
+        contents.blobs.extend(packed.blobs);
+        artifacts.insert(platform.clone(), packed.artifact);
+    }
+    Ok(Component {
+        name: source.name.clone(),
+        artifacts,
+        run: source.run.clone(),
+        checks: source.checks.clone(),
+    })
+}
+
+fn unpackable(component: &ComponentName, source: PackError) -> Error {
+    Error::Pack {
+        component: component.clone(),
+        source,
+    }
+}
+
+async fn manifest(
+    operator: &mut Operator,
+    file: &AppFile,
+    version: &Version,
+    components: Vec<Component>,
+) -> Result<Manifest, Error> {
+    let now = Timestamp::now();
+    let newest = newest_counter(operator, file.app.as_str()).await?;
+    let manifest = Manifest {
+        format: Manifest::FORMAT,
+        app: file.app.clone(),
+        version: version.clone(),
+        // The clock, so that counters rise whoever pushes; past the newest, so that
+        // they rise even where clocks do not agree.
+        counter: now.0.max(newest.map_or(0, |counter| counter.saturating_add(1))),
+        created_at: now,
+        components,
+        health: file.health.clone(),
+        strategy: file.strategy.clone(),
+    };
+    manifest.check()?;
+    Ok(manifest)
+}
+
+async fn newest_counter(operator: &mut Operator, app: &str) -> Result<Option<u64>, Error> {
+    match operator.releases(app).await {
+        Ok(Answer { view, .. }) => Ok(view.iter().map(|release: &ReleaseView| release.counter).max()),
+        // An app without releases is not known yet.
+        Err(Error::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Pushing the same files as the same version again is nothing to do; anything else
+/// under a version that exists is refused here, before a byte is sent.
+async fn same_as_before(operator: &mut Operator, manifest: &Manifest) -> Result<Option<Digest>, Error> {
+    let earlier: SignedManifest = match operator
+        .release(manifest.app.as_str(), manifest.version.as_str())
+        .await
+    {
+        Ok(earlier) => earlier,
+        Err(Error::Refused { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let before = earlier.read()?;
+    let same = Manifest {
+        counter: before.counter,
+        created_at: before.created_at,
+        ..manifest.clone()
+    };
+    if before == same {
+        return Ok(Some(earlier.digest()));
+    }
+    Err(Error::refused(
+        format!(
+            "{} {} was pushed before with other contents, and a release never changes",
+            manifest.app, manifest.version
+        ),
+        "push it under a new version; `fleetctl release list` shows those that exist",
+    ))
+}

@@ -1,0 +1,59 @@
+//! Why a rollout stands where it stands, and what would change that.
+
+use std::fmt::Write;
+
+use fleet_proto::view::{RolloutStateView, RolloutView, WaveStateView};
+
+use super::outcome::step_failure;
+use super::paint::Paint;
+use super::rollouts::{count, headline};
+use super::status::waiting;
+
+pub fn explain(view: &RolloutView, paint: Paint) -> String {
+    let number = view.number.0;
+    let mut text = format!("{}: {}", headline(view), paint.state(view.state));
+    if let Some(why) = &view.why {
+        let _infallible = write!(text, "\n{why}");
+    }
+    let passed = view
+        .waves
+        .iter()
+        .filter(|wave| wave.state == WaveStateView::Passed)
+        .count();
+    let _infallible = write!(text, "\n{passed} of {} passed", count(view.waves.len(), "wave"));
+    for step in &view.steps {
+        if let Some(failure) = &step.failure {
+            text.push_str(&step_failure(step, failure));
+        } else if step.unreachable {
+            let _infallible = write!(text, "\n  {} cannot be reached; it was {}", step.node, step.phase);
+        }
+    }
+    for left_out in &view.left_out {
+        let _infallible = write!(text, "\n  {} is left out: {}", left_out.node, left_out.why);
+    }
+    for line in waiting(view) {
+        let _infallible = write!(text, "\n{line}");
+    }
+    if let Some(rollback) = view.rollback {
+        let _infallible = write!(
+            text,
+            "\nit led to rollback {rollback}: `fleetctl explain {}`",
+            rollback.0
+        );
+    }
+    let hint = match view.state {
+        RolloutStateView::Running => {
+            format!("`fleetctl pause {number}` stops it between steps, `fleetctl abort {number}` for good")
+        }
+        RolloutStateView::Paused => format!(
+            "`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it, `fleetctl rollback {number}` puts the nodes back"
+        ),
+        RolloutStateView::Held => format!("`fleetctl resume {number} --waves 50,100` widens it"),
+        RolloutStateView::Succeeded => format!("`fleetctl rollback {number}` would put the nodes back"),
+        RolloutStateView::Failed | RolloutStateView::Aborted => {
+            format!("`fleetctl events --rollout {number}` tells it in order")
+        }
+    };
+    let _infallible = write!(text, "\nhint: {hint}");
+    text
+}

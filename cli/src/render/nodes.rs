@@ -1,0 +1,112 @@
+//! Nodes, in a table and one by one.
+
+use std::fmt::Write;
+
+use fleet_proto::labels::Labels;
+use fleet_proto::session::Health;
+use fleet_proto::time::Timestamp;
+use fleet_proto::view::{ConnectionView, NodeAppView, NodeView};
+
+use super::paint::Paint;
+use super::table::Table;
+use super::time::ago;
+
+pub fn table(nodes: &[NodeView], now: Timestamp, paint: Paint) -> String {
+    let mut table = Table::new(&[
+        "node",
+        "connection",
+        "labels",
+        "app",
+        "runs",
+        "last good",
+        "health",
+    ]);
+    for node in nodes {
+        let head = [
+            node.node.to_string(),
+            connection(&node.connection, now, paint),
+            labels(&node.labels),
+        ];
+        if node.apps.is_empty() {
+            table.row(head.to_vec());
+        }
+        for (i, app) in node.apps.iter().enumerate() {
+            let mut row = if i == 0 {
+                head.to_vec()
+            } else {
+                vec![String::new(); head.len()]
+            };
+            row.extend(app_cells(app, paint));
+            table.row(row);
+        }
+    }
+    if table.is_empty() {
+        return "no node yet; `fleetctl token create` lets one in".to_owned();
+    }
+    table.print()
+}
+
+fn app_cells(app: &NodeAppView, paint: Paint) -> [String; 4] {
+    let or_dash = |release: &Option<fleet_proto::release::ReleaseRef>| {
+        release
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), ToString::to_string)
+    };
+    [
+        app.app.to_string(),
+        or_dash(&app.current),
+        or_dash(&app.last_good),
+        paint.health(&app.health),
+    ]
+}
+
+pub fn labels(labels: &Labels) -> String {
+    let each: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    each.join(",")
+}
+
+fn connection(connection: &ConnectionView, now: Timestamp, paint: Paint) -> String {
+    match connection {
+        ConnectionView::Connected => paint.good("connected"),
+        ConnectionView::Silent { since } => paint.waits(&format!("silent, {}", ago(*since, now))),
+        ConnectionView::Unreachable { since } => paint.bad(&format!("unreachable, {}", ago(*since, now))),
+        ConnectionView::Revoked { at } => paint.bad(&format!("revoked, {}", ago(*at, now))),
+    }
+}
+
+/// One node, in full.
+pub fn node(node: &NodeView, now: Timestamp, paint: Paint) -> String {
+    let mut text = format!(
+        "node {}: {}\nlabels {}\nplatform {}, enrolled {}",
+        paint.strong(node.node.as_str()),
+        connection(&node.connection, now, paint),
+        labels(&node.labels),
+        node.platform,
+        node.enrolled_at
+    );
+    if let Some(facts) = &node.facts {
+        let agent = node.agent_version.as_deref().unwrap_or("unknown");
+        let _infallible = write!(
+            text,
+            "\nhost {}, kernel {}, {} cores, {} memory, {} free on disk, up since {}\nagent {agent}",
+            facts.hostname, facts.kernel, facts.cpus, facts.memory, facts.disk_free, facts.booted_at
+        );
+    }
+    for app in &node.apps {
+        let [name, current, last_good, health] = app_cells(app, paint);
+        let _infallible = write!(
+            text,
+            "\napp {name}: runs {current}, last good {last_good}, {health}"
+        );
+        if let Health::Unhealthy { why } = &app.health {
+            let _infallible = write!(text, ": {why}");
+        }
+        if let (Some(phase), Some(rollout)) = (app.phase, app.rollout) {
+            let _infallible = write!(text, "; {} in rollout {rollout}", paint.phase(phase));
+        }
+    }
+    text
+}

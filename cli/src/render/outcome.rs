@@ -1,0 +1,126 @@
+//! How it ended, in full sentences: what failed where, by which figure, and what to
+//! do now.
+
+use std::fmt::Write;
+
+use fleet_proto::session::{Failure, Phase};
+use fleet_proto::view::{RolloutStateView, RolloutView, StepView};
+
+use super::rollouts::{count, headline, kind};
+use super::time::span;
+
+/// Beyond these the nodes fail alike; `fleetctl explain` names them all.
+const FAILURES_SHOWN: usize = 3;
+const LOG_LINES_SHOWN: usize = 10;
+
+/// The good end, for stdout.
+pub fn success(view: &RolloutView) -> String {
+    let took = view.ended_at.map_or(String::new(), |at| {
+        format!(" after {}", span(at.since(view.started_at)))
+    });
+    let mut text = format!("{} {}{took}", headline(view), view.state.word());
+    if view.state == RolloutStateView::Held {
+        let why = view.why.as_deref().unwrap_or("its waves reach no further");
+        let _infallible = write!(
+            text,
+            "; {why}\nhint: `fleetctl resume {} --waves 50,100` widens it",
+            view.number.0
+        );
+    }
+    text
+}
+
+/// Any other end, for stderr.
+pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
+    let why = view.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let mut text = format!("error: {} {} {}{why}", kind(view), view.number, view.state.word());
+    let failed: Vec<(&StepView, &Failure)> = view
+        .steps
+        .iter()
+        .filter_map(|step| step.failure.as_ref().map(|failure| (step, failure)))
+        .collect();
+    for (step, failure) in failed.iter().take(FAILURES_SHOWN) {
+        text.push_str(&step_failure(step, failure));
+    }
+    if failed.len() > FAILURES_SHOWN {
+        let more = count(failed.len() - FAILURES_SHOWN, "more node");
+        let _infallible = write!(
+            text,
+            "\n  and {more}; `fleetctl explain {}` names them",
+            view.number.0
+        );
+    }
+    if let Some(rollback) = rollback {
+        let _infallible = write!(text, "\n  {}", rolled_back(rollback));
+    }
+    if let Some(hint) = hint(view, rollback) {
+        let _infallible = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+/// Node, check, figure, limit, and the last lines that the process wrote.
+pub fn step_failure(step: &StepView, failure: &Failure) -> String {
+    let check = failure
+        .check
+        .as_ref()
+        .map_or(String::new(), |check| format!(" {check}"));
+    let mut text = format!("\n  {}{check}: {}", step.node, failure.message);
+    let figures: Vec<String> = [("found", &failure.figure), ("limit", &failure.limit)]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}")))
+        .collect();
+    if !figures.is_empty() {
+        let _infallible = write!(text, " ({})", figures.join(", "));
+    }
+    if step.phase == Phase::RolledBack {
+        text.push_str("; the node is back on what it ran before");
+    }
+    if !failure.log_tail.is_empty() {
+        text.push_str("\n    the last lines of its log:");
+        let skipped = failure.log_tail.len().saturating_sub(LOG_LINES_SHOWN);
+        for line in &failure.log_tail[skipped..] {
+            let _infallible = write!(text, "\n    | {line}");
+        }
+    }
+    text
+}
+
+fn rolled_back(rollback: &RolloutView) -> String {
+    let why = rollback
+        .why
+        .as_ref()
+        .map_or(String::new(), |why| format!(": {why}"));
+    format!("{} {}{why}", headline(rollback), rollback.state.word())
+}
+
+fn hint(view: &RolloutView, rollback: Option<&RolloutView>) -> Option<String> {
+    let stuck = rollback
+        .filter(|back| back.state != RolloutStateView::Succeeded)
+        .unwrap_or(view);
+    let number = stuck.number.0;
+    match stuck.state {
+        RolloutStateView::Paused => Some(format!(
+            "`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it, `fleetctl rollback {number}` \
+             puts the nodes back, `fleetctl explain {number}` tells more"
+        )),
+        RolloutStateView::Failed | RolloutStateView::Aborted => {
+            Some(format!("`fleetctl explain {number}` tells more"))
+        }
+        _ => None,
+    }
+}
+
+/// Ctrl-C while following.
+pub fn interrupted(view: &RolloutView) -> String {
+    let number = view.number.0;
+    if view.state.is_ended() {
+        return format!("{} {} {} meanwhile", kind(view), view.number, view.state.word());
+    }
+    format!(
+        "no longer following; {} {} goes on without you\nhint: `fleetctl status {number} --watch` follows it \
+         again, `fleetctl abort {number}` ends it",
+        kind(view),
+        view.number
+    )
+}

@@ -1,0 +1,143 @@
+//! Progress without a terminal: one plain line for each thing that changed.
+
+use std::collections::BTreeMap;
+
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::session::Phase;
+use fleet_proto::time::Timestamp;
+use fleet_proto::view::{RolloutStateView, RolloutView, StepView, WaveStateView, WaveView};
+
+use super::rollouts;
+use super::time::clock;
+
+#[derive(Default)]
+pub struct Progress {
+    last: BTreeMap<RolloutNumber, RolloutView>,
+}
+
+impl Progress {
+    /// What this view says that the one before did not; nothing is said twice, however
+    /// often a view comes.
+    pub fn changes(&mut self, view: &RolloutView) -> Vec<String> {
+        let last = self.last.insert(view.number, view.clone());
+        let mut lines = Lines {
+            number: view.number,
+            lines: Vec::new(),
+        };
+        if last.is_none() {
+            lines.add(view.started_at, &rollouts::headline(view));
+        }
+        waves(last.as_ref(), view, &mut lines);
+        steps(last.as_ref(), view, &mut lines);
+        waiting(last.as_ref(), view, &mut lines);
+        state(last.as_ref(), view, &mut lines);
+        lines.lines
+    }
+}
+
+struct Lines {
+    number: RolloutNumber,
+    lines: Vec<String>,
+}
+
+impl Lines {
+    fn add(&mut self, at: Timestamp, what: &str) {
+        self.lines.push(format!("{} {} {what}", clock(at), self.number));
+    }
+
+    fn add_untimed(&mut self, what: &str) {
+        self.lines.push(format!("{:9} {} {what}", "", self.number));
+    }
+}
+
+fn waves(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
+    for wave in &view.waves {
+        let before = last
+            .and_then(|last| last.waves.iter().find(|before| before.wave == wave.wave))
+            .map_or(WaveStateView::Pending, |before| before.state);
+        if before == wave.state {
+            continue;
+        }
+        // A wave that is over by the time it is first heard of did start.
+        if before == WaveStateView::Pending && wave.state != WaveStateView::Running {
+            lines.add(wave.started_at.unwrap_or(view.started_at), &started(wave, view));
+        }
+        let at = wave.passed_at.or(wave.started_at).unwrap_or(view.started_at);
+        match wave.state {
+            WaveStateView::Pending => {}
+            WaveStateView::Running => lines.add(at, &started(wave, view)),
+            WaveStateView::Baking => {
+                let until = wave
+                    .bake_until
+                    .map_or(String::new(), |until| format!(" until {}", clock(until)));
+                lines.add_untimed(&format!("{} bakes{until}", name(wave, view)));
+            }
+            WaveStateView::Passed => lines.add(at, &format!("{} passed", name(wave, view))),
+            WaveStateView::Failed => lines.add_untimed(&format!("{} failed", name(wave, view))),
+        }
+    }
+}
+
+fn name(wave: &WaveView, view: &RolloutView) -> String {
+    format!("wave {} of {}", wave.wave, view.waves.len())
+}
+
+fn started(wave: &WaveView, view: &RolloutView) -> String {
+    let nodes = rollouts::count(wave.nodes.len(), "node");
+    format!("{} starts: to {}, {nodes}", name(wave, view), wave.reach)
+}
+
+fn steps(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
+    let before: BTreeMap<_, &StepView> = last
+        .map(|last| last.steps.iter().map(|step| (&step.node, step)).collect())
+        .unwrap_or_default();
+    for step in &view.steps {
+        let (phase, unreachable) = before
+            .get(&step.node)
+            .map_or((Phase::Pending, false), |step| (step.phase, step.unreachable));
+        if phase != step.phase {
+            let why = match &step.failure {
+                Some(failure) if phase.is_settled() || !is_aftermath(phase) => {
+                    format!(": {}", failure.message)
+                }
+                _ => String::new(),
+            };
+            lines.add(step.since, &format!("{} {}{why}", step.node, step.phase));
+        }
+        if unreachable != step.unreachable {
+            let word = if step.unreachable {
+                "unreachable"
+            } else {
+                "reachable again"
+            };
+            lines.add_untimed(&format!("{} {word}", step.node));
+        }
+    }
+}
+
+/// The failure was told when it happened.
+fn is_aftermath(phase: Phase) -> bool {
+    matches!(phase, Phase::Failed | Phase::RollingBack)
+}
+
+fn waiting(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
+    for waiting in &view.waiting {
+        let told = last.is_some_and(|last| last.waiting.iter().any(|before| before.what == waiting.what));
+        if !told {
+            lines.add_untimed(&format!("waits: {}", waiting.what));
+        }
+    }
+}
+
+fn state(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
+    let before = last.map_or(RolloutStateView::Running, |last| last.state);
+    if before == view.state {
+        return;
+    }
+    let why = view.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let what = format!("{}{why}", view.state.word());
+    match view.ended_at {
+        Some(at) => lines.add(at, &what),
+        None => lines.add_untimed(&what),
+    }
+}

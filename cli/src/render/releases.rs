@@ -1,0 +1,105 @@
+//! Releases: a list, one in full, and how a push went.
+
+use std::fmt::Write;
+
+use fleet_proto::quantity::Bytes;
+use fleet_proto::release::{Manifest, Probe, Run, SignedManifest};
+use fleet_proto::view::ReleaseView;
+
+use super::table::Table;
+use crate::push::Pushed;
+
+pub fn table(releases: &[ReleaseView]) -> String {
+    let mut table = Table::new(&[
+        "app",
+        "version",
+        "digest",
+        "components",
+        "signed by",
+        "pushed",
+        "by",
+    ]);
+    for release in releases {
+        table.row(vec![
+            release.app.to_string(),
+            release.release.to_string(),
+            release.release.digest.short(),
+            release.components.join(","),
+            release.signed_by.join(","),
+            release.pushed_at.to_string(),
+            release.by.clone(),
+        ]);
+    }
+    if table.is_empty() {
+        return "no release yet; `fleetctl release push v1.0.0` makes one".to_owned();
+    }
+    table.print()
+}
+
+pub fn pushed(pushed: &Pushed) -> String {
+    let Pushed {
+        app, version, digest, ..
+    } = pushed;
+    if pushed.already_there {
+        return format!(
+            "{app} {version} ({}) is there already; nothing to do",
+            digest.short()
+        );
+    }
+    format!(
+        "pushed {app} {version} ({}): {} files, {}; uploaded {} files, {}",
+        digest.short(),
+        pushed.files,
+        Bytes(pushed.bytes),
+        pushed.uploaded_blobs,
+        Bytes(pushed.uploaded_bytes)
+    )
+}
+
+pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
+    let mut text = format!(
+        "{} {} ({})\ncreated {}, counter {}",
+        manifest.app,
+        manifest.version,
+        signed.digest(),
+        manifest.created_at,
+        manifest.counter
+    );
+    for signature in &signed.signatures {
+        let _infallible = write!(text, "\nsigned by {} {}", signature.key.id(), signature.key);
+    }
+    for component in &manifest.components {
+        let Run::Supervise(run) = &component.run;
+        let _infallible = write!(
+            text,
+            "\ncomponent {}: runs {}",
+            component.name,
+            run.command.join(" ")
+        );
+        for (platform, artifact) in &component.artifacts {
+            let _infallible = write!(
+                text,
+                "\n  {platform}: {} files, {} ({})",
+                artifact.files,
+                Bytes(artifact.bytes),
+                artifact.tree.short()
+            );
+        }
+        for check in &component.checks {
+            let what = match &check.probe {
+                Probe::Http { url, status, .. } => format!("GET {url} answers {status}"),
+                Probe::Tcp { address } => format!("{address} accepts a connection"),
+                Probe::Exec { command } => format!("`{}` exits with 0", command.join(" ")),
+                Probe::Process => "the process runs and is not restarting".to_owned(),
+            };
+            let _infallible = write!(text, "\n  check {} every {}: {what}", check.name, check.interval);
+        }
+    }
+    let strategy = &manifest.strategy;
+    let _infallible = write!(
+        text,
+        "\nwaves {}, at most {} unavailable",
+        strategy.waves, strategy.max_unavailable
+    );
+    text
+}

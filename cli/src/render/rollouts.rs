@@ -1,0 +1,87 @@
+//! A rollout in one line, and many in a table.
+
+use fleet_proto::time::Timestamp;
+use fleet_proto::view::{RolloutKindView, RolloutView, WaveStateView};
+
+use super::paint::Paint;
+use super::table::Table;
+use super::time::{ago, span};
+
+/// `3 nodes`, `1 node`.
+pub fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
+/// Where a rollout goes: a version, or back to what each node ran well before.
+pub fn target(view: &RolloutView) -> String {
+    view.release
+        .as_ref()
+        .map_or_else(|| "last good".to_owned(), ToString::to_string)
+}
+
+pub fn kind(view: &RolloutView) -> &'static str {
+    match view.kind {
+        RolloutKindView::Forward => "rollout",
+        RolloutKindView::Rollback { .. } => "rollback",
+    }
+}
+
+/// `rollout #3 of shop v1.0.0 to dev: 10 nodes in 3 waves`
+pub fn headline(view: &RolloutView) -> String {
+    let release = match (&view.kind, &view.release) {
+        (_, Some(release)) => format!("{} {release}", view.app),
+        (_, None) => format!("{} to each node's last good release", view.app),
+    };
+    let nodes = view.waves.iter().map(|wave| wave.nodes.len()).sum();
+    format!(
+        "{} {} of {release} in {}: {} in {}",
+        kind(view),
+        view.number,
+        view.environment,
+        count(nodes, "node"),
+        count(view.waves.len(), "wave")
+    )
+}
+
+pub fn table(views: &[&RolloutView], now: Timestamp, paint: Paint) -> String {
+    let mut table = Table::new(&[
+        "rollout",
+        "app",
+        "environment",
+        "release",
+        "state",
+        "waves",
+        "nodes",
+        "took",
+        "started",
+        "by",
+    ]);
+    for view in views {
+        let passed = view
+            .waves
+            .iter()
+            .filter(|wave| wave.state == WaveStateView::Passed)
+            .count();
+        let release = match view.kind {
+            RolloutKindView::Forward => target(view),
+            RolloutKindView::Rollback { .. } => format!("back to {}", target(view)),
+        };
+        table.row(vec![
+            view.number.to_string(),
+            view.app.to_string(),
+            view.environment.to_string(),
+            release,
+            paint.state(view.state),
+            format!("{passed}/{}", view.waves.len()),
+            view.steps.len().to_string(),
+            span(view.ended_at.unwrap_or(now).since(view.started_at)),
+            ago(view.started_at, now),
+            view.by.clone(),
+        ]);
+    }
+    if table.is_empty() {
+        return "no rollout yet; `fleetctl rollout VERSION` starts one".to_owned();
+    }
+    table.print()
+}

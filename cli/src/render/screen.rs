@@ -1,0 +1,91 @@
+//! The only file that writes to a terminal, a pipe or a file handle of this process.
+//!
+//! Data goes to stdout, everything else to stderr. A reader that went away (`| head`)
+//! is not an error.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::paint::Paint;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: the documents of the HTTP API, one a line.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    pub format: Format,
+    /// How stdout may be coloured.
+    pub paint: Paint,
+    /// stderr is a terminal that understands cursor movements.
+    pub live: bool,
+}
+
+impl Screen {
+    pub fn of_this_process(format: Format) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            format,
+            paint: Paint::new(std::io::stdout().is_terminal() && !dumb && !plain),
+            live: std::io::stderr().is_terminal() && !dumb && format == Format::Text,
+        }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// The terminal's width and height, or what most have.
+    pub fn size(&self) -> (usize, usize) {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or((80, 24), |(width, height)| {
+            (usize::from(width.0), usize::from(height.0))
+        })
+    }
+
+    /// What was asked for.
+    pub fn data(&self, text: &str) {
+        write_line(&mut std::io::stdout().lock(), text);
+    }
+
+    /// Everything that is not what was asked for.
+    pub fn say(&self, text: &str) {
+        write_line(&mut std::io::stderr().lock(), text);
+    }
+
+    /// Bytes for stdout as they are: completions, and nothing else.
+    pub fn raw(&self, bytes: &[u8]) {
+        let _reader_gone = std::io::stdout().lock().write_all(bytes);
+    }
+
+    /// Cursor movements and all, for live progress.
+    pub fn draw(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        let _reader_gone = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+
+    /// A document as the coordinator wrote it, or `text` made from it.
+    pub fn document(&self, json: &str, text: impl FnOnce(Paint) -> String) {
+        match self.format {
+            Format::Json => self.data(json),
+            Format::Text => self.data(&text(self.paint)),
+        }
+    }
+
+    /// The same for what is made here.
+    pub fn value(&self, value: &impl Serialize, text: impl FnOnce(Paint) -> String) {
+        let json = serde_json::to_string(value).unwrap_or_default();
+        self.document(&json, text);
+    }
+}
+
+fn write_line(out: &mut impl Write, text: &str) {
+    let text = text.trim_end_matches('\n');
+    let _reader_gone = writeln!(out, "{text}").and_then(|()| out.flush());
+}
