@@ -9,6 +9,7 @@ use fleet_proto::labels::LabelError;
 use fleet_proto::release::ReleaseError;
 use fleet_proto::signing::KeyError;
 use fleet_proto::tls::TlsError;
+use fleet_proto::version::VersionError;
 
 use crate::exit::Exit;
 use crate::pack::PackError;
@@ -48,6 +49,8 @@ pub enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error(transparent)]
+    Version(#[from] VersionError),
     #[error(transparent)]
     Label(#[from] LabelError),
     #[error(transparent)]
@@ -94,6 +97,7 @@ impl Error {
             | Self::Config(_)
             | Self::Name(_)
             | Self::Label(_)
+            | Self::Version(_)
             | Self::Release(_)
             | Self::Pack { .. } => Exit::Usage,
             Self::Unreachable { .. } | Self::NotAllowed { .. } | Self::Identity { .. } => Exit::Unreachable,

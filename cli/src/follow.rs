@@ -162,10 +162,9 @@ async fn keep_watching(
                         display.remark(screen, "the coordinator is back");
                     }
                 };
-                match watch(&mut answers, number, screen, display, known, heard).await {
-                    Ok(()) => None,
-                    Err(error) => Some(error),
-                }
+                watch(&mut answers, number, screen, display, known, heard)
+                    .await
+                    .err()
             }
             Err(error) => Some(error),
         };

@@ -30,4 +30,5 @@ pub mod render;
 pub mod scope;
 pub mod session;
 pub mod settings;
+pub mod starter;
 pub mod upload;

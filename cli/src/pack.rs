@@ -81,7 +81,7 @@ pub fn pack(path: &Path) -> Result<Packed, PackError> {
         let name = name.to_str().ok_or_else(|| PackError::Name {
             path: path.to_owned(),
         })?;
-        packer.entry(&root, name.to_owned(), &metadata)?;
+        packer.entry(&root, name, &metadata)?;
     }
     packer.finish(path)
 }
@@ -113,13 +113,13 @@ impl Packer {
                 .into_string()
                 .map_err(|_| PackError::Name { path: path.clone() })?;
             let metadata = self.metadata(&path)?;
-            self.entry(&path, format!("{prefix}{name}"), &metadata)?;
+            self.entry(&path, &format!("{prefix}{name}"), &metadata)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, name: String, metadata: &Metadata) -> Result<(), PackError> {
-        let place = TreePath::try_from(name.clone()).map_err(|source| PackError::Tree {
+    fn entry(&mut self, path: &Path, name: &str, metadata: &Metadata) -> Result<(), PackError> {
+        let place = TreePath::try_from(name.to_owned()).map_err(|source| PackError::Tree {
             path: path.to_owned(),
             source,
         })?;

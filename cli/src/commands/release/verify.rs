@@ -1,5 +1,5 @@
 use fleet_proto::release::ReleaseError;
-use fleet_proto::signing::Pinned;
+use fleet_proto::signing::{Pinned, SecretKey};
 use fleet_proto::version::Version;
 
 use crate::error::Error;
@@ -32,7 +32,7 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let release_keys = if args.trusted.is_empty() {
         let own = args.keys.read(&session.settings)?;
-        own.iter().map(|key| key.public()).collect()
+        own.iter().map(SecretKey::public).collect()
     } else {
         args.trusted
             .iter()

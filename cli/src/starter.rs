@@ -1,0 +1,188 @@
+//! A first `fleet.toml`, guessed from what lies in the directory.
+
+use std::path::Path;
+
+/// What an app seems to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// For people: `a Node.js app (package.json)`.
+    pub what: &'static str,
+    component: &'static str,
+    path: &'static str,
+    command: &'static str,
+    remark: &'static str,
+}
+
+const GUESSES: [(&str, Found); 7] = [
+    (
+        "ecosystem.config.js",
+        Found {
+            what: "a pm2 app (ecosystem.config.js)",
+            component: "web",
+            path: ".",
+            command: r#"["node", "server.js"]"#,
+            remark: "one [[component]] for each app in ecosystem.config.js, with its `script` as the command",
+        },
+    ),
+    (
+        "package.json",
+        Found {
+            what: "a Node.js app (package.json)",
+            component: "web",
+            path: ".",
+            command: r#"["node", "server.js"]"#,
+            remark: "the script that `npm start` runs; `npm ci --omit=dev` before a push keeps it small",
+        },
+    ),
+    (
+        "Cargo.toml",
+        Found {
+            what: "a Rust app (Cargo.toml)",
+            component: "server",
+            path: "target/release/server",
+            command: r#"["./server"]"#,
+            remark: "the binary that `cargo build --release` makes; its name goes into `path` and `command`",
+        },
+    ),
+    (
+        "go.mod",
+        Found {
+            what: "a Go app (go.mod)",
+            component: "server",
+            path: "bin/server",
+            command: r#"["./server"]"#,
+            remark: "the binary that `go build -o bin/server` makes",
+        },
+    ),
+    (
+        "pyproject.toml",
+        Found {
+            what: "a Python app (pyproject.toml)",
+            component: "web",
+            path: ".",
+            command: r#"["python3", "-m", "app"]"#,
+            remark: "the module that is run; its packages must be on the node or in the directory",
+        },
+    ),
+    (
+        "dist",
+        Found {
+            what: "something that was built (dist)",
+            component: "web",
+            path: "dist",
+            command: r#"["./server"]"#,
+            remark: "the program within dist",
+        },
+    ),
+    (
+        "build",
+        Found {
+            what: "something that was built (build)",
+            component: "web",
+            path: "build",
+            command: r#"["./server"]"#,
+            remark: "the program within build",
+        },
+    ),
+];
+
+const NOTHING: Found = Found {
+    what: "nothing that it knows",
+    component: "web",
+    path: "dist",
+    command: r#"["./server"]"#,
+    remark: "the program that is run, within `path`",
+};
+
+pub fn look(directory: &Path) -> Found {
+    let guess = GUESSES.iter().find(|(name, _)| directory.join(name).exists());
+    guess.map_or(NOTHING, |(_, found)| found.clone())
+}
+
+pub fn write(app: &str, found: &Found) -> String {
+    let Found {
+        component,
+        path,
+        command,
+        remark,
+        ..
+    } = found;
+    format!(
+        r#"# How {app} is released. `fleetctl release push v1.0.0` reads this file.
+[app]
+name = "{app}"
+
+# One deployable part: its files, how it runs, how one knows that it is well.
+[[component]]
+name = "{component}"
+# A file or a directory, from here. All of it goes to every node.
+path = "{path}"
+# Or one for each platform:
+# platforms = {{ "linux/amd64" = "dist/amd64", "linux/arm64" = "dist/arm64" }}
+
+[component.run]
+# The agent runs the process itself and restarts it when it ends.
+kind = "supervise"
+# {remark}.
+# Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
+# the node's agent.toml.
+command = {command}
+env = {{ PORT = "${{var.port}}" }}
+stop_signal = "SIGTERM"
+# Between the stop signal and SIGKILL.
+grace = "10s"
+
+# A node is verified when all checks pass for `min_healthy` without a break.
+[[component.check]]
+name = "health"
+kind = "http"                     # http, tcp, exec or process
+interval = "1s"
+timeout = "2s"
+url = "http://127.0.0.1:${{var.port}}/health"
+status = 200
+# json = {{ status = "healthy" }}   # fields that the answer must have
+# latency_max = "500ms"
+
+[health]
+min_healthy = "10s"
+healthy_deadline = "5m"
+# failures = 3                    # so many in a row fail a node that was healthy
+# restarts = 3                    # so many restarts are a restart loop
+# error_rate = 5                  # percent of recent checks
+# response_time = "2s"            # 95th percentile
+
+# How it wants to go out; flags of `fleetctl rollout` override it.
+[strategy]
+waves = "10,50,100"
+bake = ["1m"]                     # watched so long after each wave; the last one repeats
+max_unavailable = "25%"
+# max_in_flight = "100%"
+# max_failures = 0
+# max_unreachable = 0
+# on_failure = "rollback"         # or "pause"
+"#
+    )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_found_the_file_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, found) in &GUESSES {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            assert_eq!(look(directory.path()), *found);
+            let file = directory.path().join(crate::app_file::NAME);
+            std::fs::write(&file, write("shop", found)).unwrap();
+            let read = crate::app_file::read(&file).unwrap();
+            assert_eq!(read.app.as_str(), "shop");
+            assert_eq!(read.components[0].name.as_str(), found.component);
+            std::fs::remove_file(path).unwrap();
+        }
+        assert_eq!(look(directory.path()), NOTHING);
+    }
+}
