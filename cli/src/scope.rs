@@ -10,11 +10,18 @@ use crate::app_file;
 use crate::error::Error;
 use crate::settings::Settings;
 
+/// For what belongs to an app in every environment, as releases do.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct ScopeArgs {
+pub struct AppArgs {
     /// The app; by default FLEET_APP, the fleet.toml here or above, or the only one
     #[arg(long, env = "FLEET_APP", value_name = "APP")]
     pub app: Option<AppName>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ScopeArgs {
+    #[command(flatten)]
+    pub app: AppArgs,
     /// The environment; by default FLEET_ENV, or the only one
     #[arg(long = "env", env = "FLEET_ENV", value_name = "ENVIRONMENT")]
     pub environment: Option<EnvironmentName>,
@@ -27,20 +34,26 @@ pub struct Scope {
     pub environment: String,
 }
 
+impl AppArgs {
+    /// Empty when nothing names one.
+    pub fn resolve(&self, settings: &Settings) -> Result<String, Error> {
+        if let Some(app) = &self.app {
+            return Ok(app.to_string());
+        }
+        let above = app_of_file_above()?;
+        Ok(above.map_or_else(|| settings.app.clone().unwrap_or_default(), |app| app.to_string()))
+    }
+}
+
 impl ScopeArgs {
     pub fn resolve(&self, settings: &Settings) -> Result<Scope, Error> {
-        let app = match &self.app {
-            Some(app) => app.to_string(),
-            None => match app_of_file_above()? {
-                Some(app) => app.to_string(),
-                None => settings.app.clone().unwrap_or_default(),
-            },
-        };
-        let environment = match &self.environment {
-            Some(environment) => environment.to_string(),
-            None => settings.environment.clone().unwrap_or_default(),
-        };
-        Ok(Scope { app, environment })
+        let environment = self.environment.as_ref().map(ToString::to_string);
+        Ok(Scope {
+            app: self.app.resolve(settings)?,
+            environment: environment
+                .or_else(|| settings.environment.clone())
+                .unwrap_or_default(),
+        })
     }
 }
 

@@ -98,7 +98,7 @@ fn start() -> Result<ExitCode, String> {
     });
     for stream in listener.incoming().flatten() {
         let app = Arc::clone(&app);
-        std::thread::spawn(move || app.answer(stream));
+        std::thread::spawn(move || app.answer(&stream));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -155,8 +155,8 @@ fn settings(text: &str) -> Result<Settings, String> {
 
 impl App {
     /// One request a connection; whoever does not ask properly gets no answer.
-    fn answer(&self, stream: TcpStream) {
-        if let Err(error) = self.try_answer(&stream) {
+    fn answer(&self, stream: &TcpStream) {
+        if let Err(error) = self.try_answer(stream) {
             eprintln!("a request went wrong: {error}");
         }
     }

@@ -1,7 +1,7 @@
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::render;
-use crate::scope::ScopeArgs;
+use crate::scope::AppArgs;
 use crate::session::Session;
 
 /// List releases, the newest first
@@ -9,12 +9,12 @@ use crate::session::Session;
 #[command(after_help = "Example:\n  fleetctl release list --app shop")]
 pub struct Args {
     #[command(flatten)]
-    scope: ScopeArgs,
+    app: AppArgs,
 }
 
 pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
-    let scope = session.scope(&args.scope)?;
-    let answer = session.operator().await?.releases(&scope.app).await?;
+    let app = args.app.resolve(&session.settings)?;
+    let answer = session.operator().await?.releases(&app).await?;
     session
         .screen
         .document(&answer.json, |_| render::releases::table(&answer.view));

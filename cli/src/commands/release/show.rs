@@ -3,7 +3,7 @@ use fleet_proto::version::Version;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::render;
-use crate::scope::ScopeArgs;
+use crate::scope::AppArgs;
 use crate::session::Session;
 
 /// Show one release: its components, checks and signatures
@@ -13,15 +13,15 @@ pub struct Args {
     #[arg(value_name = "VERSION")]
     version: Version,
     #[command(flatten)]
-    scope: ScopeArgs,
+    app: AppArgs,
 }
 
 pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
-    let scope = session.scope(&args.scope)?;
+    let app = args.app.resolve(&session.settings)?;
     let signed = session
         .operator()
         .await?
-        .release(&scope.app, args.version.as_str())
+        .release(&app, args.version.as_str())
         .await?;
     let manifest = signed.read()?;
     session

@@ -5,7 +5,7 @@ use fleet_proto::version::Version;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::release_keys::{KeyArgs, public};
-use crate::scope::ScopeArgs;
+use crate::scope::AppArgs;
 use crate::session::Session;
 
 /// Check a release's signatures, as an agent would
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(value_name = "VERSION")]
     version: Version,
     #[command(flatten)]
-    scope: ScopeArgs,
+    app: AppArgs,
     /// A public release key, or a file with one; by default those of one's own secret keys
     #[arg(long = "trust", value_name = "KEY")]
     trusted: Vec<String>,
@@ -43,11 +43,11 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
         release_keys,
         threshold: args.threshold,
     };
-    let scope = session.scope(&args.scope)?;
+    let app = args.app.resolve(&session.settings)?;
     let signed = session
         .operator()
         .await?
-        .release(&scope.app, args.version.as_str())
+        .release(&app, args.version.as_str())
         .await?;
     let manifest = signed.verify(&pinned).map_err(|error| match error {
         ReleaseError::Signature(_) => Error::refused(

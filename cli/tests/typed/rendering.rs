@@ -1,0 +1,201 @@
+//! What people read, made from views that were written by hand.
+
+use fleet_proto::digest::Digest;
+use fleet_proto::time::Timestamp;
+use fleet_proto::view::{PlanView, RolloutView};
+use fleetctl::render::live::Live;
+use fleetctl::render::paint::Paint;
+use fleetctl::render::progress::Progress;
+use fleetctl::render::{explain, outcome, plan};
+use serde_json::{Value, json};
+
+const START: u64 = 1_770_897_600_000;
+
+fn release(version: &str) -> Value {
+    json!({ "version": version, "digest": Digest::of(version.as_bytes()) })
+}
+
+fn rollout(state: &str, waves: &[&str], steps: &Value, more: &[(&str, Value)]) -> RolloutView {
+    let waves: Vec<Value> = waves
+        .iter()
+        .enumerate()
+        .map(|(i, state)| {
+            json!({ "wave": i + 1, "reach": (["50%", "100%"][i]), "state": state, "nodes": [format!("n0{}", i + 1)],
+                "started_at": if *state == "pending" { Value::Null } else { json!(START + 1000) },
+                "bake_until": null, "passed_at": if *state == "passed" { json!(START + 3000) } else { Value::Null } })
+        })
+        .collect();
+    let mut view = json!({
+        "number": 3, "app": "shop", "environment": "dev", "release": release("v1.2.0"), "kind": "forward",
+        "state": state, "why": null, "needs_person": false, "by": "operator/admin", "reason": null,
+        "started_at": START, "ended_at": null, "rollback": null, "waves": waves, "steps": steps,
+        "waiting": [], "left_out": [], "strategy": {},
+    });
+    for (key, value) in more {
+        view[*key] = value.clone();
+    }
+    serde_json::from_value(view).unwrap()
+}
+
+fn step(node: &str, wave: usize, phase: &str, failure: &Value) -> Value {
+    json!({ "node": node, "wave": wave, "phase": phase, "unreachable": false, "since": START + 2000,
+        "from": release("v1.1.0"), "failure": failure })
+}
+
+fn unhealthy() -> Value {
+    json!({ "class": "release", "check": "web/health", "message": "not healthy within 8s: it answered 503",
+        "figure": "status 503", "limit": "status 200",
+        "log_tail": ["sample v1.2.0 starts", "health check failed: the database does not answer"] })
+}
+
+fn failed() -> RolloutView {
+    let steps = json!([
+        step("n01", 1, "rolled-back", &unhealthy()),
+        step("n02", 2, "pending", &Value::Null)
+    ]);
+    rollout(
+        "failed",
+        &["failed", "pending"],
+        &steps,
+        &[
+            ("why", json!("1 node of wave 1 failed, and 0 may")),
+            ("ended_at", json!(START + 12_000)),
+        ],
+    )
+}
+
+#[test]
+fn plain_lines_say_each_change_once() {
+    let mut progress = Progress::default();
+    let none = Value::Null;
+    let first = rollout(
+        "running",
+        &["running", "pending"],
+        &json!([step("n01", 1, "fetching", &none)]),
+        &[],
+    );
+    assert_eq!(
+        progress.changes(&first),
+        [
+            "12:00:00Z #3 rollout #3 of shop v1.2.0 in dev: 2 nodes in 2 waves",
+            "12:00:01Z #3 wave 1 of 2 starts: to 50%, 1 node",
+            "12:00:02Z #3 n01 fetching",
+        ]
+    );
+    assert_eq!(progress.changes(&first), [""; 0]);
+    let waits = json!([{ "what": "n01 to be verified", "since": null, "until": null, "hint": null }]);
+    let second = rollout(
+        "running",
+        &["running", "pending"],
+        &json!([step("n01", 1, "verifying", &none)]),
+        &[("waiting", waits)],
+    );
+    assert_eq!(
+        progress.changes(&second),
+        [
+            "12:00:02Z #3 n01 verifying",
+            "          #3 waits: n01 to be verified"
+        ]
+    );
+    assert_eq!(
+        progress.changes(&failed()),
+        [
+            "          #3 wave 1 of 2 failed",
+            "12:00:02Z #3 n01 rolled-back: not healthy within 8s: it answered 503",
+            "12:00:12Z #3 failed: 1 node of wave 1 failed, and 0 may",
+        ]
+    );
+}
+
+#[test]
+fn a_failure_names_node_check_figure_and_limit_and_shows_the_log() {
+    assert_eq!(
+        outcome::failure(&failed(), None),
+        "error: rollout #3 failed: 1 node of wave 1 failed, and 0 may\n  \
+         n01 web/health: not healthy within 8s: it answered 503 (found status 503, limit status 200); \
+         the node is back on what it ran before\n    \
+         the last lines of its log:\n    \
+         | sample v1.2.0 starts\n    \
+         | health check failed: the database does not answer\n\
+         hint: `fleetctl explain 3` tells more"
+    );
+}
+
+#[test]
+fn a_pause_says_which_commands_go_on() {
+    let paused = rollout(
+        "paused",
+        &["running", "pending"],
+        &json!([]),
+        &[
+            ("why", json!("n01 cannot be reached")),
+            ("needs_person", json!(true)),
+        ],
+    );
+    let text = outcome::failure(&paused, None);
+    assert!(
+        text.starts_with("error: rollout #3 paused: n01 cannot be reached\nhint: "),
+        "{text}"
+    );
+    for command in ["fleetctl resume 3", "fleetctl abort 3", "fleetctl rollback 3"] {
+        assert!(
+            text.contains(command) && explain::explain(&paused, Paint::PLAIN).contains(command),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_live_block_is_drawn_over_itself() {
+    let mut live = Live::default();
+    let view = rollout(
+        "running",
+        &["running", "pending"],
+        &json!([step("n01", 1, "verifying", &Value::Null)]),
+        &[],
+    );
+    let now = Timestamp(START + 5000);
+    let first = live.frame(&[&view], now, (120, 40));
+    assert_eq!(
+        first,
+        "rollout #3 of shop v1.2.0 in dev: 2 nodes in 2 waves  running  5.0s\r\n  \
+         wave 1   50% [--------------------] 0/1 running\r\n      n01          verifying 3.0s\r\n  \
+         wave 2  100% [--------------------] 0/1 pending\r\n"
+    );
+    assert!(
+        live.frame(&[&view], now, (120, 40))
+            .starts_with("\x1b[4A\r\x1b[J")
+    );
+    // Never wider or taller than the screen, or drawing over it would leave traces.
+    let small = live.frame(&[&view], now, (20, 4));
+    assert!(
+        small.lines().skip(1).all(|line| line.len() < 20) && small.lines().count() <= 3,
+        "{small:?}"
+    );
+}
+
+#[test]
+fn a_plan_shows_who_goes_when() {
+    let view: PlanView = serde_json::from_value(json!({
+        "app": "shop", "environment": "dev", "release": release("v1.0.0"), "nodes": 3,
+        "waves": [
+            { "wave": 1, "reach": "10%", "nodes": ["n01"], "domains": { "a": 1 }, "bake": "0s" },
+            { "wave": 2, "reach": "100%", "nodes": ["n02", "n03"], "domains": { "b": 1, "c": 1 }, "bake": "5m" },
+        ],
+        "dropped": ["50%"], "held_back": [], "left_out": [{ "node": "n04", "why": "it is revoked" }],
+        "strategy": {}, "gates": [{ "gate": "one at a time", "verdict": { "shut": { "why": "rollout #2 is running" } } }],
+        "would_start": false,
+    }))
+    .unwrap();
+    let digest = Digest::of(b"v1.0.0").short();
+    assert_eq!(
+        plan::plan(&view, Paint::PLAIN),
+        format!(
+            "app shop, environment dev, release v1.0.0 ({digest})\n3 nodes in 2 waves\n  \
+             wave 1 to 10%: 1 node (a 1): n01\n  wave 2 to 100%: 2 nodes (b 1, c 1), bake 5m: n02 n03\n  \
+             left away, they add no node: 50%\n  \
+             at once 100%, unavailable 25%, failures 0, unreachable 0; on failure roll back\n  \
+             leaves out n04: it is revoked\n  gate one at a time shut: rollout #2 is running\nwould not start now"
+        )
+    );
+}
