@@ -1,0 +1,213 @@
+//! `coordinator.toml`: where things are, what is listened on, and who is in which
+//! environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use fleet_proto::config::ConfigError;
+use fleet_proto::ids::EnvironmentName;
+use fleet_proto::labels::Selector;
+use fleet_proto::quantity::Span;
+use serde::Deserialize;
+
+pub const FILE_NAME: &str = "coordinator.toml";
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The journal and the artifacts. Relative paths begin at the file's directory.
+    pub state: PathBuf,
+    /// The coordinator's own certificate and key.
+    pub identity: PathBuf,
+    /// The authority's certificate and key.
+    pub authority: PathBuf,
+    pub trust_domain: String,
+    /// For agents and operators: mutual TLS, so any address will do.
+    #[serde(default = "defaults::listen")]
+    pub listen: SocketAddr,
+    /// For dashboards and probes: plain HTTP, so loopback only.
+    #[serde(default = "defaults::http")]
+    pub http: SocketAddr,
+    #[serde(default = "defaults::node_certificate_life")]
+    pub node_certificate_life: Span,
+    #[serde(default = "defaults::operator_certificate_life")]
+    pub operator_certificate_life: Span,
+    #[serde(default = "defaults::heartbeat")]
+    pub heartbeat: Span,
+    /// How long a node that fell silent still counts as there.
+    #[serde(default = "defaults::unreachable_after")]
+    pub unreachable_after: Span,
+    #[serde(default)]
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Which nodes are in it, by their labels; empty: all of them.
+    #[serde(default)]
+    pub select: Selector,
+}
+
+mod defaults {
+    use super::{SocketAddr, Span};
+    use std::net::Ipv4Addr;
+
+    pub(super) fn listen() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, fleet_proto::tls::DEFAULT_PORT).into()
+    }
+    pub(super) fn http() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 7480).into()
+    }
+    /// Short enough that a stolen one is soon worthless; agents renew after two thirds.
+    pub(super) fn node_certificate_life() -> Span {
+        Span::from_secs(7 * 86_400)
+    }
+    /// People are on holiday longer than a week.
+    pub(super) fn operator_certificate_life() -> Span {
+        Span::from_secs(90 * 86_400)
+    }
+    pub(super) fn heartbeat() -> Span {
+        Span::from_secs(5)
+    }
+    pub(super) fn unreachable_after() -> Span {
+        Span::from_secs(10)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigProblem {
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    #[error(
+        "{file}: http = \"{address}\" would show the fleet to the network without TLS and login\nhint: keep http = \"127.0.0.1:7480\" and reach it with `ssh -L 7480:127.0.0.1:7480 HOST`, or through a reverse proxy on this machine that speaks TLS and asks who it is"
+    )]
+    OpenHttp { file: String, address: SocketAddr },
+    #[error(
+        "{file}: trust_domain = \"{found}\" is not a trust domain\nhint: use letters, digits, `.` and `-`, as in fleet.local"
+    )]
+    TrustDomain { file: String, found: String },
+    #[error("{file}: {key} must be longer than 0s")]
+    Zero { file: String, key: &'static str },
+}
+
+pub fn is_trust_domain(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+    !text.is_empty() && text.len() <= 255 && text.chars().all(allowed)
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, ConfigProblem> {
+        let config: Self = fleet_proto::config::read(path)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        config.complete(&path.display().to_string(), directory)
+    }
+
+    /// As [`Config::read`], of text that is not in a file yet.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigProblem> {
+        let name = file.display().to_string();
+        let config: Self = fleet_proto::config::parse(&name, text)?;
+        config.complete(&name, file.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn complete(mut self, file: &str, directory: &Path) -> Result<Self, ConfigProblem> {
+        let file = file.to_owned();
+        if !self.http.ip().is_loopback() {
+            let address = self.http;
+            return Err(ConfigProblem::OpenHttp { file, address });
+        }
+        if !is_trust_domain(&self.trust_domain) {
+            let found = self.trust_domain;
+            return Err(ConfigProblem::TrustDomain { file, found });
+        }
+        for (key, span) in [
+            ("node_certificate_life", self.node_certificate_life),
+            ("operator_certificate_life", self.operator_certificate_life),
+            ("heartbeat", self.heartbeat),
+        ] {
+            if span == Span::ZERO {
+                return Err(ConfigProblem::Zero { file, key });
+            }
+        }
+        for path in [&mut self.state, &mut self.identity, &mut self.authority] {
+            *path = directory.join(&path);
+        }
+        if self.environments.is_empty() {
+            let everybody = "default".parse().map(|name| (name, Environment::default()));
+            self.environments.extend(everybody.ok());
+        }
+        Ok(self)
+    }
+
+    pub fn journal_directory(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    pub fn artifacts_directory(&self) -> PathBuf {
+        self.state.join("artifacts")
+    }
+
+    /// Where a running coordinator says on what it listens: ports may be chosen by the
+    /// system.
+    pub fn endpoints_file(&self) -> PathBuf {
+        self.state.join("endpoints.json")
+    }
+
+    pub fn selectors(&self) -> BTreeMap<EnvironmentName, Selector> {
+        self.environments
+            .iter()
+            .map(|(name, environment)| (name.clone(), environment.select.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    const LEAST: &str =
+        "state = \"state\"\nidentity = \"identity\"\nauthority = \"/ca\"\ntrust_domain = \"fleet.local\"\n";
+
+    fn config(more: &str) -> Result<Config, ConfigProblem> {
+        let config: Config = fleet_proto::config::parse("c.toml", &format!("{LEAST}{more}"))?;
+        config.complete("c.toml", Path::new("/etc/fleet"))
+    }
+
+    #[test]
+    fn what_is_absent_has_a_default() {
+        let config = config("").unwrap();
+        assert_eq!(config.state, Path::new("/etc/fleet/state"));
+        assert_eq!(config.authority, Path::new("/ca"));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(config.node_certificate_life.to_string(), "7d");
+        assert_eq!(config.selectors().len(), 1);
+    }
+
+    #[test]
+    fn environments_select_nodes() {
+        let config = config("[environments.production]\nselect = \"env=production\"\n").unwrap();
+        let (name, select) = config.selectors().pop_first().unwrap();
+        assert_eq!(
+            (name.as_str(), select.to_string().as_str()),
+            ("production", "env=production")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_way_out() {
+        for (more, expected) in [
+            ("http = \"0.0.0.0:7480\"\n", "ssh -L 7480"),
+            (
+                "lisen = \"127.0.0.1:1\"\n",
+                "c.toml:5:1: unknown key `lisen`\nhint: did you mean `listen`?",
+            ),
+            ("heartbeat = \"0s\"\n", "heartbeat must be longer than 0s"),
+            ("heartbeat = \"soon\"\n", "c.toml:5:13: `soon` is not a duration"),
+        ] {
+            let message = config(more).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

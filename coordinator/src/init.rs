@@ -1,0 +1,213 @@
+//! `fleet-coordinator init`: an authority, an identity, the first operator, and a
+//! configuration that names them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use fleet_proto::authority::{Authority, AuthorityError};
+use fleet_proto::identity::Who;
+use fleet_proto::ids::{EnvironmentName, OperatorName};
+use fleet_proto::labels::Selector;
+use fleet_proto::time::Timestamp;
+use fleet_proto::tls::AUTHORITY_FILE;
+
+use crate::config::{self, Config, ConfigProblem};
+use crate::durable;
+use crate::trust::{self, AUTHORITY_KEY_FILE, Trust, TrustError};
+
+pub struct Options {
+    pub directory: PathBuf,
+    pub trust_domain: String,
+    pub listen: SocketAddr,
+    pub http: SocketAddr,
+    pub operator: OperatorName,
+    pub environment: EnvironmentName,
+    pub select: Selector,
+}
+
+/// What was made, for showing.
+#[derive(Debug)]
+pub struct Made {
+    pub config: PathBuf,
+    pub operator: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error(
+        "{} is there already; a second authority would lock everybody out who trusts the first\nhint: start it with `fleet-coordinator run --config {}`, or choose another --dir",
+        .found.display(), .config.display()
+    )]
+    Exists { found: PathBuf, config: PathBuf },
+    #[error("cannot write {}", .path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Config(#[from] ConfigProblem),
+}
+
+pub fn init(options: &Options, now: Timestamp) -> Result<Made, InitError> {
+    let directory = &options.directory;
+    let file = directory.join(config::FILE_NAME);
+    for found in [file.clone(), directory.join("authority").join(AUTHORITY_KEY_FILE)] {
+        if found.exists() {
+            return Err(InitError::Exists { found, config: file });
+        }
+    }
+    // What is wrong with it is said before anything is there.
+    let text = config_text(options);
+    let config = Config::parse(&text, &file)?;
+    for name in ["", "authority", "operators", "state"] {
+        let path = directory.join(name);
+        durable::create_directory(&path).map_err(|source| InitError::Write { path, source })?;
+    }
+    let (certificate, key) = Authority::create(&options.trust_domain, now)?;
+    write(&config.authority.join(AUTHORITY_FILE), &certificate)?;
+    write(&config.authority.join(AUTHORITY_KEY_FILE), &key)?;
+    Trust::open(&config, now)?;
+    let authority = Authority::load(&config.trust_domain, &certificate, &key)?;
+    let operator = directory.join("operators").join(options.operator.as_str());
+    trust::issue_into(
+        &authority,
+        &operator,
+        &Who::Operator(options.operator.clone()),
+        config.operator_certificate_life,
+        now,
+    )?;
+    // The configuration last: with it, all that it names is there.
+    write(&file, &text)?;
+    Ok(Made {
+        config: file,
+        operator,
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), InitError> {
+    durable::write_file(path, text.as_bytes()).map_err(|source| InitError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn config_text(options: &Options) -> String {
+    format!(
+        r#"# Fleet's coordinator. Paths begin at this file's directory.
+
+# The journal and the artifacts. Back this up.
+state = "state"
+# The coordinator's own certificate, which it renews itself.
+identity = "identity"
+# Signs every certificate. Back this up, and let nobody read it.
+authority = "authority"
+trust_domain = "{trust_domain}"
+
+# Agents and operators, by mutual TLS. Use "0.0.0.0:7443" to be reached from elsewhere.
+listen = "{listen}"
+# Dashboards, metrics and health: plain HTTP, on loopback only.
+http = "{http}"
+
+# node_certificate_life = "7d"
+# operator_certificate_life = "90d"
+# heartbeat = "5s"
+# unreachable_after = "10s"
+
+# Which nodes belong together, by the labels of their join tokens; "" means all.
+[environments.{environment}]
+select = "{select}"
+"#,
+        trust_domain = options.trust_domain,
+        listen = options.listen,
+        http = options.http,
+        environment = toml_key(&options.environment),
+        select = options.select,
+    )
+}
+
+/// A name may hold a dot, which TOML would read as a table in a table.
+fn toml_key(environment: &EnvironmentName) -> String {
+    format!("\"{environment}\"")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+    use fleet_proto::tls::Credentials;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn options(directory: &Path) -> Options {
+        Options {
+            directory: directory.to_owned(),
+            trust_domain: "fleet.test".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            http: "127.0.0.1:0".parse().unwrap(),
+            operator: "admin".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            select: "env=production".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_init_makes_can_be_started_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp(1_770_897_600_000);
+        let made = init(&options(directory.path()), now).unwrap();
+        let config = Config::read(&made.config).unwrap();
+        assert_eq!(config.selectors().len(), 1);
+        let operator = Credentials::read(&made.operator).unwrap().peer().unwrap();
+        assert_eq!(
+            operator.identity.to_string(),
+            "spiffe://fleet.test/operator/admin"
+        );
+        let key = directory.path().join("authority/ca-key.pem");
+        assert_eq!(
+            std::fs::metadata(key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            std::fs::metadata(&config.state).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+
+        let again = init(&options(directory.path()), now).unwrap_err().to_string();
+        assert!(again.contains("coordinator.toml is there already"), "{again}");
+    }
+
+    #[test]
+    fn the_coordinator_renews_its_own_certificate_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Timestamp(1_770_897_600_000);
+        let made = init(&options(directory.path()), now).unwrap();
+        let config = Config::read(&made.config).unwrap();
+        let trust = Trust::open(&config, now).unwrap();
+        let serial = || {
+            Credentials::read(&config.identity)
+                .unwrap()
+                .peer()
+                .unwrap()
+                .serial
+        };
+        let first = serial();
+        assert!(!trust.renew_if_due(now).unwrap());
+        let later = now.plus(fleet_proto::quantity::Span::from_secs(21 * 86_400));
+        assert!(trust.renew_if_due(later).unwrap());
+        assert_ne!(serial(), first);
+    }
+
+    #[test]
+    fn an_open_http_address_is_refused_and_nothing_claims_to_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = options(directory.path());
+        options.http = "0.0.0.0:7480".parse().unwrap();
+        let message = init(&options, Timestamp(0)).unwrap_err().to_string();
+        assert!(message.contains("without TLS and login"), "{message}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
