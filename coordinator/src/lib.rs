@@ -8,7 +8,14 @@
 //! is pure. A test keeps this true.
 
 pub mod artifacts;
+pub mod config;
 pub mod driver;
 pub mod durable;
+pub mod init;
 pub mod journal;
 pub mod rollout;
+pub mod refusal;
+pub mod listener;
+pub mod caller;
+pub mod agents;
+pub mod trust;

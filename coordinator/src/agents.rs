@@ -1,0 +1,117 @@
+//! The agents' side: enrolment, the session, certificates, and what they fetch.
+
+mod enrolment;
+mod fetch;
+mod outbound;
+mod session;
+
+use std::sync::Arc;
+
+use fleet_proto::identity::Who;
+use fleet_proto::ids::NodeId;
+use fleet_proto::quantity::Span;
+use fleet_proto::release::SignedManifest;
+use fleet_proto::time::Timestamp;
+use fleet_proto::wire;
+use fleet_proto::wire::agent_server::Agent;
+use tokio::sync::Mutex;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::artifacts::Artifacts;
+use crate::driver::Handle;
+use crate::trust::Trust;
+use crate::{caller, refusal};
+
+pub use enrolment::Newcomers;
+pub use outbound::Outbound;
+
+#[derive(Clone)]
+pub struct Agents {
+    pub handle: Handle,
+    pub artifacts: Artifacts,
+    pub trust: Arc<Trust>,
+    pub heartbeat: Span,
+    pub stopping: CancellationToken,
+    /// Held while a stream comes or goes, so that the driver hears of both in the
+    /// order in which they happened.
+    pub presence: Arc<Mutex<()>>,
+}
+
+impl Agents {
+    /// The node that calls, if it is one of ours still.
+    fn admit(&self, caller: &crate::listener::Caller) -> Result<NodeId, Status> {
+        let node = caller::node(caller)?;
+        self.handle.read(|state| match state.nodes.get(&node) {
+            None => Err(Status::permission_denied(format!(
+                "node {node} is not known here; the coordinator's state may be older than the node\nhint: enrol it again under another name"
+            ))),
+            Some(known) if known.is_revoked() => Err(revoked(&node)),
+            Some(_) => Ok(()),
+        })?;
+        Ok(node)
+    }
+}
+
+pub(crate) fn revoked(node: &NodeId) -> Status {
+    let who = Who::Node(node.clone());
+    Status::permission_denied(format!(
+        "the certificate of {who} was revoked\nhint: a revocation is for good; enrol the machine under another name"
+    ))
+}
+
+#[tonic::async_trait]
+impl Agent for Agents {
+    type SessionStream = Outbound;
+    type FetchBlobsStream = ReceiverStream<Result<wire::BlobPiece, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::FromAgent>>,
+    ) -> Result<Response<Outbound>, Status> {
+        let caller = caller::of(&request)?;
+        let node = self.admit(&caller)?;
+        let outbound = session::open(self, node, caller, request.into_inner()).await?;
+        Ok(Response::new(outbound))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::Credentials>, Status> {
+        let node = self.admit(&caller::of(&request)?)?;
+        let issued = self
+            .trust
+            .issue_node(&request.into_inner().certificate_request, &node, Timestamp::now())
+            .map_err(|error| refusal::certificate(&error))?;
+        tracing::info!(%node, serial = issued.serial, "renewed a certificate");
+        Ok(Response::new(wire::Credentials {
+            certificate_chain: issued.chain_pem,
+            authority: self.trust.authority_pem().to_owned(),
+        }))
+    }
+
+    async fn fetch_release(
+        &self,
+        request: Request<wire::ReleaseRequest>,
+    ) -> Result<Response<wire::SignedRelease>, Status> {
+        self.admit(&caller::of(&request)?)?;
+        let digest = request.into_inner().digest.parse().map_err(refusal::usage)?;
+        let artifacts = self.artifacts.clone();
+        let signed: SignedManifest = tokio::task::spawn_blocking(move || artifacts.read_signed(digest))
+            .await
+            .map_err(|error| refusal::internal(&error))?
+            .map_err(|error| refusal::artifact(&error))?;
+        Ok(Response::new((&signed).into()))
+    }
+
+    async fn fetch_blobs(
+        &self,
+        request: Request<wire::BlobsRequest>,
+    ) -> Result<Response<Self::FetchBlobsStream>, Status> {
+        self.admit(&caller::of(&request)?)?;
+        let wanted = fetch::wanted(request.into_inner())?;
+        Ok(Response::new(fetch::stream(self.artifacts.clone(), wanted)))
+    }
+}

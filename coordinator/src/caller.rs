@@ -1,0 +1,40 @@
+//! Who calls, and what they may: the first question of every call.
+
+use fleet_proto::identity::Who;
+use fleet_proto::ids::{NodeId, OperatorName};
+use tonic::{Request, Status};
+
+use crate::listener::Caller;
+
+pub fn of<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| Status::internal("the connection does not say who calls"))
+}
+
+fn who(caller: &Caller) -> Result<&Who, Status> {
+    match &caller.peer {
+        Some(peer) => Ok(&peer.identity.who),
+        None => Err(Status::unauthenticated("there is no certificate")),
+    }
+}
+
+pub fn node(caller: &Caller) -> Result<NodeId, Status> {
+    match who(caller)? {
+        Who::Node(node) => Ok(node.clone()),
+        other => Err(Status::permission_denied(format!(
+            "this is for nodes, and the certificate is of {other}\nhint: use the credentials that `fleet-agent enrol` made"
+        ))),
+    }
+}
+
+pub fn operator<T>(request: &Request<T>) -> Result<OperatorName, Status> {
+    match who(&of(request)?)? {
+        Who::Operator(operator) => Ok(operator.clone()),
+        other => Err(Status::permission_denied(format!(
+            "this is for operators, and the certificate is of {other}\nhint: use the credentials in the coordinator's operators directory"
+        ))),
+    }
+}
