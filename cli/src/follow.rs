@@ -18,7 +18,7 @@ use crate::render::screen::Screen;
 const LOST_MAX: Duration = Duration::from_secs(300);
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// How often the live display is drawn anew, for its clocks.
+/// How often progress is shown anew without news: for clocks, and for waits that last.
 const REDRAW: Duration = Duration::from_millis(500);
 
 /// How the following ended.
@@ -104,7 +104,11 @@ impl Display {
                 screen.draw(&frame);
             }
             Self::Lines(progress) => {
-                for line in known.views().into_iter().flat_map(|view| progress.changes(view)) {
+                for line in known
+                    .views()
+                    .into_iter()
+                    .flat_map(|view| progress.changes(view, Timestamp::now()))
+                {
                     screen.say(&line);
                 }
             }
@@ -212,9 +216,7 @@ async fn watch(
                 display.show(screen, known);
             }
             _ = redraw.tick() => {
-                if matches!(display, Display::Live(_)) {
-                    display.show(screen, known);
-                }
+                display.show(screen, known);
             }
         }
     }

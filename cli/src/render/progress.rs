@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::ids::RolloutNumber;
+use fleet_proto::quantity::Span;
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{RolloutStateView, RolloutView, StepView, WaveStateView, WaveView};
@@ -10,15 +11,25 @@ use fleet_proto::view::{RolloutStateView, RolloutView, StepView, WaveStateView, 
 use super::rollouts;
 use super::time::clock;
 
+/// While steps follow one another, what a rollout waits for is the next of them, and
+/// says nothing new. A wait that lasts is worth a line.
+const WAIT_TOLD_AFTER: Span = Span::from_secs(5);
+
 #[derive(Default)]
 pub struct Progress {
     last: BTreeMap<RolloutNumber, RolloutView>,
+    waits: BTreeMap<(RolloutNumber, String), Wait>,
+}
+
+struct Wait {
+    seen_at: Timestamp,
+    told: bool,
 }
 
 impl Progress {
     /// What this view says that the one before did not; nothing is said twice, however
     /// often a view comes.
-    pub fn changes(&mut self, view: &RolloutView) -> Vec<String> {
+    pub fn changes(&mut self, view: &RolloutView, now: Timestamp) -> Vec<String> {
         let last = self.last.insert(view.number, view.clone());
         let mut lines = Lines {
             number: view.number,
@@ -29,9 +40,29 @@ impl Progress {
         }
         waves(last.as_ref(), view, &mut lines);
         steps(last.as_ref(), view, &mut lines);
-        waiting(last.as_ref(), view, &mut lines);
+        self.waiting(view, now, &mut lines);
         state(last.as_ref(), view, &mut lines);
         lines.lines
+    }
+
+    fn waiting(&mut self, view: &RolloutView, now: Timestamp, lines: &mut Lines) {
+        let is_current = |what: &String| view.waiting.iter().any(|waiting| waiting.what == *what);
+        self.waits
+            .retain(|(number, what), _| *number != view.number || is_current(what));
+        if view.state != RolloutStateView::Running {
+            return;
+        }
+        for waiting in &view.waiting {
+            let key = (view.number, waiting.what.clone());
+            let wait = self.waits.entry(key).or_insert(Wait {
+                seen_at: now,
+                told: false,
+            });
+            if !wait.told && now.since(wait.seen_at) >= WAIT_TOLD_AFTER {
+                wait.told = true;
+                lines.add_untimed(&format!("waits: {}", waiting.what));
+            }
+        }
     }
 }
 
@@ -118,15 +149,6 @@ fn steps(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
 /// The failure was told when it happened.
 fn is_aftermath(phase: Phase) -> bool {
     matches!(phase, Phase::Failed | Phase::RollingBack)
-}
-
-fn waiting(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
-    for waiting in &view.waiting {
-        let told = last.is_some_and(|last| last.waiting.iter().any(|before| before.what == waiting.what));
-        if !told {
-            lines.add_untimed(&format!("waits: {}", waiting.what));
-        }
-    }
 }
 
 fn state(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::tree::{Entry, Tree};
+use fleet_proto::tree::{Entry, Tree, TreePath};
 use fleetctl::pack::{Packed, Source, pack};
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -38,7 +38,7 @@ fn a_directory_becomes_a_tree_whatever_order_it_is_read_in() {
     symlink("b/server", root.join("link")).unwrap();
     let packed = pack(root).unwrap();
     let tree = tree_of(&packed);
-    let listed: Vec<&str> = tree.entries().keys().map(|path| path.as_str()).collect();
+    let listed: Vec<&str> = tree.entries().keys().map(TreePath::as_str).collect();
     assert_eq!(listed, ["a.txt", "b", "b/server", "copy.txt", "link"]);
     let file = |text: &str, executable| Entry::File {
         digest: Digest::of(text.as_bytes()),

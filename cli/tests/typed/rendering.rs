@@ -1,6 +1,7 @@
 //! What people read, made from views that were written by hand.
 
 use fleet_proto::digest::Digest;
+use fleet_proto::quantity::Span;
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{PlanView, RolloutView};
 use fleetctl::render::live::Live;
@@ -67,6 +68,7 @@ fn failed() -> RolloutView {
 #[test]
 fn plain_lines_say_each_change_once() {
     let mut progress = Progress::default();
+    let now = Timestamp(START);
     let none = Value::Null;
     let first = rollout(
         "running",
@@ -75,14 +77,14 @@ fn plain_lines_say_each_change_once() {
         &[],
     );
     assert_eq!(
-        progress.changes(&first),
+        progress.changes(&first, now),
         [
             "12:00:00Z #3 rollout #3 of shop v1.2.0 in dev: 2 nodes in 2 waves",
             "12:00:01Z #3 wave 1 of 2 starts: to 50%, 1 node",
             "12:00:02Z #3 n01 fetching",
         ]
     );
-    assert_eq!(progress.changes(&first), [""; 0]);
+    assert_eq!(progress.changes(&first, now), [""; 0]);
     let waits = json!([{ "what": "n01 to be verified", "since": null, "until": null, "hint": null }]);
     let second = rollout(
         "running",
@@ -90,15 +92,16 @@ fn plain_lines_say_each_change_once() {
         &json!([step("n01", 1, "verifying", &none)]),
         &[("waiting", waits)],
     );
+    assert_eq!(progress.changes(&second, now), ["12:00:02Z #3 n01 verifying"]);
+    // A wait is told when it lasts, and once.
+    let later = now.plus(Span::from_secs(5));
     assert_eq!(
-        progress.changes(&second),
-        [
-            "12:00:02Z #3 n01 verifying",
-            "          #3 waits: n01 to be verified"
-        ]
+        progress.changes(&second, later),
+        ["          #3 waits: n01 to be verified"]
     );
+    assert_eq!(progress.changes(&second, later), [""; 0]);
     assert_eq!(
-        progress.changes(&failed()),
+        progress.changes(&failed(), now),
         [
             "          #3 wave 1 of 2 failed",
             "12:00:02Z #3 n01 rolled-back: not healthy within 8s: it answered 503",
