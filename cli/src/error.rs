@@ -19,6 +19,9 @@ pub enum Error {
     /// The coordinator, or a check before it, said no.
     #[error("{message}")]
     Refused { message: String, hint: Option<String> },
+    /// What was asked about is not there.
+    #[error("{message}")]
+    NotFound { message: String, hint: Option<String> },
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
     #[error("cannot reach the coordinator at {address}: {why}")]
@@ -89,9 +92,11 @@ impl Error {
 
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Refused { .. } | Self::File { .. } | Self::CertificateRequest(_) | Self::NewKey(_) => {
-                Exit::Failed
-            }
+            Self::Refused { .. }
+            | Self::NotFound { .. }
+            | Self::File { .. }
+            | Self::CertificateRequest(_)
+            | Self::NewKey(_) => Exit::Failed,
             Self::Usage { .. }
             | Self::Key { .. }
             | Self::Config(_)
@@ -108,7 +113,7 @@ impl Error {
     /// A command that works when pasted, or what to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { hint, .. } | Self::Usage { hint, .. } | Self::NotAllowed { hint, .. } => hint.clone(),
+            Self::Refused { hint, .. } | Self::NotFound { hint, .. } | Self::Usage { hint, .. } | Self::NotAllowed { hint, .. } => hint.clone(),
             Self::Unreachable { .. } => Some(
                 "is it running? `fleet-coordinator run --config /etc/fleet/coordinator.toml` starts it; \
                  --coordinator https://host:7443 names another one"

@@ -165,7 +165,7 @@ async fn newest_counter(operator: &mut Operator, app: &str) -> Result<Option<u64
     match operator.releases(app).await {
         Ok(Answer { view, .. }) => Ok(view.iter().map(|release: &ReleaseView| release.counter).max()),
         // An app without releases is not known yet.
-        Err(Error::Refused { .. }) => Ok(None),
+        Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -178,7 +178,7 @@ async fn same_as_before(operator: &mut Operator, manifest: &Manifest) -> Result<
         .await
     {
         Ok(earlier) => earlier,
-        Err(Error::Refused { .. }) => return Ok(None),
+        Err(Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let before = earlier.read()?;

@@ -22,6 +22,7 @@ pub fn read(address: &str, status: &Status) -> Error {
         },
         Code::Unauthenticated | Code::PermissionDenied => Error::NotAllowed { message, hint },
         Code::InvalidArgument => Error::Usage { message, hint },
+        Code::NotFound => Error::NotFound { message, hint },
         // The coordinator answered, and took too long to.
         Code::DeadlineExceeded => Error::refused(message, "try again, or look at `fleetctl status`"),
         _ => Error::Refused { message, hint },

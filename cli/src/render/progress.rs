@@ -36,10 +36,20 @@ impl Progress {
             lines: Vec::new(),
         };
         if last.is_none() {
-            lines.add(view.started_at, &rollouts::headline(view));
+            let headline = rollouts::headline(view);
+            lines.lines.push(format!("{} {headline}", clock(view.started_at)));
         }
-        waves(last.as_ref(), view, &mut lines);
+        let moved = waves_that_moved(last.as_ref(), view);
+        // Where a view brings much at once, it reads in the order in which it happened.
+        for (wave, before) in &moved {
+            if *before == WaveStateView::Pending {
+                lines.add(wave.started_at.unwrap_or(view.started_at), &started(wave, view));
+            }
+        }
         steps(last.as_ref(), view, &mut lines);
+        for (wave, _) in &moved {
+            wave_goes_on(wave, view, &mut lines);
+        }
         self.waiting(view, now, &mut lines);
         state(last.as_ref(), view, &mut lines);
         lines.lines
@@ -81,31 +91,34 @@ impl Lines {
     }
 }
 
-fn waves(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
-    for wave in &view.waves {
-        let before = last
-            .and_then(|last| last.waves.iter().find(|before| before.wave == wave.wave))
-            .map_or(WaveStateView::Pending, |before| before.state);
-        if before == wave.state {
-            continue;
+/// Each with the state that it was in.
+fn waves_that_moved<'a>(
+    last: Option<&RolloutView>,
+    view: &'a RolloutView,
+) -> Vec<(&'a WaveView, WaveStateView)> {
+    let before = |wave: &WaveView| {
+        last.and_then(|last| last.waves.iter().find(|before| before.wave == wave.wave))
+            .map_or(WaveStateView::Pending, |before| before.state)
+    };
+    let moved = view.waves.iter().map(|wave| (wave, before(wave)));
+    moved.filter(|(wave, before)| wave.state != *before).collect()
+}
+
+fn wave_goes_on(wave: &WaveView, view: &RolloutView, lines: &mut Lines) {
+    let name = name(wave, view);
+    match wave.state {
+        WaveStateView::Pending | WaveStateView::Running => {}
+        WaveStateView::Baking => {
+            let until = wave
+                .bake_until
+                .map_or(String::new(), |until| format!(" until {}", clock(until)));
+            lines.add_untimed(&format!("{name} bakes{until}"));
         }
-        // A wave that is over by the time it is first heard of did start.
-        if before == WaveStateView::Pending && wave.state != WaveStateView::Running {
-            lines.add(wave.started_at.unwrap_or(view.started_at), &started(wave, view));
-        }
-        let at = wave.passed_at.or(wave.started_at).unwrap_or(view.started_at);
-        match wave.state {
-            WaveStateView::Pending => {}
-            WaveStateView::Running => lines.add(at, &started(wave, view)),
-            WaveStateView::Baking => {
-                let until = wave
-                    .bake_until
-                    .map_or(String::new(), |until| format!(" until {}", clock(until)));
-                lines.add_untimed(&format!("{} bakes{until}", name(wave, view)));
-            }
-            WaveStateView::Passed => lines.add(at, &format!("{} passed", name(wave, view))),
-            WaveStateView::Failed => lines.add_untimed(&format!("{} failed", name(wave, view))),
-        }
+        WaveStateView::Passed => match wave.passed_at {
+            Some(at) => lines.add(at, &format!("{name} passed")),
+            None => lines.add_untimed(&format!("{name} passed")),
+        },
+        WaveStateView::Failed => lines.add_untimed(&format!("{name} failed")),
     }
 }
 

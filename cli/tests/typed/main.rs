@@ -1,8 +1,11 @@
 //! `fleetctl` as it is typed and read: one binary, so that it links once.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
+mod coordinator;
+mod following;
 mod mistakes;
 mod packing;
 mod rendering;
 mod support;
 mod verbs;
+mod views;

@@ -10,43 +10,10 @@ use fleetctl::render::progress::Progress;
 use fleetctl::render::{explain, outcome, plan};
 use serde_json::{Value, json};
 
-const START: u64 = 1_770_897_600_000;
-
-fn release(version: &str) -> Value {
-    json!({ "version": version, "digest": Digest::of(version.as_bytes()) })
-}
+use crate::views::{self, START, release, step, unhealthy};
 
 fn rollout(state: &str, waves: &[&str], steps: &Value, more: &[(&str, Value)]) -> RolloutView {
-    let waves: Vec<Value> = waves
-        .iter()
-        .enumerate()
-        .map(|(i, state)| {
-            json!({ "wave": i + 1, "reach": (["50%", "100%"][i]), "state": state, "nodes": [format!("n0{}", i + 1)],
-                "started_at": if *state == "pending" { Value::Null } else { json!(START + 1000) },
-                "bake_until": null, "passed_at": if *state == "passed" { json!(START + 3000) } else { Value::Null } })
-        })
-        .collect();
-    let mut view = json!({
-        "number": 3, "app": "shop", "environment": "dev", "release": release("v1.2.0"), "kind": "forward",
-        "state": state, "why": null, "needs_person": false, "by": "operator/admin", "reason": null,
-        "started_at": START, "ended_at": null, "rollback": null, "waves": waves, "steps": steps,
-        "waiting": [], "left_out": [], "strategy": {},
-    });
-    for (key, value) in more {
-        view[*key] = value.clone();
-    }
-    serde_json::from_value(view).unwrap()
-}
-
-fn step(node: &str, wave: usize, phase: &str, failure: &Value) -> Value {
-    json!({ "node": node, "wave": wave, "phase": phase, "unreachable": false, "since": START + 2000,
-        "from": release("v1.1.0"), "failure": failure })
-}
-
-fn unhealthy() -> Value {
-    json!({ "class": "release", "check": "web/health", "message": "not healthy within 8s: it answered 503",
-        "figure": "status 503", "limit": "status 200",
-        "log_tail": ["sample v1.2.0 starts", "health check failed: the database does not answer"] })
+    serde_json::from_value(views::rollout(state, waves, steps, more)).unwrap()
 }
 
 fn failed() -> RolloutView {
@@ -79,7 +46,7 @@ fn plain_lines_say_each_change_once() {
     assert_eq!(
         progress.changes(&first, now),
         [
-            "12:00:00Z #3 rollout #3 of shop v1.2.0 in dev: 2 nodes in 2 waves",
+            "12:00:00Z rollout #3 of shop v1.2.0 in dev: 2 nodes in 2 waves",
             "12:00:01Z #3 wave 1 of 2 starts: to 50%, 1 node",
             "12:00:02Z #3 n01 fetching",
         ]
@@ -103,8 +70,8 @@ fn plain_lines_say_each_change_once() {
     assert_eq!(
         progress.changes(&failed(), now),
         [
-            "          #3 wave 1 of 2 failed",
             "12:00:02Z #3 n01 rolled-back: not healthy within 8s: it answered 503",
+            "          #3 wave 1 of 2 failed",
             "12:00:12Z #3 failed: 1 node of wave 1 failed, and 0 may",
         ]
     );

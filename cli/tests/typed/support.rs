@@ -7,7 +7,7 @@ use fleet_proto::authority::{Authority, KeyAndRequest};
 use fleet_proto::identity::Who;
 use fleet_proto::quantity::Span;
 use fleet_proto::time::Timestamp;
-use fleet_proto::tls;
+use fleet_proto::tls::{self, Credentials};
 
 /// An address at which nobody listens.
 pub const NOBODY: &str = "https://127.0.0.1:1";
@@ -39,19 +39,27 @@ pub fn transcript(mut command: Command) -> String {
 
 /// An operator's certificate that is good for so long from `issued_at` on.
 pub fn identity(directory: &Path, issued_at: Timestamp, life: Span) {
+    fleet_identities(directory, issued_at, life);
+}
+
+/// The same, and what the coordinator of that fleet has.
+pub fn fleet_identities(directory: &Path, issued_at: Timestamp, life: Span) -> Credentials {
     let (certificate, key) = Authority::create("fleet.test", issued_at).unwrap();
     let authority = Authority::load("fleet.test", &certificate, &key).unwrap();
-    let fresh = KeyAndRequest::generate().unwrap();
-    let who = Who::Operator("admin".parse().unwrap());
-    let issued = authority
-        .issue(&fresh.request_der, &who, life, issued_at)
-        .unwrap();
+    let issue = |who: &Who| {
+        let fresh = KeyAndRequest::generate().unwrap();
+        let issued = authority.issue(&fresh.request_der, who, life, issued_at).unwrap();
+        (issued.chain_pem, fresh.key_pem)
+    };
+    let (chain, operator_key) = issue(&Who::Operator("admin".parse().unwrap()));
     std::fs::create_dir_all(directory).unwrap();
     for (name, text) in [
-        (tls::CERTIFICATE_FILE, issued.chain_pem.as_str()),
-        (tls::KEY_FILE, fresh.key_pem.as_str()),
-        (tls::AUTHORITY_FILE, certificate.as_str()),
+        (tls::CERTIFICATE_FILE, &chain),
+        (tls::KEY_FILE, &operator_key),
+        (tls::AUTHORITY_FILE, &certificate),
     ] {
         std::fs::write(directory.join(name), text).unwrap();
     }
+    let (chain, coordinator_key) = issue(&Who::Coordinator("c1".parse().unwrap()));
+    Credentials::from_pem(&chain, &coordinator_key, &certificate).unwrap()
 }
