@@ -20,7 +20,7 @@ pub struct IntentArgs {
     pub version: Version,
     #[command(flatten)]
     pub scope: ScopeArgs,
-    /// How far each wave reaches, cumulative: percentages, or numbers of nodes as in 1n
+    /// How far each wave reaches, cumulative: percentages, or counts as in 1n [default: the release's]
     #[arg(long, value_name = "LIST", allow_hyphen_values = true)]
     pub waves: Option<WaveSpec>,
     /// How long to watch after each wave; the last one repeats
@@ -48,7 +48,7 @@ pub struct IntentArgs {
     #[arg(long, value_name = "WHAT", value_parser = on_failure)]
     pub on_failure: Option<OnFailure>,
     /// Why; kept with the rollout
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 

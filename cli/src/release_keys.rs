@@ -13,6 +13,7 @@ pub struct KeyArgs {
     #[arg(
         long = "key",
         env = "FLEET_RELEASE_KEY",
+        hide_env_values = true,
         value_name = "FILE",
         value_delimiter = ','
     )]

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AppArgs {
     /// The app; by default FLEET_APP, the fleet.toml here or above, or the only one
-    #[arg(long, env = "FLEET_APP", value_name = "APP")]
+    #[arg(long, env = "FLEET_APP", hide_env_values = true, value_name = "APP")]
     pub app: Option<AppName>,
 }
 
@@ -23,7 +23,12 @@ pub struct ScopeArgs {
     #[command(flatten)]
     pub app: AppArgs,
     /// The environment; by default FLEET_ENV, or the only one
-    #[arg(long = "env", env = "FLEET_ENV", value_name = "ENVIRONMENT")]
+    #[arg(
+        long = "env",
+        env = "FLEET_ENV",
+        hide_env_values = true,
+        value_name = "ENVIRONMENT"
+    )]
     pub environment: Option<EnvironmentName>,
 }
 

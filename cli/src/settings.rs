@@ -16,6 +16,7 @@ pub struct Where {
         long,
         global = true,
         env = "FLEET_COORDINATOR",
+        hide_env_values = true,
         value_name = "URL",
         help_heading = "Global options"
     )]
@@ -25,6 +26,7 @@ pub struct Where {
         long,
         global = true,
         env = "FLEET_IDENTITY",
+        hide_env_values = true,
         value_name = "DIR",
         help_heading = "Global options"
     )]

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::session::Session;
 
-/// End a rollout now; nodes stay as they are
+/// End a rollout now; nodes that are on their way go back
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

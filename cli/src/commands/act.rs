@@ -16,7 +16,7 @@ pub struct ActArgs {
     #[arg(value_name = "N")]
     number: Option<RolloutNumber>,
     /// Why; kept with the rollout
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }
 

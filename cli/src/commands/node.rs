@@ -23,7 +23,7 @@ pub enum Verb {
     Revoke {
         node: NodeId,
         /// Why; kept in the journal
-        #[arg(long, value_name = "TEXT", default_value = "")]
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Set labels (zone=a) and remove them (zone-)

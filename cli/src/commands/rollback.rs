@@ -1,5 +1,6 @@
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::version::Version;
+use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView};
 use fleet_proto::wire::RollBack;
 use fleet_proto::wire::act_request::Act;
 
@@ -7,6 +8,7 @@ use super::rollout;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::follow;
+use crate::render;
 use crate::scope::{Scope, ScopeArgs};
 use crate::session::Session;
 
@@ -27,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
     /// Why; kept with the rollback
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Start it, do not follow it
     #[arg(long)]
@@ -62,10 +64,24 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     });
     let number = args.number.map_or(0, |number| number.0);
     let started = operator.act(number, &args.reason, act).await?;
+    if nothing_had_moved(&started.view) {
+        let headline = render::rollouts::headline(&started.view);
+        session.screen.document(&started.json, |_| {
+            format!("{headline} is ended; no node had to go back")
+        });
+        return Ok(Exit::Done);
+    }
     if args.detach {
         rollout::detached(&session.screen, &started);
         return Ok(Exit::Done);
     }
     let followed = follow::follow(&mut operator, &session.screen, started).await?;
     Ok(rollout::report(&session.screen, &followed))
+}
+
+/// Asked to undo a rollout that had touched nobody yet, the coordinator just ends it.
+fn nothing_had_moved(view: &RolloutView) -> bool {
+    view.kind == RolloutKindView::Forward
+        && view.state == RolloutStateView::Aborted
+        && view.rollback.is_none()
 }

@@ -9,12 +9,11 @@ use serde::Serialize;
 
 use super::paint::Paint;
 
+/// Text is for people; JSON is for programs: the documents of the HTTP API, one a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
     #[default]
     Text,
-    /// For programs: the documents of the HTTP API, one a line.
     Json,
 }
 
