@@ -58,7 +58,13 @@ impl Artifacts {
     }
 
     pub fn holds(&self, digest: &Digest) -> bool {
-        self.path(digest).is_file()
+        self.bytes_of(digest).is_some()
+    }
+
+    /// How large it is, if it is here.
+    pub fn bytes_of(&self, digest: &Digest) -> Option<u64> {
+        let found = fs::metadata(self.path(digest)).ok()?;
+        found.is_file().then_some(found.len())
     }
 
     /// Those of the digests that are not here, in their order.

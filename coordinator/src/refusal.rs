@@ -34,6 +34,7 @@ pub fn artifact(error: &ArtifactError) -> Status {
     let code = match error {
         ArtifactError::Unknown { .. } => Code::NotFound,
         ArtifactError::WrongDigest { .. }
+        | ArtifactError::Digest(_)
         | ArtifactError::OutOfOrder { .. }
         | ArtifactError::CutShort { .. }
         | ArtifactError::TooLarge { .. } => Code::InvalidArgument,

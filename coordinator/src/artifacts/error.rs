@@ -17,6 +17,8 @@ pub enum ArtifactError {
     },
     #[error("the artifact {digest} is not here\nhint: push the release again: `fleetctl release push`")]
     Unknown { digest: Digest },
+    #[error(transparent)]
+    Digest(#[from] fleet_proto::digest::DigestError),
     #[error("the bytes sent as {expected} have the digest {found}")]
     WrongDigest { expected: Digest, found: Digest },
     #[error("a piece begins at {found}, expected {expected}; pieces of a blob follow each other")]

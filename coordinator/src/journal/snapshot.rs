@@ -65,7 +65,7 @@ pub(super) fn save(directory: &Path, position: u64, bytes: &[u8]) -> Result<u64,
         let path = path_of(directory, *old);
         fs::remove_file(&path).map_err(file("remove", &path))?;
     }
-    let oldest = positions.iter().take(KEPT).last();
+    let oldest = positions.iter().take(KEPT).next_back();
     Ok(oldest.copied().unwrap_or(position))
 }
 
