@@ -7,15 +7,18 @@
 //! Everything on the left may use what is on its right and nothing else does; `rollout`
 //! is pure. A test keeps this true.
 
+pub mod agents;
 pub mod artifacts;
+pub mod caller;
 pub mod config;
 pub mod driver;
 pub mod durable;
 pub mod init;
 pub mod journal;
-pub mod rollout;
-pub mod refusal;
 pub mod listener;
-pub mod caller;
-pub mod agents;
+pub mod operators;
+pub mod refusal;
+pub mod rollout;
+pub mod serve;
 pub mod trust;
+pub mod web;

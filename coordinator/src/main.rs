@@ -1,0 +1,192 @@
+//! The command line: `init` once, then `run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use fleet_coordinator::config::{Config, is_trust_domain};
+use fleet_coordinator::{init, serve};
+use fleet_proto::ids::{EnvironmentName, OperatorName};
+use fleet_proto::labels::Selector;
+use fleet_proto::time::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// glibc's allocator keeps what a wave of reconnects took; this one gives it back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[derive(Parser)]
+#[command(
+    name = "fleet-coordinator",
+    version,
+    about = "Plans waves, keeps the journal, and streams commands to agents",
+    after_help = "Example:\n  fleet-coordinator init --dir /etc/fleet\n  fleet-coordinator run --config /etc/fleet/coordinator.toml"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines are written (FLEET_LOG says which: info, debug, fleet_coordinator=trace)
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the authority, the coordinator's identity, the first operator, and a configuration
+    Init(Init),
+    /// Runs until SIGTERM or Ctrl-C
+    Run {
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Init {
+    /// Where everything goes
+    #[arg(long, default_value = "/etc/fleet")]
+    dir: PathBuf,
+    /// The name of this fleet in every certificate
+    #[arg(long, default_value = "fleet.local", value_parser = trust_domain)]
+    trust_domain: String,
+    /// For agents and operators (mutual TLS)
+    #[arg(long, default_value = "127.0.0.1:7443")]
+    listen: SocketAddr,
+    /// For dashboards and probes (plain HTTP, loopback only)
+    #[arg(long, default_value = "127.0.0.1:7480")]
+    http: SocketAddr,
+    /// The first operator's name
+    #[arg(long, default_value = "admin")]
+    operator: OperatorName,
+    /// The first environment's name
+    #[arg(long, default_value = "default")]
+    environment: EnvironmentName,
+    /// Which nodes are in it, as in env=production; all of them if absent
+    #[arg(long, default_value = "")]
+    select: Selector,
+}
+
+fn trust_domain(text: &str) -> Result<String, String> {
+    if is_trust_domain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("use letters, digits, `.` and `-`, as in fleet.local".to_owned())
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.log);
+    let done = match arguments.command {
+        Command::Init(options) => make(options),
+        Command::Run { config } => run(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("FLEET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// The chain once, and the hints of all its links at the end.
+#[expect(clippy::print_stderr, reason = "the edge of the program")]
+fn report(error: &anyhow::Error) {
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let (mut sentences, mut hints) = (Vec::new(), Vec::new());
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        if line.starts_with("hint: ") {
+            hints.push(line);
+        } else {
+            sentences.push(line);
+        }
+    }
+    eprintln!("error: {}", sentences.join(": "));
+    for hint in hints {
+        eprintln!("{hint}");
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn make(options: Init) -> anyhow::Result<()> {
+    let made = init::init(
+        &init::Options {
+            directory: options.dir,
+            trust_domain: options.trust_domain,
+            listen: options.listen,
+            http: options.http,
+            operator: options.operator,
+            environment: options.environment,
+            select: options.select,
+        },
+        Timestamp::now(),
+    )?;
+    println!(
+        "made {config}\n\nnext:\n  fleet-coordinator run --config {config}\n  fleetctl --coordinator https://{listen} --identity {operator} status",
+        config = made.config.display(),
+        listen = options.listen,
+        operator = made.operator.display(),
+    );
+    Ok(())
+}
+
+fn run(path: &std::path::Path) -> anyhow::Result<()> {
+    let config = Config::read(path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(serve_until_told(&config));
+    // Whoever still hangs in a blocking call has had its time.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve_until_told(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut running = serve::start(config).await?;
+    tracing::info!(grpc = %running.grpc, http = %running.http, "in charge");
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+        failed = running.failed() => {
+            failed.context("the driver failed")?;
+            anyhow::bail!("the driver ended by itself");
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    running.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
