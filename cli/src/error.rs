@@ -121,11 +121,12 @@ impl Error {
             ),
             Self::Identity {
                 source: TlsError::Expired { .. },
-                directory,
-            } => Some(format!(
-                "on the coordinator's machine, `fleet-coordinator operator --name admin --out {}` issues a new one",
-                directory.display()
-            )),
+                ..
+            } => Some(
+                "--identity DIR (or FLEET_IDENTITY) names a certificate that is still good; one that is used \
+                 during the last third of its life renews itself"
+                    .to_owned(),
+            ),
             Self::Identity { .. } => Some(
                 "--identity DIR (or FLEET_IDENTITY) names the directory with cert.pem, key.pem and ca.pem that \
                  `fleet-coordinator init` wrote"

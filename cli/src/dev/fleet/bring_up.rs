@@ -25,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Enrolling makes keys and starts a process each: more at once would only queue.
 const ENROL_AT_ONCE: usize = 8;
 
+/// Whole addresses, scheme and all.
 #[derive(Deserialize)]
 struct Endpoints {
     grpc: String,
@@ -37,7 +38,7 @@ impl Fleet {
     pub async fn bring_up(&mut self, screen: &Screen) -> Result<Ready, Error> {
         self.held = None;
         let endpoints = self.start_coordinator().await?;
-        let address = format!("https://{}", endpoints.grpc);
+        let address = endpoints.grpc;
         let identity = Identity::read(&self.layout.operator(), Timestamp::now())?;
         let (mut operator, _) = Operator::connect(&address, &identity).await?;
         screen.say(&format!(
@@ -63,7 +64,7 @@ impl Fleet {
         Ok(Ready {
             operator,
             address,
-            http: format!("http://{}", endpoints.http),
+            http: endpoints.http,
         })
     }
 
