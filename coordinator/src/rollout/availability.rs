@@ -36,7 +36,7 @@ impl Availability {
         }
         Self {
             unavailable,
-            limit: limit(rollout.plan.strategy.max_unavailable, total),
+            limit: limit_of(rollout, total),
             total,
         }
     }
@@ -51,6 +51,12 @@ impl Availability {
             self.unavailable.insert(node.clone());
         }
     }
+}
+
+/// The way back is never closed, whatever the way forward was told.
+fn limit_of(rollout: &Rollout, total: usize) -> usize {
+    let limit = limit(rollout.plan.strategy.max_unavailable, total);
+    if rollout.is_forward() { limit } else { limit.max(1) }
 }
 
 /// A share of a small fleet rounds down to nothing, and then nothing would ever move;

@@ -29,23 +29,6 @@ pub fn check(state: &State) -> Vec<String> {
     broken
 }
 
-/// How many nodes serve the app badly, or are being moved while they serve, in this
-/// rollout's environment; and how many may. The two are compared over a transition, not
-/// in one state: nodes go down by themselves too.
-pub fn unavailable_by_fleet(rollout: &Rollout) -> usize {
-    rollout
-        .steps
-        .values()
-        .filter(|step| step.generation > 0 && step.from.is_some())
-        .filter(|step| {
-            !matches!(
-                step.phase,
-                Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack
-            )
-        })
-        .count()
-}
-
 fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<String>) {
     let mut seen = BTreeMap::new();
     for rollout in state.rollouts.values() {
@@ -140,14 +123,15 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
         Amount::Percent(percent) => total * usize::from(percent) / 100,
     }
     .max(1);
+    // A node that goes back by itself, out of its bake, does not ask for a place first.
     let in_flight = rollout
         .steps
         .values()
         .filter(|step| step.generation > 0)
         .filter(|step| {
-            !matches!(
+            matches!(
                 step.phase,
-                Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack
+                Phase::Fetching | Phase::Staged | Phase::Migrating | Phase::Activating | Phase::Verifying
             )
         })
         .count();

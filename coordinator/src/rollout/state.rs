@@ -149,9 +149,10 @@ impl Step {
         self.generation > 0
     }
 
-    /// The node was told, and its move is not over.
+    /// The node was told, and its move is not over. (After a resume a step that was told
+    /// before is pending again.)
     pub fn is_in_flight(&self) -> bool {
-        self.is_issued() && !self.phase.is_settled()
+        self.phase != Phase::Pending && !self.phase.is_settled()
     }
 
     /// Verified, or beyond.

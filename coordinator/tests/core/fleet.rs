@@ -1,0 +1,506 @@
+//! A coordinator's core and virtual nodes that do what agents do, step by step.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use fleet_coordinator::rollout::availability::limit;
+use fleet_coordinator::rollout::check::check;
+use fleet_coordinator::rollout::event::{Event, Stamped};
+use fleet_coordinator::rollout::input::{Input, Intent, PushRelease, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::state::{Rollout, State};
+use fleet_coordinator::rollout::turn::turn;
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
+use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::quantity::{Bytes, Span};
+use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::session::{
+    AppStatus, Command, Facts, Failure, FailureClass, Health, Hello, Order, Phase, StepStatus, ToAgent,
+};
+use fleet_proto::time::Timestamp;
+
+use super::moves::Move;
+use super::node::VirtualNode;
+
+/// How the release that a node tries turns out there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fortune {
+    Good,
+    Bad,
+    /// It cannot even be fetched.
+    NoBytes,
+}
+
+pub struct Fleet {
+    pub state: State,
+    events: Vec<Stamped>,
+    nodes: BTreeMap<NodeId, VirtualNode>,
+    /// On the wire to a node; lost with its connection.
+    inbox: BTreeMap<NodeId, VecDeque<Command>>,
+    now: Timestamp,
+    settings: Settings,
+    broken: Vec<String>,
+}
+
+pub fn app() -> AppName {
+    "shop".parse().unwrap()
+}
+
+pub fn release(version: &str) -> ReleaseRef {
+    ReleaseRef {
+        version: version.parse().unwrap(),
+        digest: Digest::of(version.as_bytes()),
+    }
+}
+
+impl Fleet {
+    pub fn new(nodes: usize, zones: usize) -> Self {
+        let mut fleet = Self {
+            state: State::default(),
+            events: vec![],
+            nodes: BTreeMap::new(),
+            inbox: BTreeMap::new(),
+            now: Timestamp(1_000_000),
+            settings: Settings::default(),
+            broken: vec![],
+        };
+        fleet.take_charge();
+        for version in ["v1", "v2", "v3", "v9"] {
+            fleet.push(version);
+        }
+        for i in 0..nodes {
+            fleet.enrol(i, zones);
+        }
+        fleet
+    }
+
+    fn take_charge(&mut self) {
+        let environments = [("dev".parse().unwrap(), Selector::default())].into();
+        self.input(Input::TakeCharge { environments });
+    }
+
+    fn push(&mut self, version: &str) {
+        let push = PushRelease {
+            app: app(),
+            release: release(version),
+            counter: u64::from(version.as_bytes()[1]),
+            components: vec!["web".parse().unwrap()],
+            platforms: vec![Platform::any()],
+            strategy: Strategy::default(),
+            signed_by: vec![],
+        };
+        self.request(Request::PushRelease(push)).unwrap();
+    }
+
+    fn enrol(&mut self, i: usize, zones: usize) {
+        let node: NodeId = format!("n{i:03}").parse().unwrap();
+        let zone = ["a", "b", "c"][i % zones];
+        let labels: Labels = [("zone".to_owned(), zone.to_owned())].into();
+        let token = format!("t{i}").parse().unwrap();
+        self.request(Request::CreateToken {
+            token,
+            secret_hash: Digest::of(b"s"),
+            labels,
+            uses: 1,
+            valid_for: Span::from_secs(60),
+        })
+        .unwrap();
+        self.request(Request::Enrol {
+            token: format!("t{i}").parse().unwrap(),
+            secret_hash: Digest::of(b"s"),
+            node: node.clone(),
+            platform: "linux/amd64".parse().unwrap(),
+        })
+        .unwrap();
+        self.nodes.insert(node.clone(), VirtualNode::default());
+        self.connect(&node);
+    }
+
+    fn input(&mut self, input: Input) -> Option<Result<Reply, Refusal>> {
+        let before = self.down();
+        let turn = turn(&mut self.state, &[input], &self.settings, self.now).unwrap();
+        for stamped in &turn.events {
+            if let Event::CommandIssued {
+                number,
+                node,
+                order: Order::Deploy { .. },
+                ..
+            } = &stamped.event
+            {
+                self.must_be_bounded(*number, node, &before);
+            }
+        }
+        for (node, message) in turn.messages {
+            if let ToAgent::Command(command) = message {
+                self.inbox.entry(node).or_default().push_back(command);
+            }
+        }
+        self.events.extend(turn.events);
+        self.broken.extend(check(&self.state));
+        turn.answers.into_iter().next()
+    }
+
+    /// Invariant 3, computed anew: a command to a node that served well is given only
+    /// while fewer nodes are down than may be.
+    fn must_be_bounded(&mut self, number: RolloutNumber, node: &NodeId, before: &BTreeSet<NodeId>) {
+        let rollout = &self.state.rollouts[&number];
+        let ill = self.state.nodes[node].apps[&app()].health != Health::Healthy;
+        if ill || before.contains(node) || rollout.steps[node].from.is_none() {
+            return;
+        }
+        let limit = limit(rollout.plan.strategy.max_unavailable, self.nodes.len());
+        let down = self.down();
+        if down.len() > limit {
+            self.broken.push(format!(
+                "{node} was told to move while {} are down: {down:?}, limit {limit}",
+                down.len()
+            ));
+        }
+    }
+
+    /// Nodes that served and do not serve well now, or are being moved.
+    fn down(&self) -> BTreeSet<NodeId> {
+        let moving = self
+            .state
+            .rollouts
+            .values()
+            .filter(|rollout| !rollout.is_ended())
+            .flat_map(|rollout| &rollout.steps)
+            .filter(|(_, step)| {
+                step.generation > 0
+                    && step.from.is_some()
+                    && matches!(
+                        step.phase,
+                        Phase::Fetching
+                            | Phase::Staged
+                            | Phase::Activating
+                            | Phase::Verifying
+                            | Phase::RollingBack
+                    )
+            })
+            .map(|(id, _)| id.clone());
+        let ill = self
+            .state
+            .nodes
+            .iter()
+            .filter(|(_, node)| {
+                let app = node.apps.get(&app());
+                app.is_some_and(|app| app.current.is_some() && app.health != Health::Healthy)
+                    || (app.is_some_and(|app| app.current.is_some()) && !node.is_connected())
+            })
+            .map(|(id, _)| id.clone());
+        moving.chain(ill).collect()
+    }
+
+    pub fn request(&mut self, request: Request) -> Result<Reply, Refusal> {
+        self.input(Input::Request {
+            by: "tester".into(),
+            request,
+        })
+        .unwrap()
+    }
+
+    pub fn connect(&mut self, id: &NodeId) {
+        self.inbox.remove(id);
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        node.connected = true;
+        let hello = Hello {
+            protocol: fleet_proto::PROTOCOL,
+            agent_version: "test".into(),
+            facts: Facts {
+                platform: "linux/amd64".parse().unwrap(),
+                hostname: id.to_string(),
+                kernel: "6".into(),
+                cpus: 2,
+                memory: Bytes(1),
+                disk_free: Bytes(1),
+                booted_at: Timestamp(0),
+            },
+            apps: vec![node.status()],
+        };
+        self.input(Input::NodeConnected {
+            node: id.clone(),
+            hello,
+        });
+    }
+
+    fn disconnect(&mut self, id: &NodeId) {
+        self.inbox.remove(id);
+        if let Some(node) = self.nodes.get_mut(id)
+            && std::mem::replace(&mut node.connected, false)
+        {
+            self.input(Input::NodeGone { node: id.clone() });
+        }
+    }
+
+    /// The node takes its next command, if it is connected and there is one.
+    fn deliver(&mut self, id: &NodeId, twice: bool) {
+        let Some(command) = self.inbox.get_mut(id).and_then(VecDeque::pop_front) else {
+            return;
+        };
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.connected) else {
+            return;
+        };
+        node.take(&command);
+        if twice {
+            node.take(&command);
+        }
+        self.report(id);
+    }
+
+    fn advance(&mut self, id: &NodeId, fortune: Fortune) {
+        let failure = match fortune {
+            Fortune::Good => None,
+            Fortune::Bad => Some(FailureClass::Release),
+            Fortune::NoBytes => Some(FailureClass::Infrastructure),
+        };
+        if let Some(node) = self.nodes.get_mut(id)
+            && node.advance(failure)
+        {
+            self.report(id);
+        }
+    }
+
+    fn report(&mut self, id: &NodeId) {
+        let Some(node) = self.nodes.get(id).filter(|node| node.connected) else {
+            return;
+        };
+        let status = node.status();
+        self.input(Input::NodeStatus {
+            node: id.clone(),
+            status,
+        });
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = Timestamp(self.now.0 + ms);
+        self.input(Input::Tick);
+    }
+
+    /// kill -9 and start: everything but the journal is gone.
+    fn restart(&mut self) {
+        let replayed = self.replay();
+        if replayed != self.state {
+            self.broken.push("a restart gives another state".into());
+        }
+        self.state = replayed;
+        self.take_charge();
+        let connected: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.connected)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in connected {
+            self.connect(&id);
+        }
+    }
+
+    fn replay(&self) -> State {
+        let mut state = State::default();
+        for stamped in &self.events {
+            // As the journal has it: written down and read back.
+            let bytes = serde_json::to_vec(stamped).unwrap();
+            state.apply(&serde_json::from_slice(&bytes).unwrap()).unwrap();
+        }
+        state
+    }
+
+    pub fn replayed(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.replay()).unwrap()
+    }
+
+    pub fn state_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.state).unwrap()
+    }
+
+    pub fn broken(&self) -> &[String] {
+        &self.broken
+    }
+
+    fn nth(&self, n: usize) -> NodeId {
+        self.nodes.keys().nth(n % self.nodes.len()).unwrap().clone()
+    }
+
+    fn newest(&self) -> RolloutNumber {
+        self.state
+            .rollouts
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or(RolloutNumber(1))
+    }
+
+    pub fn make(&mut self, act: &Move) {
+        let number = self.newest();
+        // An operator whose wish makes no sense now is refused, and nothing changes.
+        let before = self.state.position;
+        let refused = match act {
+            Move::RollOut(intent) => self.request(Request::StartRollout(intent.clone())).is_err(),
+            Move::Pause => self.request(Request::Pause { number, reason: None }).is_err(),
+            Move::Resume(waves) => {
+                let waves = waves.clone();
+                self.request(Request::Resume { number, waves }).is_err()
+            }
+            Move::Abort => self.request(Request::Abort { number, reason: None }).is_err(),
+            Move::RollBack(request) => self.request(Request::RollBack(request.clone())).is_err(),
+            Move::Deliver { node, twice } => {
+                self.deliver(&self.nth(*node), *twice);
+                false
+            }
+            Move::Advance { node, fortune } => {
+                self.advance(&self.nth(*node), *fortune);
+                false
+            }
+            Move::AllAdvance(fortune) => {
+                self.round(*fortune);
+                false
+            }
+            Move::Sicken(node) => {
+                let id = self.nth(*node);
+                self.nodes.get_mut(&id).unwrap().ill ^= true;
+                self.report(&id);
+                false
+            }
+            Move::Disconnect(node) => {
+                self.disconnect(&self.nth(*node));
+                false
+            }
+            Move::Connect(node) => {
+                self.connect(&self.nth(*node));
+                false
+            }
+            Move::Pass(ms) => {
+                self.pass(*ms);
+                false
+            }
+            Move::RestartCoordinator => {
+                self.restart();
+                false
+            }
+        };
+        if refused && self.state.position != before {
+            // A request's own turn may decide other things by the time, never by itself.
+            let acted = self
+                .events
+                .iter()
+                .rev()
+                .take((self.state.position - before) as usize);
+            let started = acted
+                .filter(|stamped| matches!(stamped.event, Event::RolloutStarted { .. }))
+                .count();
+            if started > 1 {
+                self.broken.push(format!("{act:?} was refused and acted"));
+            }
+        }
+    }
+
+    fn round(&mut self, fortune: Fortune) {
+        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
+        for id in ids {
+            self.deliver(&id, false);
+            self.advance(&id, fortune);
+        }
+    }
+
+    /// Until nothing moves any more.
+    pub fn settle(&mut self, fortune: Fortune) {
+        for _ in 0..400 {
+            let before = self.state.position;
+            self.round(fortune);
+            self.pass(1_000);
+            if self.state.position == before && self.inbox.values().all(VecDeque::is_empty) {
+                return;
+            }
+        }
+    }
+
+    pub fn everybody_comes_back(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
+        for id in ids {
+            self.nodes.get_mut(&id).unwrap().ill = false;
+            self.connect(&id);
+        }
+    }
+
+    pub fn abort_what_is_active(&mut self) {
+        // Aborting may start a rollback, which is left to end by itself.
+        let active: Vec<RolloutNumber> = self.state.active.iter().copied().collect();
+        for number in active {
+            let _ = self.request(Request::Abort { number, reason: None });
+        }
+    }
+
+    pub fn roll_out(&mut self, version: &str, waves: &str) -> Result<RolloutNumber, String> {
+        let intent = Intent {
+            version: Some(version.parse().unwrap()),
+            waves: Some(waves.parse().unwrap()),
+            ..Intent::default()
+        };
+        match self.request(Request::StartRollout(intent)) {
+            Ok(Reply::Rollout(number)) => Ok(number),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    fn rollout(&self, number: RolloutNumber) -> &Rollout {
+        &self.state.rollouts[&number]
+    }
+
+    pub fn outcome(&self, number: RolloutNumber) -> &'static str {
+        self.rollout(number).course.word()
+    }
+
+    pub fn touched(&self, number: RolloutNumber) -> usize {
+        self.rollout(number)
+            .steps
+            .values()
+            .filter(|step| step.is_issued())
+            .count()
+    }
+
+    pub fn all_run(&self, version: &str) -> bool {
+        self.nodes
+            .values()
+            .all(|node| node.current == Some(release(version)) && node.status().health == Health::Healthy)
+    }
+
+    pub fn story(&self, number: RolloutNumber) -> String {
+        let events = self.events.iter().map(fleet_coordinator::rollout::view::event);
+        let told = events.filter(|event| event.rollout == Some(number) || event.rollout.is_none());
+        told.map(|event| event.message).collect::<Vec<_>>().join("\n")
+    }
+}
+
+pub fn failure(class: FailureClass) -> Failure {
+    Failure {
+        class,
+        check: Some("web/health".into()),
+        message: "it answered 503".into(),
+        figure: Some("503".into()),
+        limit: Some("200".into()),
+        log_tail: vec![],
+    }
+}
+
+pub fn step_status(command: &Command, release: Option<ReleaseRef>, phase: Phase) -> StepStatus {
+    StepStatus {
+        rollout: command.fence.rollout,
+        generation: command.fence.generation,
+        release,
+        phase,
+        failure: None,
+    }
+}
+
+pub fn empty_status() -> AppStatus {
+    AppStatus {
+        app: app(),
+        fence_seen: fleet_proto::fence::Fence::ZERO,
+        current: None,
+        last_good: None,
+        health: Health::Empty,
+        step: None,
+    }
+}

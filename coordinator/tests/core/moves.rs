@@ -1,0 +1,116 @@
+//! What may happen next, at random.
+
+use fleet_coordinator::rollout::input::{Intent, RollBack};
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::quantity::{Amount, Span};
+use fleet_proto::release::OnFailure;
+use fleet_proto::waves::WaveSpec;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::fleet::Fortune;
+
+#[derive(Debug, Clone)]
+pub enum Move {
+    RollOut(Intent),
+    Pause,
+    Resume(Option<WaveSpec>),
+    Abort,
+    RollBack(RollBack),
+    Deliver { node: usize, twice: bool },
+    Advance { node: usize, fortune: Fortune },
+    AllAdvance(Fortune),
+    Sicken(usize),
+    Disconnect(usize),
+    Connect(usize),
+    Pass(u64),
+    RestartCoordinator,
+}
+
+pub fn moves(most: usize) -> impl Strategy<Value = Vec<Move>> {
+    vec(next_move(), 1..most)
+}
+
+fn fortune() -> impl Strategy<Value = Fortune> {
+    prop_oneof![
+        8 => Just(Fortune::Good),
+        1 => Just(Fortune::Bad),
+        1 => Just(Fortune::NoBytes),
+    ]
+}
+
+fn next_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        4 => intent().prop_map(Move::RollOut),
+        1 => Just(Move::Pause),
+        2 => option::weighted(0.3, waves()).prop_map(Move::Resume),
+        1 => Just(Move::Abort),
+        1 => roll_back().prop_map(Move::RollBack),
+        8 => (0..40_usize, prop::bool::weighted(0.1)).prop_map(|(node, twice)| Move::Deliver { node, twice }),
+        8 => (0..40_usize, fortune()).prop_map(|(node, fortune)| Move::Advance { node, fortune }),
+        14 => fortune().prop_map(Move::AllAdvance),
+        1 => (0..40_usize).prop_map(Move::Sicken),
+        1 => (0..40_usize).prop_map(Move::Disconnect),
+        2 => (0..40_usize).prop_map(Move::Connect),
+        4 => prop_oneof![Just(100_u64), Just(3_000), Just(12_000), Just(700_000)].prop_map(Move::Pass),
+        1 => Just(Move::RestartCoordinator),
+    ]
+}
+
+fn waves() -> impl Strategy<Value = WaveSpec> {
+    prop_oneof![
+        Just("100"),
+        Just("10,50,100"),
+        Just("1n,25,100"),
+        Just("50"),
+        Just("10,50"),
+        Just("2n")
+    ]
+    .prop_map(|text| text.parse().unwrap())
+}
+
+fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![
+        (0..4_u32).prop_map(Amount::Count),
+        (0..=100_u8).prop_map(Amount::Percent)
+    ]
+}
+
+fn intent() -> impl Strategy<Value = Intent> {
+    (
+        prop_oneof![Just("v1"), Just("v2"), Just("v3")],
+        option::of(waves()),
+        option::of(amount()),
+        option::of(amount()),
+        option::of(amount()),
+        option::of(amount()),
+        prop_oneof![Just(None), Just(Some(OnFailure::Pause))],
+        prop_oneof![Just(0_u64), Just(5)],
+    )
+        .prop_map(
+            |(version, waves, in_flight, unavailable, failures, unreachable, on_failure, bake)| Intent {
+                version: Some(version.parse().unwrap()),
+                waves,
+                bake: vec![Span::from_secs(bake)],
+                max_in_flight: in_flight,
+                max_unavailable: unavailable,
+                max_failures: failures,
+                max_unreachable: unreachable,
+                on_failure,
+                ..Intent::default()
+            },
+        )
+}
+
+fn roll_back() -> impl Strategy<Value = RollBack> {
+    (
+        option::of(1..6_u64),
+        prop_oneof![3 => Just(None), 1 => Just(Some("v1"))],
+    )
+        .prop_map(|(number, to)| RollBack {
+            number: number.map(RolloutNumber),
+            to: to.map(|version| version.parse().unwrap()),
+            ..RollBack::default()
+        })
+}

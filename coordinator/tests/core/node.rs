@@ -1,0 +1,125 @@
+//! An agent in small: the same answers to the same orders, without processes.
+
+use fleet_proto::fence::{Fence, Freshness};
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{AppStatus, Command, FailureClass, Health, Order, Phase, StepStatus};
+
+use super::fleet::{empty_status, failure, step_status};
+
+pub struct VirtualNode {
+    pub connected: bool,
+    pub current: Option<ReleaseRef>,
+    pub ill: bool,
+    seen: Fence,
+    good: Vec<ReleaseRef>,
+    step: Option<StepStatus>,
+}
+
+impl Default for VirtualNode {
+    fn default() -> Self {
+        Self {
+            connected: false,
+            current: None,
+            ill: false,
+            seen: Fence::ZERO,
+            good: vec![],
+            step: None,
+        }
+    }
+}
+
+impl VirtualNode {
+    pub fn status(&self) -> AppStatus {
+        let broken = self.ill || self.step.as_ref().is_some_and(|step| step.phase.disturbs());
+        AppStatus {
+            fence_seen: self.seen,
+            current: self.current.clone(),
+            last_good: self.good.last().cloned(),
+            health: match (&self.current, broken) {
+                (None, _) => Health::Empty,
+                (Some(_), true) => Health::Unhealthy { why: "503".into() },
+                (Some(_), false) => Health::Healthy,
+            },
+            step: self.step.clone(),
+            ..empty_status()
+        }
+    }
+
+    pub fn take(&mut self, command: &Command) {
+        match command.fence.freshness_after(self.seen) {
+            Freshness::Stale => return,
+            Freshness::Duplicate => {
+                self.seen.term = command.fence.term;
+                return;
+            }
+            Freshness::New => self.seen = command.fence,
+        }
+        match &command.order {
+            Order::Deploy { release } => {
+                self.step = Some(step_status(command, Some(release.clone()), Phase::Fetching));
+            }
+            Order::Commit => self.commit(command),
+            Order::Revert { leave, to, .. } => self.revert(command, leave.as_ref(), to.as_ref()),
+        }
+    }
+
+    fn commit(&mut self, command: &Command) {
+        let Some(step) = &mut self.step else { return };
+        step.generation = command.fence.generation;
+        if step.phase == Phase::Baking {
+            step.phase = Phase::Done;
+            if let Some(current) = &self.current
+                && self.good.last() != Some(current)
+            {
+                self.good.retain(|known| known != current);
+                self.good.push(current.clone());
+            }
+        }
+    }
+
+    fn revert(&mut self, command: &Command, leave: Option<&ReleaseRef>, to: Option<&ReleaseRef>) {
+        let old = self.step.take();
+        let on_its_way = old.is_some_and(|step| step.release.as_ref() == leave && !step.phase.is_settled());
+        self.good.retain(|known| Some(known) != leave);
+        if self.current.as_ref() != leave {
+            let target = self.current.clone();
+            let phase = if on_its_way {
+                Phase::RollingBack
+            } else {
+                Phase::RolledBack
+            };
+            self.step = Some(step_status(command, target, phase));
+            return;
+        }
+        let target = to.cloned().or_else(|| self.good.last().cloned());
+        self.step = Some(step_status(command, target, Phase::RollingBack));
+    }
+
+    /// The next thing that happens by itself; true when something did.
+    pub fn advance(&mut self, fails: Option<FailureClass>) -> bool {
+        let Some(step) = &mut self.step else { return false };
+        match (step.phase, fails) {
+            (Phase::Fetching, Some(FailureClass::Infrastructure)) => {
+                step.failure = Some(failure(FailureClass::Infrastructure));
+                step.phase = Phase::Failed;
+            }
+            (Phase::Fetching, _) => step.phase = Phase::Activating,
+            (Phase::Activating, _) => {
+                self.current.clone_from(&step.release);
+                step.phase = Phase::Verifying;
+            }
+            (Phase::Verifying | Phase::Baking, Some(FailureClass::Release)) => {
+                step.failure = Some(failure(FailureClass::Release));
+                step.phase = Phase::RollingBack;
+                step.release = self.good.last().cloned();
+            }
+            (Phase::Verifying, _) => step.phase = Phase::Baking,
+            (Phase::RollingBack, _) => {
+                self.current.clone_from(&step.release);
+                step.phase = Phase::RolledBack;
+            }
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,5 @@
+//! A whole fleet in memory.
+
+pub mod fleet;
+pub mod moves;
+pub mod node;
