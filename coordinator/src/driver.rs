@@ -64,7 +64,7 @@ pub enum DriverError {
 }
 
 enum Message {
-    Input(Input),
+    Input(Box<Input>),
     Request {
         by: String,
         request: Box<Request>,
@@ -111,7 +111,7 @@ impl Handle {
     /// What a node said. Waits while the queue is full: that is the back-pressure.
     pub async fn report(&self, input: Input) {
         // A closed queue means that the coordinator stops; the node will say it again.
-        let _ = self.queue.send(Message::Input(input)).await;
+        let _ = self.queue.send(Message::Input(Box::new(input))).await;
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -196,7 +196,7 @@ impl Driver {
             settings,
             snapshot_at,
         };
-        driver.take_turn(vec![Message::Input(Input::TakeCharge { environments })])?;
+        driver.take_turn(vec![Message::Input(Box::new(Input::TakeCharge { environments }))])?;
         Ok((driver, handle))
     }
 
@@ -229,7 +229,7 @@ impl Driver {
             }
             let stop = messages.iter().any(|message| matches!(message, Message::Stop));
             if ticked.elapsed() >= TICK {
-                messages.push(Message::Input(Input::Tick));
+                messages.push(Message::Input(Box::new(Input::Tick)));
                 ticked = Instant::now();
             }
             self.take_turn(messages)?;
@@ -242,7 +242,7 @@ impl Driver {
 
     /// The first message, or none when it is time to tick.
     fn wait_until(&mut self, clock: &Runtime, until: Instant) -> Vec<Message> {
-        let first = clock.block_on(tokio::time::timeout_at(until.into(), self.queue.recv()));
+        let first = clock.block_on(async { tokio::time::timeout_at(until.into(), self.queue.recv()).await });
         match first {
             Ok(Some(message)) => vec![message],
             Ok(None) => vec![Message::Stop],
@@ -256,7 +256,7 @@ impl Driver {
         let mut callers = Vec::new();
         for message in messages {
             match message {
-                Message::Input(input) => inputs.push(input),
+                Message::Input(input) => inputs.push(*input),
                 Message::Request { by, request, answer } => {
                     inputs.push(Input::Request {
                         by,

@@ -4,6 +4,13 @@
 //! through Fleet than the plan allows, and a replay of the events gives the same state
 //! byte for byte. A failing case is shrunk and printed whole: it is the script of its own replay.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failed test says where"
+)]
+
 #[path = "core/support.rs"]
 mod support;
 

@@ -200,7 +200,7 @@ impl State {
                 };
             }
             Event::RolloutResumed { number, forgiven, .. } => {
-                self.open_rollout(*number)?.resume(forgiven, at)
+                self.open_rollout(*number)?.resume(forgiven, at);
             }
             Event::RolloutWidened {
                 number,
