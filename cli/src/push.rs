@@ -26,7 +26,7 @@ pub struct Pushed {
     pub digest: Digest,
     pub files: u64,
     pub bytes: u64,
-    pub uploaded_blobs: u64,
+    pub uploaded_files: u64,
     pub uploaded_bytes: u64,
     /// The very same release was there before; nothing was done.
     pub already_there: bool,
@@ -58,7 +58,7 @@ pub async fn push(
         digest: Digest::of(b""),
         files: contents.files,
         bytes: contents.bytes,
-        uploaded_blobs: 0,
+        uploaded_files: 0,
         uploaded_bytes: 0,
         already_there: false,
     };
@@ -71,10 +71,10 @@ pub async fn push(
         });
     }
     let signed = manifest.sign(keys)?;
-    let Uploaded { blobs, bytes } = upload::upload(operator, &contents.blobs).await?;
+    let Uploaded { files, bytes } = upload::upload(operator, &contents.blobs).await?;
     operator.push_release(&signed).await?;
     pushed.digest = signed.digest();
-    pushed.uploaded_blobs = blobs;
+    pushed.uploaded_files = files;
     pushed.uploaded_bytes = bytes;
     Ok(pushed)
 }

@@ -19,7 +19,8 @@ const PIECES_IN_FLIGHT: usize = 8;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uploaded {
-    pub blobs: u64,
+    /// Without the lists of files, which travel as blobs too.
+    pub files: u64,
     pub bytes: u64,
 }
 
@@ -72,10 +73,10 @@ fn read_all(wanted: &[(Digest, Source)], pieces: &mpsc::Sender<BlobPiece>) -> Re
             Source::Memory(bytes) => read_one(*digest, bytes.len() as u64, bytes.as_slice(), None, pieces)?,
             Source::File { path, bytes } => {
                 let file = File::open(path).map_err(|error| unreadable(path, error))?;
+                sent.files += 1;
                 read_one(*digest, *bytes, file, Some(path), pieces)?
             }
         };
-        sent.blobs += 1;
     }
     Ok(sent)
 }

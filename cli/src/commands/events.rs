@@ -1,12 +1,13 @@
 use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::view::EventView;
 use fleet_proto::wire::EventsQuery;
 
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::operator::Answers;
 use crate::render;
+use crate::render::screen::Reader;
 use crate::session::Session;
-use fleet_proto::view::EventView;
 
 /// Print what happened, in the order of the journal
 #[derive(Debug, clap::Args)]
@@ -49,9 +50,12 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
 
 async fn print(events: &mut Answers<EventView>, session: &Session) -> Result<Exit, Error> {
     while let Some(event) = events.next().await? {
-        session
+        let reader = session
             .screen
             .document(&event.json, |_| render::events::line(&event.view));
+        if reader == Reader::Gone {
+            break;
+        }
     }
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::follow;
 use crate::operator::Operator;
 use crate::render;
+use crate::render::screen::Reader;
 use crate::scope::{Scope, ScopeArgs};
 use crate::session::Session;
 
@@ -37,7 +38,10 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let scope = session.scope(&args.scope)?;
     let mut operator = session.operator().await?;
     match (args.number, args.watch) {
-        (None, false) => show(&mut operator, &scope, session).await.map(|_| Exit::Done),
+        (None, false) => {
+            show(&mut operator, &scope, session).await?;
+            Ok(Exit::Done)
+        }
         (None, true) => watch(&mut operator, &scope, session).await,
         (Some(number), false) => {
             let answer = operator.rollout(number.0).await?;
@@ -54,12 +58,11 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     }
 }
 
-async fn show(operator: &mut Operator, scope: &Scope, session: &Session) -> Result<String, Error> {
+async fn show(operator: &mut Operator, scope: &Scope, session: &Session) -> Result<Reader, Error> {
     let answer = operator.status(&scope.app, &scope.environment).await?;
-    session
+    Ok(session
         .screen
-        .document(&answer.json, |paint| render::status::status(&answer.view, paint));
-    Ok(answer.json)
+        .document(&answer.json, |paint| render::status::status(&answer.view, paint)))
 }
 
 /// Once a second, on a clean screen where there is one; until Ctrl-C.
@@ -76,7 +79,8 @@ async fn watch(operator: &mut Operator, scope: &Scope, session: &Session) -> Res
                     session.screen.draw("\x1b[H\x1b[2J");
                 }
                 match show(operator, scope, session).await {
-                    Ok(_) => {}
+                    Ok(Reader::There) => {}
+                    Ok(Reader::Gone) => return Ok(Exit::Done),
                     // Watching is for hard times too: a coordinator that is away may come back.
                     Err(error @ Error::Unreachable { .. }) => session.screen.say(&error.to_string()),
                     Err(error) => return Err(error),

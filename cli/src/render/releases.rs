@@ -51,7 +51,7 @@ pub fn pushed(pushed: &Pushed) -> String {
         digest.short(),
         pushed.files,
         Bytes(pushed.bytes),
-        pushed.uploaded_blobs,
+        pushed.uploaded_files,
         Bytes(pushed.uploaded_bytes)
     )
 }

@@ -17,6 +17,13 @@ pub enum Format {
     Json,
 }
 
+/// Whoever reads stdout. What goes on for ever ends when nobody reads it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    There,
+    Gone,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Screen {
     pub format: Format,
@@ -49,13 +56,13 @@ impl Screen {
     }
 
     /// What was asked for.
-    pub fn data(&self, text: &str) {
-        write_line(&mut std::io::stdout().lock(), text);
+    pub fn data(&self, text: &str) -> Reader {
+        write_line(&mut std::io::stdout().lock(), text)
     }
 
     /// Everything that is not what was asked for.
     pub fn say(&self, text: &str) {
-        write_line(&mut std::io::stderr().lock(), text);
+        let _nobody_to_tell = write_line(&mut std::io::stderr().lock(), text);
     }
 
     /// Bytes for stdout as they are: completions, and nothing else.
@@ -70,7 +77,7 @@ impl Screen {
     }
 
     /// A document as the coordinator wrote it, or `text` made from it.
-    pub fn document(&self, json: &str, text: impl FnOnce(Paint) -> String) {
+    pub fn document(&self, json: &str, text: impl FnOnce(Paint) -> String) -> Reader {
         match self.format {
             Format::Json => self.data(json),
             Format::Text => self.data(&text(self.paint)),
@@ -84,7 +91,10 @@ impl Screen {
     }
 }
 
-fn write_line(out: &mut impl Write, text: &str) {
+fn write_line(out: &mut impl Write, text: &str) -> Reader {
     let text = text.trim_end_matches('\n');
-    let _reader_gone = writeln!(out, "{text}").and_then(|()| out.flush());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Reader::There,
+        Err(_) => Reader::Gone,
+    }
 }
