@@ -6,12 +6,17 @@ use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
+use fleet_proto::authority::Authority;
+use fleet_proto::quantity::Span;
+use fleet_proto::time::Timestamp;
 use fleet_proto::wire::operator_server::{Operator, OperatorServer};
 use fleet_proto::wire::*;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::support::admin;
 
 /// What one call of `WatchRollout` sends before its stream ends or breaks.
 pub type Watched = (Vec<serde_json::Value>, Option<Status>);
@@ -21,6 +26,8 @@ pub struct Script {
     pub plan: serde_json::Value,
     pub started: serde_json::Value,
     pub watches: Vec<Watched>,
+    /// Renews the operator's certificate, where there is one.
+    pub authority: Option<Authority>,
 }
 
 struct Scripted {
@@ -110,6 +117,17 @@ impl Operator for Scripted {
         ))))
     }
 
+    async fn renew_operator(&self, request: Request<RenewRequest>) -> Result<Response<Credentials>, Status> {
+        let authority = self.script.authority.as_ref();
+        let authority = authority.ok_or_else(|| Status::unavailable("not in the script"))?;
+        let request = request.into_inner().certificate_request;
+        let issued = authority.issue(&request, &admin(), Span::from_secs(3600), Timestamp::now());
+        Ok(Response::new(Credentials {
+            certificate_chain: issued.unwrap().chain_pem,
+            authority: authority.certificate_pem().to_owned(),
+        }))
+    }
+
     not_scripted! {
         act: ActRequest => Document;
         status: StatusQuery => Document;
@@ -127,6 +145,5 @@ impl Operator for Scripted {
         push_release: SignedRelease => Document;
         list_releases: ReleasesQuery => Document;
         read_release: ReleaseQuery => SignedRelease;
-        renew_operator: RenewRequest => Credentials;
     }
 }

@@ -17,11 +17,12 @@ struct Told {
 
 fn tell(args: &[&str], plan: Value, watches: Vec<Watched>) -> Told {
     let home = tempfile::tempdir().unwrap();
-    let credentials = fleet_identities(&home.path().join("id"), Timestamp::now(), Span::from_secs(3600));
+    let (_, credentials) = fleet_identities(&home.path().join("id"), Timestamp::now(), Span::from_secs(3600));
     let script = Script {
         plan,
         started: running("fetching"),
         watches,
+        authority: None,
     };
     let coordinator = Coordinator::start(&credentials, script);
     let mut command = fleetctl(home.path(), args);

@@ -6,6 +6,7 @@ mod following;
 mod mistakes;
 mod packing;
 mod rendering;
+mod renewing;
 mod support;
 mod verbs;
 mod views;

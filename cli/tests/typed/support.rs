@@ -43,7 +43,7 @@ pub fn identity(directory: &Path, issued_at: Timestamp, life: Span) {
 }
 
 /// The same, and what the coordinator of that fleet has.
-pub fn fleet_identities(directory: &Path, issued_at: Timestamp, life: Span) -> Credentials {
+pub fn fleet_identities(directory: &Path, issued_at: Timestamp, life: Span) -> (Authority, Credentials) {
     let (certificate, key) = Authority::create("fleet.test", issued_at).unwrap();
     let authority = Authority::load("fleet.test", &certificate, &key).unwrap();
     let issue = |who: &Who| {
@@ -51,7 +51,7 @@ pub fn fleet_identities(directory: &Path, issued_at: Timestamp, life: Span) -> C
         let issued = authority.issue(&fresh.request_der, who, life, issued_at).unwrap();
         (issued.chain_pem, fresh.key_pem)
     };
-    let (chain, operator_key) = issue(&Who::Operator("admin".parse().unwrap()));
+    let (chain, operator_key) = issue(&admin());
     std::fs::create_dir_all(directory).unwrap();
     for (name, text) in [
         (tls::CERTIFICATE_FILE, &chain),
@@ -61,5 +61,10 @@ pub fn fleet_identities(directory: &Path, issued_at: Timestamp, life: Span) -> C
         std::fs::write(directory.join(name), text).unwrap();
     }
     let (chain, coordinator_key) = issue(&Who::Coordinator("c1".parse().unwrap()));
-    Credentials::from_pem(&chain, &coordinator_key, &certificate).unwrap()
+    let coordinator = Credentials::from_pem(&chain, &coordinator_key, &certificate).unwrap();
+    (authority, coordinator)
+}
+
+pub fn admin() -> Who {
+    Who::Operator("admin".parse().unwrap())
 }
