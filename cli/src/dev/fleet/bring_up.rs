@@ -42,7 +42,7 @@ impl Fleet {
         let identity = Identity::read(&self.layout.operator(), Timestamp::now())?;
         let (mut operator, _) = Operator::connect(&address, &identity).await?;
         screen.say(&format!(
-            "coordinator at {address}, dashboard at http://{}",
+            "coordinator at {address}, dashboard at {}",
             endpoints.http
         ));
         self.enrol_all(&mut operator).await?;
