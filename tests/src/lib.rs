@@ -1,1 +1,11 @@
+//! Whole fleets of real processes, for tests: a coordinator, agents and apps on
+//! loopback, in a temporary directory, gone when the test is.
 
+pub mod chance;
+pub mod fleet;
+pub mod host;
+pub mod layers;
+pub mod power;
+pub mod process;
+pub mod sample;
+pub mod wait;

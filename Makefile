@@ -1,0 +1,35 @@
+# What people and CI run. `make demo` tells the story; `make test` is all that has to
+# pass before a change lands. Every step installs what it needs and may be run again.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: demo build test lint tools bench package clean
+
+demo:
+	$(CARGO) build --release --locked --workspace --bins
+	target/release/fleetctl dev --story
+
+build:
+	$(CARGO) build --locked --workspace --bins
+
+# The binaries are built first: tests start them as real processes.
+test: tools lint build
+	$(CARGO) nextest run --locked --workspace --no-fail-fast
+
+lint:
+	$(CARGO) fetch --locked
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) deny --offline check bans licenses sources
+
+# Taken as they are where they are there.
+tools:
+	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+
+bench:
+	$(CARGO) run --release --locked --package fleet-tests --bin fleet-bench
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,105 @@
+//! Cutting the power: a filesystem on an image, copied while it is mounted and in use.
+//!
+//! What was synced is in the copy; what was not is gone or empty. kill -9 shows none of
+//! this, because the page cache outlives the process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+/// A small ext4 filesystem, mounted from an image file; unmounted on drop.
+pub struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<()> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .with_context(|| program.to_owned())?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to say that it was")]
+/// Mounting needs root. A test that cannot mount says so; in CI that is a failure.
+pub fn can_mount() -> bool {
+    let possible = nix::unistd::geteuid().is_root();
+    if !possible {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must run as root to cut the power"
+        );
+        eprintln!("skipped: mounting an image needs root");
+    }
+    possible
+}
+
+impl Disk {
+    pub fn create(directory: &Path, name: &str, mebibytes: u64) -> anyhow::Result<Self> {
+        let image = directory.join(format!("{name}.img"));
+        std::fs::File::create(&image)?.set_len(mebibytes << 20)?;
+        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_os_str()])?;
+        Self::mount(image, directory.join(name))
+    }
+
+    fn mount(image: PathBuf, mount: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&mount)?;
+        run(
+            "mount",
+            &[
+                "-o".as_ref(),
+                "loop".as_ref(),
+                image.as_os_str(),
+                mount.as_os_str(),
+            ],
+        )?;
+        Ok(Self { image, mount })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    /// The disk as a machine finds it that lost its power at this instant.
+    pub fn after_power_cut(&self, directory: &Path, name: &str) -> anyhow::Result<Self> {
+        let image = self.image_at_this_instant(directory, name)?;
+        Self::mount(image, directory.join(name))
+    }
+
+    /// Only the copy: it can be mounted later.
+    pub fn image_at_this_instant(&self, directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let image = directory.join(format!("{name}.img"));
+        std::fs::copy(&self.image, &image)?;
+        Ok(image)
+    }
+
+    pub fn from_image(image: PathBuf) -> anyhow::Result<Self> {
+        let mount = image.with_extension("");
+        Self::mount(image, mount)
+    }
+
+    /// The power goes and comes: the same mount, from what the image held.
+    pub fn cut_and_return(self, directory: &Path, name: &str) -> anyhow::Result<Self> {
+        let image = self.image_at_this_instant(directory, name)?;
+        let mount = self.mount.clone();
+        drop(self);
+        Self::mount(image, mount)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = run("umount", &[self.mount.as_os_str()]);
+        if unmounted.is_err() {
+            // Something in it is still in use; let it go when that ends.
+            let _ = run("umount", &["-l".as_ref(), self.mount.as_os_str()]);
+        }
+    }
+}
