@@ -1,7 +1,7 @@
 //! Following a rollout, and the rollback that it leads to, until nothing more happens
 //! by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{RolloutStateView, RolloutView};
@@ -9,15 +9,11 @@ use fleet_proto::view::{RolloutStateView, RolloutView};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::operator::{Answer, Answers, Operator};
+use crate::patience::Patience;
 use crate::render::live::Live;
 use crate::render::progress::Progress;
 use crate::render::screen::Screen;
 
-/// A coordinator that restarts is back within seconds; one that moves to another
-/// machine within minutes. After that a person should know.
-const LOST_MAX: Duration = Duration::from_secs(300);
-const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How often progress is shown anew without news: for clocks, and for waits that last.
 const REDRAW: Duration = Duration::from_millis(500);
 
@@ -80,14 +76,6 @@ impl Known {
         let back = self.rollback.as_ref().map(|answer| &answer.view);
         std::iter::once(&self.rollout.view).chain(back).collect()
     }
-
-    fn end(self, interrupted: bool) -> Followed {
-        Followed {
-            rollout: self.rollout,
-            rollback: self.rollback,
-            interrupted,
-        }
-    }
 }
 
 /// Where progress is shown: redrawn in place, or one line a change.
@@ -129,96 +117,83 @@ pub async fn follow(
     screen: &Screen,
     first: Answer<RolloutView>,
 ) -> Result<Followed, Error> {
-    let mut display = if screen.live {
-        Display::Live(Live::default())
-    } else {
-        Display::Lines(Progress::default())
+    let mut follower = Follower {
+        screen,
+        display: if screen.live {
+            Display::Live(Live::default())
+        } else {
+            Display::Lines(Progress::default())
+        },
+        known: Known {
+            rollout: first,
+            rollback: None,
+        },
+        patience: Patience::default(),
     };
-    let mut known = Known {
-        rollout: first,
-        rollback: None,
-    };
-    display.show(screen, &known);
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
-    tokio::select! {
-        result = keep_watching(operator, screen, &mut display, &mut known) => {
-            result.map(|()| known.end(false))
-        }
-        _ = &mut interrupt => Ok(known.end(true)),
-    }
+    follower.show();
+    let interrupted = tokio::select! {
+        result = follower.keep_watching(operator) => result.map(|()| false),
+        _ = tokio::signal::ctrl_c() => Ok(true),
+    }?;
+    Ok(Followed {
+        rollout: follower.known.rollout,
+        rollback: follower.known.rollback,
+        interrupted,
+    })
 }
 
-async fn keep_watching(
-    operator: &mut Operator,
-    screen: &Screen,
-    display: &mut Display,
-    known: &mut Known,
-) -> Result<(), Error> {
-    let mut lost: Option<Instant> = None;
-    let mut backoff = BACKOFF_FIRST;
-    while let Some(number) = known.unsettled() {
-        let error = match operator.watch(number).await {
-            Ok(mut answers) => {
-                let heard = &mut |display: &mut Display| {
-                    backoff = BACKOFF_FIRST;
-                    if lost.take().is_some() {
-                        display.remark(screen, "the coordinator is back");
-                    }
-                };
-                watch(&mut answers, number, screen, display, known, heard)
-                    .await
-                    .err()
-            }
-            Err(error) => Some(error),
-        };
-        if known.unsettled() != Some(number) {
-            continue;
+struct Follower<'a> {
+    screen: &'a Screen,
+    display: Display,
+    known: Known,
+    patience: Patience,
+}
+
+impl Follower<'_> {
+    fn show(&mut self) {
+        self.display.show(self.screen, &self.known);
+    }
+
+    fn remark(&mut self, line: Option<&str>) {
+        if let Some(line) = line {
+            self.display.remark(self.screen, line);
         }
-        if let Some(error) = error {
-            if !matches!(error, Error::Unreachable { .. }) {
-                return Err(error);
+    }
+
+    /// Streams break and coordinators restart; what is followed goes on.
+    async fn keep_watching(&mut self, operator: &mut Operator) -> Result<(), Error> {
+        while let Some(number) = self.known.unsettled() {
+            let result = match operator.watch(number).await {
+                Ok(mut answers) => self.watch(number, &mut answers).await,
+                Err(error) => Err(error),
+            };
+            if self.known.unsettled() != Some(number) {
+                continue;
             }
-            match lost {
-                Some(since) if since.elapsed() > LOST_MAX => return Err(error),
-                Some(_) => {}
-                None => {
-                    lost = Some(Instant::now());
-                    display.remark(
-                        screen,
-                        &format!("{error}; trying again, the rollout goes on as far as it can"),
-                    );
+            if let Err(error) = result {
+                let remark = self.patience.judge(error)?;
+                self.remark(remark.as_deref());
+            }
+            self.patience.pause().await;
+        }
+        Ok(())
+    }
+
+    /// Until the stream ends, or there is something else to watch.
+    async fn watch(&mut self, number: u64, answers: &mut Answers<RolloutView>) -> Result<(), Error> {
+        let mut redraw = tokio::time::interval(REDRAW);
+        while self.known.unsettled() == Some(number) {
+            tokio::select! {
+                answer = answers.next() => {
+                    let Some(answer) = answer? else { return Ok(()) };
+                    let remark = self.patience.heard();
+                    self.remark(remark);
+                    self.known.take(answer);
                 }
+                _ = redraw.tick() => {}
             }
+            self.show();
         }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        Ok(())
     }
-    Ok(())
-}
-
-/// Until the stream ends, or there is something else to watch.
-async fn watch(
-    answers: &mut Answers<RolloutView>,
-    number: u64,
-    screen: &Screen,
-    display: &mut Display,
-    known: &mut Known,
-    heard: &mut impl FnMut(&mut Display),
-) -> Result<(), Error> {
-    let mut redraw = tokio::time::interval(REDRAW);
-    while known.unsettled() == Some(number) {
-        tokio::select! {
-            answer = answers.next() => {
-                let Some(answer) = answer? else { return Ok(()) };
-                heard(display);
-                known.take(answer);
-                display.show(screen, known);
-            }
-            _ = redraw.tick() => {
-                display.show(screen, known);
-            }
-        }
-    }
-    Ok(())
 }

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod intent;
 pub mod operator;
 pub mod pack;
+pub mod patience;
 pub mod push;
 pub mod release_keys;
 pub mod render;

@@ -4,7 +4,8 @@ use fleet_proto::wire::EventsQuery;
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::operator::Answers;
+use crate::operator::{Answer, Operator};
+use crate::patience::Patience;
 use crate::render;
 use crate::render::screen::Reader;
 use crate::session::Session;
@@ -41,21 +42,52 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
         node: args.node.as_ref().map_or_else(String::new, ToString::to_string),
         newest: args.newest,
     };
-    let mut events = session.operator().await?.events(query).await?;
+    let mut operator = session.operator().await?;
     tokio::select! {
-        result = print(&mut events, session) => result,
+        result = print(&mut operator, query, session) => result,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
     }
 }
 
-async fn print(events: &mut Answers<EventView>, session: &Session) -> Result<Exit, Error> {
-    while let Some(event) = events.next().await? {
-        let reader = session
-            .screen
-            .document(&event.json, |_| render::events::line(&event.view));
-        if reader == Reader::Gone {
-            break;
+/// Each event once, whatever becomes of the streams: the position says where to go on.
+async fn print(operator: &mut Operator, mut query: EventsQuery, session: &Session) -> Result<Exit, Error> {
+    let mut patience = Patience::default();
+    loop {
+        let broken = match operator.events(query.clone()).await {
+            Ok(mut events) => loop {
+                match events.next().await {
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                    Ok(Some(event)) => {
+                        if let Some(remark) = patience.heard() {
+                            session.screen.say(remark);
+                        }
+                        query.after = event.view.position;
+                        query.newest = 0;
+                        if print_one(&event, session) == Reader::Gone {
+                            return Ok(Exit::Done);
+                        }
+                    }
+                }
+            },
+            Err(error) => Some(error),
+        };
+        match broken {
+            None if !query.follow => return Ok(Exit::Done),
+            Some(error) if !query.follow || query.after == 0 => return Err(error),
+            None => {}
+            Some(error) => {
+                if let Some(remark) = patience.judge(error)? {
+                    session.screen.say(&remark);
+                }
+            }
         }
+        patience.pause().await;
     }
-    Ok(Exit::Done)
+}
+
+fn print_one(event: &Answer<EventView>, session: &Session) -> Reader {
+    session
+        .screen
+        .document(&event.json, |_| render::events::line(&event.view))
 }
