@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A small ext4 filesystem, mounted from an image file; unmounted on drop.
 pub struct Disk {
@@ -67,13 +69,8 @@ impl Disk {
         &self.mount
     }
 
-    /// The disk as a machine finds it that lost its power at this instant.
-    pub fn after_power_cut(&self, directory: &Path, name: &str) -> anyhow::Result<Self> {
-        let image = self.image_at_this_instant(directory, name)?;
-        Self::mount(image, directory.join(name))
-    }
-
-    /// Only the copy: it can be mounted later.
+    /// The disk as a machine finds it that lost its power at this instant. Whoever
+    /// writes to it is stopped meanwhile: a copy takes longer than an instant.
     pub fn image_at_this_instant(&self, directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
         let image = directory.join(format!("{name}.img"));
         std::fs::copy(&self.image, &image)?;
@@ -82,14 +79,6 @@ impl Disk {
 
     pub fn from_image(image: PathBuf) -> anyhow::Result<Self> {
         let mount = image.with_extension("");
-        Self::mount(image, mount)
-    }
-
-    /// The power goes and comes: the same mount, from what the image held.
-    pub fn cut_and_return(self, directory: &Path, name: &str) -> anyhow::Result<Self> {
-        let image = self.image_at_this_instant(directory, name)?;
-        let mount = self.mount.clone();
-        drop(self);
         Self::mount(image, mount)
     }
 }
@@ -102,4 +91,36 @@ impl Drop for Disk {
             let _ = run("umount", &["-l".as_ref(), self.mount.as_os_str()]);
         }
     }
+}
+
+/// Processes that stand still until they are told to go on.
+pub struct Stopped(Vec<Pid>);
+
+impl Stopped {
+    pub fn go_on(self) {
+        for process in self.0 {
+            let _ = kill(process, Signal::SIGCONT);
+        }
+    }
+}
+
+/// Stops every process that has the path in its command line: agents, keepers, writers.
+pub fn stop_what_writes_to(path: &Path) -> anyhow::Result<Stopped> {
+    let wanted = path.to_string_lossy().into_owned();
+    let mut stopped = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        // A process that ends while we look writes nothing any more.
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let writes = String::from_utf8_lossy(&command).contains(&wanted);
+        if writes
+            && id != std::process::id().cast_signed()
+            && kill(Pid::from_raw(id), Signal::SIGSTOP).is_ok()
+        {
+            stopped.push(Pid::from_raw(id));
+        }
+    }
+    Ok(Stopped(stopped))
 }

@@ -6,24 +6,55 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
-use fleet_coordinator::rollout::input::{Request, Settings};
-use fleet_proto::digest::Digest;
-use fleet_proto::quantity::Span;
+use fleet_coordinator::rollout::input::Settings;
 use fleet_tests::chance::Chance;
 use fleet_tests::fleet::{Fleet, PATIENCE};
-use fleet_tests::power::{Disk, can_mount};
+use fleet_tests::power::{Disk, can_mount, stop_what_writes_to};
+use fleet_tests::process::program;
 use fleet_tests::sample::Behaviour;
 use fleet_tests::wait::wait_for;
 
 const MOMENTS: u64 = 30;
 
-/// Appends as fast as it can; each record names its position.
+/// A writer on a disk of its own, stopped in the middle of anything; what it had printed
+/// by then, and the disk as the power left it.
+fn cut_a_writer(
+    chance: &mut Chance,
+    directory: &Path,
+    name: &str,
+    arguments: &[&str],
+) -> (Vec<String>, Disk) {
+    let disk = Disk::create(directory, name, 128).unwrap();
+    let mut writer = Command::new(program("fleet-power-writer").unwrap())
+        .arg(arguments[0])
+        .arg(disk.path())
+        .args(&arguments[1..])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut promises = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let wanted = chance.between(1, 300);
+    let mut promised: Vec<String> = (0..wanted).map_while(|_| promises.next()?.ok()).collect();
+    // Somewhere within the next append, and not just behind an acknowledgement.
+    std::thread::sleep(Duration::from_micros(chance.between(0, 3_000)));
+    let _stopped = stop_what_writes_to(disk.path()).unwrap();
+    let image = disk
+        .image_at_this_instant(directory, &format!("{name}-after"))
+        .unwrap();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    // What was in the pipe by then was promised too.
+    promised.extend(promises.map_while(Result::ok));
+    (promised, Disk::from_image(image).unwrap())
+}
+
 #[test]
 fn every_acknowledged_record_of_the_journal_survives() {
     if !can_mount() {
@@ -31,75 +62,31 @@ fn every_acknowledged_record_of_the_journal_survives() {
     }
     let mut chance = Chance::from_environment();
     let directory = tempfile::tempdir().unwrap();
-    let mut acknowledged_in_all = 0;
+    let mut promised_in_all = 0;
     for moment in 0..MOMENTS {
-        let disk = Disk::create(directory.path(), &format!("journal{moment}"), 64).unwrap();
-        let acknowledged = Arc::new(AtomicU64::new(0));
-        let stop = Arc::new(AtomicU64::new(0));
-        let writer = {
-            let (acknowledged, stop) = (acknowledged.clone(), stop.clone());
-            let path = disk.path().join("journal");
-            let big = chance.between(0, 3) == 0;
-            std::thread::spawn(move || {
-                let (mut journal, _) = Journal::open(&path).unwrap();
-                while stop.load(Ordering::Relaxed) == 0 && journal.end() < 4_000 {
-                    let after = journal.end();
-                    let batch: Vec<Vec<u8>> = (1..=(after % 7 + 1))
-                        .map(|i| {
-                            let mut record = (after + i).to_be_bytes().to_vec();
-                            // Noise, so that compression does not make it small.
-                            if big {
-                                record.extend((0..20_000_u32).flat_map(|n| {
-                                    (n.wrapping_mul(2_654_435_761) ^ u32::try_from(after).unwrap())
-                                        .to_le_bytes()
-                                }));
-                            }
-                            record
-                        })
-                        .collect();
-                    let end = journal.append(1, after, &batch).unwrap();
-                    acknowledged.store(end, Ordering::SeqCst);
-                    if end % 97 < 7 {
-                        journal.save_snapshot(end, &end.to_be_bytes()).unwrap();
-                    }
-                }
-            })
+        let size = if moment % 3 == 2 {
+            &["journal", "big"][..]
+        } else {
+            &["journal"]
         };
-        let wanted = chance.between(1, 400);
-        wait_for("some records", PATIENCE, || {
-            (acknowledged.load(Ordering::SeqCst) >= wanted || writer.is_finished()).then_some(())
-        })
-        .unwrap();
-        // Read before the cut: what was acknowledged by now must be there after it.
-        let promised = acknowledged.load(Ordering::SeqCst);
-        let after = disk
-            .after_power_cut(directory.path(), &format!("journal{moment}-after"))
-            .unwrap();
-        stop.store(1, Ordering::Relaxed);
-        writer.join().unwrap();
-
-        let (journal, recovered) = Journal::open(&after.path().join("journal")).unwrap();
+        let name = format!("journal{moment}");
+        let (promised, disk) = cut_a_writer(&mut chance, directory.path(), &name, size);
+        let promised: u64 = promised.last().unwrap().parse().unwrap();
+        let (journal, recovered) = Journal::open(&disk.path().join("journal")).unwrap();
         assert!(
             journal.end() >= promised,
             "moment {moment}: {promised} promised, {} there",
             journal.end()
         );
-        let snapshot = recovered.snapshot.as_ref().map_or(0, |snapshot| {
-            u64::from_be_bytes(snapshot.bytes.as_slice().try_into().unwrap())
-        });
-        assert_eq!(
-            recovered
-                .snapshot
-                .as_ref()
-                .map_or(0, |snapshot| snapshot.position),
-            snapshot
-        );
+        if let Some(snapshot) = &recovered.snapshot {
+            assert_eq!(snapshot.bytes, snapshot.position.to_be_bytes(), "moment {moment}");
+        }
         for (position, bytes) in &recovered.records {
             assert_eq!(bytes[..8], position.to_be_bytes(), "moment {moment}");
         }
-        acknowledged_in_all += promised;
+        promised_in_all += promised;
     }
-    eprintln!("{MOMENTS} cuts, {acknowledged_in_all} acknowledged records, none lost");
+    eprintln!("{MOMENTS} cuts, {promised_in_all} acknowledged records, none lost");
 }
 
 /// The driver answers an operator; whatever it answered is in the state after the cut.
@@ -110,49 +97,16 @@ fn every_answer_to_an_operator_survives() {
     }
     let mut chance = Chance::from_environment();
     let directory = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
     for moment in 0..MOMENTS {
-        let disk = Disk::create(directory.path(), &format!("state{moment}"), 64).unwrap();
-        let open = |path: &std::path::Path| {
-            let (journal, recovered) = Journal::open(&path.join("journal")).unwrap();
-            Driver::open(journal, recovered, Settings::default(), BTreeMap::new()).unwrap()
-        };
-        let (driver, handle) = open(disk.path());
-        let ended = driver.spawn().unwrap();
-        let answered: Arc<Mutex<Vec<String>>> = Arc::default();
-        let asker = {
-            let (handle, answered) = (handle.clone(), answered.clone());
-            runtime.spawn(async move {
-                for i in 0..2_000 {
-                    let id = format!("t{i}");
-                    let request = Request::CreateToken {
-                        token: id.parse().unwrap(),
-                        secret_hash: Digest::of(id.as_bytes()),
-                        labels: BTreeMap::new(),
-                        uses: 1,
-                        valid_for: Span::from_secs(3600),
-                    };
-                    if handle.submit("tester", request).await.is_err() {
-                        return;
-                    }
-                    answered.lock().unwrap().push(id);
-                }
-            })
-        };
-        let wanted = usize::try_from(chance.between(1, 150)).unwrap();
-        wait_for("some answers", PATIENCE, || {
-            (answered.lock().unwrap().len() >= wanted).then_some(())
-        })
-        .unwrap();
-        let promised = answered.lock().unwrap().clone();
-        let after = disk
-            .after_power_cut(directory.path(), &format!("state{moment}-after"))
-            .unwrap();
-        asker.abort();
-        runtime.block_on(handle.stop());
-        runtime.block_on(ended).unwrap().unwrap();
-
-        let (_driver, handle) = open(after.path());
+        let (promised, disk) = cut_a_writer(
+            &mut chance,
+            directory.path(),
+            &format!("state{moment}"),
+            &["driver"],
+        );
+        let (journal, recovered) = Journal::open(&disk.path().join("journal")).unwrap();
+        let (_driver, handle) =
+            Driver::open(journal, recovered, Settings::default(), BTreeMap::new()).unwrap();
         handle.read(|state| {
             for id in &promised {
                 assert!(
@@ -203,10 +157,12 @@ fn a_node_has_a_runnable_release_whenever_its_power_goes() {
         wait_for("a moment", PATIENCE, || (Instant::now() >= until).then_some(())).unwrap();
 
         // The cut: the image as it is now; then everything that ran there is gone.
+        let stopped = stop_what_writes_to(disk.path()).unwrap();
         let image = disk
             .image_at_this_instant(directory.path(), &format!("cut{moment}"))
             .unwrap();
         fleet.kill_agent("n01").unwrap();
+        stopped.go_on();
         assert_eq!(fleet.agent("n01", &["stop"]).unwrap().code, 0);
         drop(disk);
         std::fs::rename(&image, directory.path().join("node.img")).unwrap();
