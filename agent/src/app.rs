@@ -1,0 +1,330 @@
+//! One app on the node: two lanes that carry out its work, one that fetches and one
+//! that runs. Neither decides anything; what came of it goes to the daemon.
+
+use std::time::Duration;
+
+use fleet_proto::ids::AppName;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{FailureClass, Health};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::crew::{Crew, LOG_LINES};
+use crate::effects::admit::History;
+use crate::effects::converge::{Converge, ConvergeError, Started};
+use crate::effects::fetch::{Node, fetch};
+use crate::effects::{chain, failure};
+use crate::install::{Outcome, Purpose, Work};
+use crate::probe::judge::Verdict;
+use crate::process::log;
+
+/// While something waits for a verdict, and while nothing does.
+const JUDGE_EVERY: Duration = Duration::from_millis(100);
+const REST_EVERY: Duration = Duration::from_secs(2);
+/// A release that was put back is given this long to show that it is well; after that
+/// it is said that it is not.
+const PUT_BACK_MAX: Duration = Duration::from_secs(60);
+/// Between attempts at what a disk or a process table did not let through.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the daemon wants of an app at the moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Rises with each; an outcome of an older one is nobody's.
+    pub number: u64,
+    pub work: Work,
+    /// What may be fetched ahead of an order.
+    pub prefetch: Option<ReleaseRef>,
+    pub history: History,
+}
+
+#[derive(Debug)]
+pub enum AppEvent {
+    Outcome { assignment: u64, outcome: Outcome },
+    Fetched { outcome: Outcome },
+    Health(Health),
+}
+
+pub type Events = mpsc::Sender<(AppName, AppEvent)>;
+
+/// Ends its lanes when dropped; processes go on.
+pub struct App {
+    assignment: watch::Sender<Assignment>,
+    _lanes: JoinSet<()>,
+}
+
+impl App {
+    pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
+        let (assignment, receiver) = watch::channel(first);
+        let mut lanes = JoinSet::new();
+        lanes.spawn(fetch_lane(
+            node,
+            converge.app.clone(),
+            receiver.clone(),
+            events.clone(),
+        ));
+        let run = RunLane {
+            converge,
+            events,
+            assignment: receiver,
+            crew: None,
+            converged: None,
+            health: None,
+        };
+        lanes.spawn(run.run());
+        Self {
+            assignment,
+            _lanes: lanes,
+        }
+    }
+
+    /// Of the newest assignment.
+    pub fn number(&self) -> u64 {
+        self.assignment.borrow().number
+    }
+
+    pub fn assign(&self, assignment: Assignment) {
+        self.assignment.send_replace(assignment);
+    }
+}
+
+async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<Assignment>, events: Events) {
+    let wanted = |assignment: &Assignment| assignment.work.fetch.clone().or(assignment.prefetch.clone());
+    let mut done: Option<(ReleaseRef, Outcome)> = None;
+    loop {
+        let now = assignment.borrow_and_update().clone();
+        let Some(release) = wanted(&now) else {
+            done = None;
+            if assignment.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let ordered = now.work.fetch.as_ref() == Some(&release);
+        // Fetched ahead, and now ordered: it is told, unless it failed and is tried again.
+        let known = done.take().filter(|(known, outcome)| {
+            *known == release && (!ordered || matches!(outcome, Outcome::Staged { .. }))
+        });
+        let outcome = match known {
+            Some((_, outcome)) => outcome,
+            None => tokio::select! {
+                fetched = fetch(&node, &app, &release, &now.history) => match fetched {
+                    Ok(counter) => Outcome::Staged { release: release.clone(), counter },
+                    Err(failure) => Outcome::NotStaged { release: release.clone(), failure },
+                },
+                () = until_other(&mut assignment, &release, wanted) => continue,
+            },
+        };
+        done = Some((release.clone(), outcome.clone()));
+        let is_ordered = assignment.borrow().work.fetch.as_ref() == Some(&release);
+        if is_ordered {
+            let event = (app.clone(), AppEvent::Fetched { outcome });
+            if events.send(event).await.is_err() {
+                return;
+            }
+            done = None;
+        }
+        if assignment.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn until_other(
+    assignment: &mut watch::Receiver<Assignment>,
+    release: &ReleaseRef,
+    wanted: impl Fn(&Assignment) -> Option<ReleaseRef>,
+) {
+    while assignment.changed().await.is_ok() {
+        if wanted(&assignment.borrow_and_update()).as_ref() != Some(release) {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+struct RunLane {
+    converge: Converge,
+    events: Events,
+    assignment: watch::Receiver<Assignment>,
+    crew: Option<Crew>,
+    /// What has been made to run.
+    converged: Option<Option<ReleaseRef>>,
+    /// As it was told last.
+    health: Option<Health>,
+}
+
+/// The daemon is gone.
+struct Over;
+
+impl RunLane {
+    async fn run(mut self) {
+        let mut earlier = None;
+        loop {
+            let now = self.assignment.borrow_and_update().clone();
+            let ended = match self.make_so(&now).await {
+                Ok(()) => self.attend(&now, earlier).await,
+                Err(error) => self.could_not(&now, &error).await,
+            };
+            earlier = Some(now.work.purpose);
+            if matches!(ended, Err(Over)) {
+                return;
+            }
+        }
+    }
+
+    async fn make_so(&mut self, now: &Assignment) -> Result<(), ConvergeError> {
+        if self.converged.as_ref() == Some(&now.work.run) {
+            return Ok(());
+        }
+        let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
+        self.converged = None;
+        let started = self.make_run(now.work.run.clone()).await?;
+        self.converged = Some(now.work.run.clone());
+        self.crew = started.map(|started| Crew::begin(started, baseline));
+        Ok(())
+    }
+
+    async fn make_run(&self, release: Option<ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+        let converge = self.converge.clone();
+        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref())).await;
+        ran.unwrap_or_else(|error| {
+            let path = self.converge.layout.app(&self.converge.app);
+            Err(crate::durable::failed("work in", path)(std::io::Error::other(error)).into())
+        })
+    }
+
+    /// Looks on until there is other work.
+    async fn attend(&mut self, now: &Assignment, earlier: Option<Purpose>) -> Result<(), Over> {
+        let purpose = now.work.purpose;
+        if purpose == Purpose::Verify && earlier != Some(Purpose::Activate) {
+            // It has run for a while: its time to prove itself begins now.
+            self.crew = self.crew.take().map(Crew::begin_again);
+        }
+        if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
+            crew.judge.begin_bake();
+        }
+        let mut judging = purpose != Purpose::Rest;
+        loop {
+            self.tell_health().await?;
+            if judging {
+                if let Some(outcome) = self.judge(purpose) {
+                    judging = false;
+                    self.tell(now, outcome).await?;
+                }
+            }
+            // While it has to prove itself, a keeper that goes is a proof to the contrary.
+            let proves_itself = judging && purpose != Purpose::Bake;
+            if !proves_itself && self.crew.as_ref().is_some_and(Crew::has_lost_a_keeper) {
+                tracing::warn!(app = %self.converge.app, "a keeper is gone; taking its process in hand again");
+                self.converged = None;
+                return Ok(());
+            }
+            let pause = if judging { JUDGE_EVERY } else { REST_EVERY };
+            let look = tokio::time::sleep(pause);
+            tokio::pin!(look);
+            loop {
+                tokio::select! {
+                    changed = self.assignment.changed() => return changed.map_err(|_| Over),
+                    () = &mut look => break,
+                    () = watch_or_wait(&mut self.crew) => {}
+                }
+            }
+        }
+    }
+
+    fn judge(&self, purpose: Purpose) -> Option<Outcome> {
+        let Some(crew) = &self.crew else {
+            // Nothing runs, and nothing was to.
+            return (purpose == Purpose::PutBack).then_some(Outcome::PutBack { ill: None });
+        };
+        let verdict = match purpose {
+            Purpose::Rest => return None,
+            Purpose::Activate => return Some(Outcome::Activated),
+            Purpose::PutBack => return put_back(crew),
+            Purpose::Verify => crew.verify(),
+            Purpose::Bake => crew.bake(),
+        };
+        match verdict {
+            Verdict::Open => None,
+            Verdict::Passed => Some(Outcome::Verified),
+            Verdict::Failed(finding) => Some(Outcome::Failed(crew.failure(finding))),
+        }
+    }
+
+    async fn could_not(&mut self, now: &Assignment, error: &ConvergeError) -> Result<(), Over> {
+        let why = chain(error);
+        tracing::error!(app = %self.converge.app, why, "cannot make the release run");
+        match now.work.purpose {
+            Purpose::Activate | Purpose::Verify | Purpose::Bake => {
+                let mut failure = failure(FailureClass::Release, format!("cannot start: {why}"));
+                if let Some(component) = error.component() {
+                    let run = self.converge.layout.run(&self.converge.app, component);
+                    failure.check = Some(format!("{component}/process"));
+                    failure.log_tail = log::tail(&run.join("log"), LOG_LINES);
+                }
+                self.tell(now, Outcome::Failed(failure)).await?;
+            }
+            Purpose::PutBack => {
+                self.tell(now, Outcome::CannotPutBack { why: why.clone() })
+                    .await?
+            }
+            Purpose::Rest => {}
+        }
+        self.tell_this_health(Health::Unhealthy { why }).await?;
+        tokio::select! {
+            changed = self.assignment.changed() => changed.map_err(|_| Over)?,
+            () = tokio::time::sleep(TRY_AGAIN) => {}
+        }
+        tokio::time::sleep(TRY_AGAIN / 5).await;
+        Ok(())
+    }
+
+    async fn tell(&self, now: &Assignment, outcome: Outcome) -> Result<(), Over> {
+        let event = AppEvent::Outcome {
+            assignment: now.number,
+            outcome,
+        };
+        let message = (self.converge.app.clone(), event);
+        self.events.send(message).await.map_err(|_| Over)
+    }
+
+    async fn tell_health(&mut self) -> Result<(), Over> {
+        let health = self.crew.as_ref().map_or(Health::Empty, Crew::health);
+        self.tell_this_health(health).await
+    }
+
+    async fn tell_this_health(&mut self, health: Health) -> Result<(), Over> {
+        if self.health.as_ref() == Some(&health) {
+            return Ok(());
+        }
+        self.health = Some(health.clone());
+        let message = (self.converge.app.clone(), AppEvent::Health(health));
+        self.events.send(message).await.map_err(|_| Over)
+    }
+}
+
+fn put_back(crew: &Crew) -> Option<Outcome> {
+    if crew.judge.all_pass() {
+        return Some(Outcome::PutBack { ill: None });
+    }
+    let bound = crew
+        .started
+        .slot
+        .manifest
+        .health
+        .healthy_deadline
+        .as_duration()
+        .min(PUT_BACK_MAX);
+    let too_late = crew.since_began() >= bound;
+    too_late.then(|| Outcome::PutBack {
+        ill: crew.judge.why_not(),
+    })
+}
+
+async fn watch_or_wait(crew: &mut Option<Crew>) {
+    match crew {
+        Some(crew) => crew.watch().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,168 @@
+//! `agent.toml`: what a node is told once, at installation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use fleet_proto::config::ConfigError;
+use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::quantity::Bytes;
+use fleet_proto::signing::Pinned;
+use serde::Deserialize;
+
+pub const DEFAULT_PATH: &str = "/etc/fleet/agent.toml";
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub node: NodeId,
+    /// `https://host:port`, tried in turn.
+    pub coordinators: Vec<String>,
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    /// The only apps that this node accepts; any app where absent.
+    #[serde(default)]
+    pub apps: Option<BTreeSet<AppName>>,
+    #[serde(default)]
+    pub on_stop: OnStop,
+    /// Who may say what runs here. Never taken from a coordinator.
+    pub trust: Pinned,
+    /// `${var.NAME}` in commands, environments and checks.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What happens to the apps when the agent is told to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStop {
+    /// They go on: updating the agent must not take the app down.
+    #[default]
+    Keep,
+    /// They stop with it, as in a pod, where nothing would be left to keep them.
+    Stop,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How many good releases stay on the disk; never fewer than two.
+    pub keep_releases: usize,
+    /// What a download must leave free.
+    pub disk_reserve: Bytes,
+    /// Bytes a second for downloads.
+    pub bandwidth: Option<Bytes>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            keep_releases: 3,
+            disk_reserve: Bytes(64 << 20),
+            bandwidth: None,
+        }
+    }
+}
+
+impl Limits {
+    /// The last good release and the one before it are never given up.
+    pub fn good_releases_max(&self) -> usize {
+        self.keep_releases.max(2)
+    }
+}
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/fleet/agent")
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentConfigError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{file}: `coordinators` is empty\nhint: coordinators = [\"https://coordinator.example:7443\"]")]
+    NoCoordinator { file: String },
+    #[error(
+        "{file}: `{address}` is not a coordinator's address\nhint: write it as https://host:7443; plain http is not spoken"
+    )]
+    Address { file: String, address: String },
+    #[error("{file}: `limits.bandwidth` is zero, so nothing could ever be downloaded")]
+    NoBandwidth { file: String },
+    #[error("cannot tell where `{}` is", .path.display())]
+    State {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, AgentConfigError> {
+        let mut config: Self = fleet_proto::config::read(path)?;
+        config.check(&path.display().to_string())?;
+        // Processes run in directories of their own, so every path is made absolute.
+        config.state = std::path::absolute(&config.state).map_err(|source| AgentConfigError::State {
+            path: config.state.clone(),
+            source,
+        })?;
+        Ok(config)
+    }
+
+    fn check(&self, file: &str) -> Result<(), AgentConfigError> {
+        let file = file.to_owned();
+        if self.coordinators.is_empty() {
+            return Err(AgentConfigError::NoCoordinator { file });
+        }
+        if let Some(bad) = self.coordinators.iter().find(|a| !a.starts_with("https://")) {
+            return Err(AgentConfigError::Address {
+                file,
+                address: bad.clone(),
+            });
+        }
+        if self.limits.bandwidth == Some(Bytes(0)) {
+            return Err(AgentConfigError::NoBandwidth { file });
+        }
+        Ok(())
+    }
+
+    pub fn accepts(&self, app: &AppName) -> bool {
+        self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        let message = Config::read(&path).unwrap_err().to_string();
+        message.replace(&directory.path().display().to_string(), "")
+    }
+
+    const KEY: &str = "fleet-release-key:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    #[test]
+    fn mistakes_are_named_with_their_place_and_the_fix() {
+        let trust = format!("[trust]\nrelease_keys = [\"{KEY}\"]\n");
+        for (text, expected) in [
+            (
+                format!("node = \"n1\"\ncoordinaters = []\n{trust}"),
+                "/agent.toml:2:1: unknown key `coordinaters`\nhint: did you mean `coordinators`?",
+            ),
+            (
+                format!("node = \"n1\"\ncoordinators = []\n{trust}"),
+                "/agent.toml: `coordinators` is empty\nhint: coordinators = [\"https://coordinator.example:7443\"]",
+            ),
+            (
+                format!("node = \"n1\"\ncoordinators = [\"http://c:1\"]\n{trust}"),
+                "/agent.toml: `http://c:1` is not a coordinator's address\nhint: write it as https://host:7443; plain http is not spoken",
+            ),
+        ] {
+            assert_eq!(refused(&text), expected);
+        }
+    }
+}

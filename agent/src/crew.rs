@@ -1,0 +1,216 @@
+//! The checks of a release that runs, and the judge whom they report to.
+
+use std::time::{Duration, Instant};
+
+use fleet_proto::release::{Check, Probe};
+use fleet_proto::session::{Failure, FailureClass, Health};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::effects::converge::{Part, Started};
+use crate::probe::judge::{Finding, Judge, Verdict};
+use crate::probe::resources::{Meter, Share};
+use crate::probe::window::Baseline;
+use crate::probe::{Reading, look};
+use crate::process::log;
+use crate::process::supervise::glance;
+
+/// Until a check passes for the first time it is looked at this often, so that a node
+/// is found healthy soon after it is.
+const IMPATIENT: Duration = Duration::from_millis(250);
+/// How often processes are looked at, which costs one small file.
+const PROCESS_EVERY: Duration = Duration::from_millis(500);
+const RESOURCES_EVERY: Duration = Duration::from_secs(5);
+/// Readings wait for the judge; checks wait with them past this.
+const READINGS_MAX: usize = 64;
+pub const LOG_LINES: usize = 20;
+
+/// What the checks send.
+#[derive(Debug)]
+pub enum Sight {
+    Reading(Reading),
+    Restarts {
+        component: String,
+        restarts: u64,
+        last_exit: Option<String>,
+    },
+    Share {
+        component: String,
+        share: Share,
+    },
+}
+
+/// Ends its checks when dropped.
+pub struct Crew {
+    pub started: Started,
+    pub judge: Judge,
+    began: Instant,
+    sights: mpsc::Receiver<Sight>,
+    _checks: JoinSet<()>,
+}
+
+impl Crew {
+    pub fn begin(started: Started, baseline: Option<Baseline>) -> Self {
+        let (sender, sights) = mpsc::channel(READINGS_MAX);
+        let began = Instant::now();
+        let mut checks = JoinSet::new();
+        let mut names = Vec::new();
+        for part in &started.parts {
+            for check in checks_of(part) {
+                let name = format!("{}/{}", part.component.name, check.name);
+                names.push(name.clone());
+                checks.spawn(keep_looking(part.clone(), check, name, began, sender.clone()));
+            }
+            checks.spawn(keep_counting(part.clone(), sender.clone()));
+            checks.spawn(keep_measuring(part.clone(), sender.clone()));
+        }
+        let rules = started.slot.manifest.health.clone();
+        Self {
+            judge: Judge::new(rules, names, baseline),
+            started,
+            began,
+            sights,
+            _checks: checks,
+        }
+    }
+
+    /// The next sight, told to the judge.
+    pub async fn watch(&mut self) {
+        match self.sights.recv().await {
+            Some(Sight::Reading(reading)) => self.judge.take(&reading),
+            Some(Sight::Restarts {
+                component,
+                restarts,
+                last_exit,
+            }) => self.judge.take_restarts(&component, restarts, last_exit),
+            Some(Sight::Share { component, share }) => self.judge.take_share(&component, share),
+            // No check is left to say anything; the caller's own clock goes on.
+            None => std::future::pending().await,
+        }
+    }
+
+    pub fn since_began(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub fn health(&self) -> Health {
+        self.judge.health(self.since_began())
+    }
+
+    pub fn verify(&self) -> Verdict {
+        self.judge.verify(self.since_began())
+    }
+
+    pub fn bake(&self) -> Verdict {
+        self.judge.bake(self.since_began())
+    }
+
+    /// Somebody has killed a keeper: its process has to be taken in hand again.
+    pub fn has_lost_a_keeper(&self) -> bool {
+        self.started.parts.iter().any(|part| glance(&part.run).is_none())
+    }
+
+    /// The deadlines of a verification count from here.
+    pub fn begin_again(self) -> Self {
+        let Self { started, judge, .. } = self;
+        let baseline = judge.baseline();
+        Self::begin(started, baseline)
+    }
+
+    pub fn failure(&self, finding: Finding) -> Failure {
+        Failure {
+            class: FailureClass::Release,
+            log_tail: self.log_tail(&finding.check),
+            check: Some(finding.check),
+            message: finding.message,
+            figure: finding.figure,
+            limit: finding.limit,
+        }
+    }
+
+    /// Of the component that the check belongs to, else of the first that said anything.
+    fn log_tail(&self, check: &str) -> Vec<String> {
+        let name = check.split('/').next().unwrap_or_default();
+        let tail =
+            |part: &Part| Some(log::tail(&part.run.log(), LOG_LINES)).filter(|lines| !lines.is_empty());
+        let parts = &self.started.parts;
+        parts
+            .iter()
+            .filter(|part| part.component.name.as_str() == name)
+            .chain(parts)
+            .find_map(tail)
+            .unwrap_or_default()
+    }
+}
+
+/// A component without a check of its process gets one: a health check may be answered
+/// by something else that listens there.
+fn checks_of(part: &Part) -> Vec<Check> {
+    let mut checks = part.component.checks.clone();
+    let has_own = checks.iter().any(|check| matches!(check.probe, Probe::Process));
+    if let (false, Ok(name)) = (has_own, "process".parse()) {
+        checks.push(Check {
+            name,
+            interval: fleet_proto::quantity::Span::from_secs(1),
+            timeout: fleet_proto::quantity::Span::from_secs(2),
+            probe: Probe::Process,
+        });
+    }
+    checks
+}
+
+async fn keep_looking(part: Part, check: Check, name: String, began: Instant, to: mpsc::Sender<Sight>) {
+    let interval = check.interval.as_duration();
+    let mut has_passed = false;
+    loop {
+        let result = look(&part, &check).await;
+        has_passed |= result.is_ok();
+        let pause = if has_passed {
+            interval
+        } else {
+            interval.min(IMPATIENT)
+        };
+        let reading = Reading {
+            check: name.clone(),
+            at: began.elapsed(),
+            result,
+        };
+        if to.send(Sight::Reading(reading)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Restarts are counted from when the checks began: an agent that takes over a process
+/// has not seen it fail.
+async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
+    let mut before = None;
+    loop {
+        if let Some(state) = glance(&part.run) {
+            let before = *before.get_or_insert(state.restarts);
+            let sight = Sight::Restarts {
+                component: part.component.name.to_string(),
+                restarts: state.restarts.saturating_sub(before),
+                last_exit: state.last_exit,
+            };
+            if to.send(sight).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(PROCESS_EVERY).await;
+    }
+}
+
+async fn keep_measuring(part: Part, to: mpsc::Sender<Sight>) {
+    let mut meter = Meter::new(part.run.clone());
+    loop {
+        if let Some(share) = meter.look() {
+            let component = part.component.name.to_string();
+            if to.send(Sight::Share { component, share }).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(RESOURCES_EVERY).await;
+    }
+}

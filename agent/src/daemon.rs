@@ -1,0 +1,545 @@
+//! The one loop: inputs change the ledger, the ledger says what is to be done.
+//!
+//! ```text
+//!  link, lanes, local socket, signals
+//!        └→ turn: record → ledger on the disk → assign work → report
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use fleet_proto::identity::Peer;
+use fleet_proto::ids::AppName;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Command, Health, HistoryCause, Phase, Refusal, ToAgent};
+use fleet_proto::time::Timestamp;
+use fleet_proto::tls::TlsError;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::app::{App, AppEvent, Assignment};
+use crate::config::{Config, OnStop};
+use crate::durable::FileError;
+use crate::effects::admit::History;
+use crate::effects::chain;
+use crate::effects::converge::Converge;
+use crate::effects::fetch::Node;
+use crate::hold::{Held, HoldError, hold};
+use crate::identity::{self, IdentityError};
+use crate::install::{Answer, Outcome, Recovery};
+use crate::layout::Layout;
+use crate::ledger::{APPS_MAX, AppRecord, Ledger, LedgerError};
+use crate::link::{Link, LinkEvent, Reach, Report, Said};
+use crate::local::{self, Asked, Question, RolledBack};
+use crate::process::supervise::Supervisor;
+use crate::renew::Renewal;
+use crate::slots::Slots;
+use crate::status::{self, Daemon as DaemonState, NodeStatus};
+
+const EVENTS_MAX: usize = 64;
+const REFUSALS_MAX: usize = 32;
+/// systemd is told that all is well this often at least, whatever it asks for.
+const WATCHDOG_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the ledger cannot be written, so nothing more may be done on this node")]
+    Ledger(#[from] LedgerError),
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until told to stop.
+pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> {
+    let config = Arc::new(config);
+    let layout = Layout::new(&config.state);
+    let held = hold(&layout)?;
+    let (credentials, peer) = identity::read(&layout, config_path, &config.node)?;
+    // Without a coordinator the apps still have to run, so this is no reason to stop.
+    if let Err(error) = identity::must_be_valid(&peer, Timestamp::now()) {
+        tracing::error!("{}", chain(&error));
+    }
+    let client_config = Arc::new(ArcSwap::from_pointee(credentials.client_config()?));
+    let reach = Reach::new(&config.coordinators, &client_config)?;
+
+    let (report, reported) = watch::channel(Report::default());
+    let (refusals, refused) = mpsc::channel(REFUSALS_MAX);
+    let (link_events, mut from_link) = mpsc::channel(EVENTS_MAX);
+    let (app_events, mut from_apps) = mpsc::channel(EVENTS_MAX);
+    let (questions, mut asked) = mpsc::channel(EVENTS_MAX);
+    let (peer, peer_now) = watch::channel(peer);
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+
+    let mut daemon = Daemon {
+        node: Node {
+            config: config.clone(),
+            layout: layout.clone(),
+            reach: reach.clone(),
+        },
+        held,
+        apps: BTreeMap::new(),
+        assigned: 0,
+        health: BTreeMap::new(),
+        prefetch: BTreeMap::new(),
+        again: BTreeMap::new(),
+        coordinator: None,
+        peer: peer_now,
+        report,
+        refusals,
+        app_events,
+        waiting: Vec::new(),
+    };
+    daemon.recover().await?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(local::serve(local::listen(&layout.socket())?, questions));
+    let link = Link {
+        reach: reach.clone(),
+        report: reported,
+        refusals: refused,
+        events: link_events,
+        state: config.state.clone(),
+    };
+    tasks.spawn(link.run());
+    let renewal = Renewal {
+        layout,
+        node: config.node.clone(),
+        reach,
+        client_config,
+        peer,
+    };
+    tasks.spawn(renewal.run());
+    notify(&[sd_notify::NotifyState::Ready]);
+    let mut watchdog = tokio::time::interval(watchdog_interval());
+
+    let on_stop = loop {
+        tokio::select! {
+            Some(event) = from_link.recv() => daemon.link(event).await?,
+            Some((app, event)) = from_apps.recv() => daemon.app(&app, event).await?,
+            Some(asked) = asked.recv() => {
+                if let Some(answer) = daemon.local(asked).await? {
+                    tracing::info!("told to stop together with the apps");
+                    daemon.stop_apps().await;
+                    let _asker_gone = answer.send(local::Answer::Stopped);
+                    break OnStop::Keep;
+                }
+            }
+            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            _ = terminate.recv() => break config.on_stop,
+            _ = interrupt.recv() => break config.on_stop,
+        }
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    if on_stop == OnStop::Stop {
+        daemon.stop_apps().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Without a service manager there is nobody to tell.
+    let _nobody = sd_notify::notify(state);
+}
+
+fn watchdog_interval() -> Duration {
+    sd_notify::watchdog_enabled().map_or(WATCHDOG_MAX, |limit| (limit / 3).min(WATCHDOG_MAX))
+}
+
+struct Daemon {
+    node: Node,
+    held: Held,
+    apps: BTreeMap<AppName, App>,
+    /// The number of the newest assignment of any app.
+    assigned: u64,
+    health: BTreeMap<AppName, Health>,
+    prefetch: BTreeMap<AppName, ReleaseRef>,
+    again: BTreeMap<AppName, u64>,
+    coordinator: Option<String>,
+    peer: watch::Receiver<Peer>,
+    report: watch::Sender<Report>,
+    refusals: mpsc::Sender<Refusal>,
+    app_events: crate::app::Events,
+    /// Rollbacks by hand whose outcome somebody waits for.
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    moved: RolledBack,
+    answer: oneshot::Sender<local::Answer>,
+}
+
+impl Daemon {
+    /// Finishes or undoes what was going on when the agent went, and says which.
+    async fn recover(&mut self) -> Result<(), DaemonError> {
+        let mut ledger = self.ledger();
+        for (app, record) in &mut ledger.apps {
+            Slots::new(&self.node.layout, app).sweep()?;
+            let step = record
+                .step
+                .as_ref()
+                .map(|step| (step.rollout, step.release.clone()));
+            let (rollout, release) = step.unzip();
+            let release = release.flatten().map(|release| release.to_string());
+            let rollout = rollout.map(|rollout| rollout.to_string());
+            match record.recover() {
+                Some(Recovery::Finishing(phase)) => {
+                    tracing::info!(%app, %phase, rollout, release, "finishing the step that was going on");
+                }
+                Some(Recovery::Undoing(phase)) => {
+                    tracing::info!(%app, %phase, rollout, release, "undoing the step that was going on");
+                }
+                None => {}
+            }
+        }
+        let apps: Vec<AppName> = ledger.apps.keys().cloned().collect();
+        self.commit(ledger).await?;
+        for app in apps {
+            self.proceed(&app).await?;
+        }
+        Ok(())
+    }
+
+    async fn link(&mut self, event: LinkEvent) -> Result<(), DaemonError> {
+        match event {
+            LinkEvent::Up { address } => self.coordinator = Some(address),
+            LinkEvent::Down { .. } => {
+                self.coordinator = None;
+                if let Err(error) = identity::must_be_valid(&self.peer.borrow(), Timestamp::now()) {
+                    tracing::error!("{}", chain(&error));
+                }
+            }
+            LinkEvent::Message(ToAgent::Command(command)) => self.command(&command).await?,
+            LinkEvent::Message(ToAgent::HistoryTaken { through_sequence }) => {
+                let mut ledger = self.ledger();
+                ledger.forget_history_through(through_sequence);
+                self.commit(ledger).await?;
+                self.report();
+            }
+            LinkEvent::Message(ToAgent::Prefetch { app, release }) => {
+                self.prefetch.insert(app.clone(), release);
+                if self.apps.contains_key(&app) {
+                    self.assign(&app);
+                }
+            }
+            LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: &Command) -> Result<(), DaemonError> {
+        let app = &command.app;
+        let mut ledger = self.ledger();
+        let is_new = !ledger.apps.contains_key(app);
+        if is_new && ledger.apps.len() >= APPS_MAX {
+            self.refuse(
+                command,
+                format!("this node has {APPS_MAX} apps, which is the limit"),
+            );
+            return Ok(());
+        }
+        let record = ledger.apps.entry(app.clone()).or_default();
+        let seen = record.fence_seen;
+        match record.take(command) {
+            Answer::Refused(why) => {
+                tracing::warn!(%app, fence = %command.fence, %seen, why, "order refused");
+                self.refuse(command, why);
+            }
+            Answer::Repeated => {
+                *self.again.entry(app.clone()).or_default() += 1;
+                self.commit(ledger).await?;
+                self.report();
+            }
+            Answer::Accepted => {
+                tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
+                self.prefetch.remove(app);
+                self.commit(ledger).await?;
+                self.proceed(app).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, command: &Command, why: String) {
+        let seen = self
+            .record(&command.app)
+            .map_or(fleet_proto::fence::Fence::ZERO, |record| record.fence_seen);
+        let refusal = Refusal {
+            app: command.app.clone(),
+            refused: command.fence,
+            seen,
+            why,
+        };
+        // A coordinator that sends more stale orders than that has other troubles.
+        if self.refusals.try_send(refusal).is_err() {
+            tracing::warn!("too many refusals at once; one was not sent");
+        }
+    }
+
+    async fn app(&mut self, app: &AppName, event: AppEvent) -> Result<(), DaemonError> {
+        match event {
+            AppEvent::Health(health) => {
+                self.health.insert(app.clone(), health);
+                self.report();
+                Ok(())
+            }
+            AppEvent::Fetched { outcome } => self.settle(app, outcome).await,
+            AppEvent::Outcome { assignment, outcome } => {
+                // Of work that has been taken back meanwhile: nobody's outcome.
+                if self.apps.get(app).is_some_and(|app| app.number() == assignment) {
+                    self.settle(app, outcome).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn settle(&mut self, app: &AppName, outcome: Outcome) -> Result<(), DaemonError> {
+        let mut ledger = self.ledger();
+        let Some(record) = ledger.apps.get_mut(app) else {
+            return Ok(());
+        };
+        let now = Timestamp::now();
+        let put_back = match record.settle(outcome, now) {
+            Ok(put_back) => put_back,
+            Err(unexpected) => {
+                tracing::debug!(%app, %unexpected, "an outcome came too late");
+                return Ok(());
+            }
+        };
+        if let Some(back) = put_back {
+            tracing::warn!(%app, why = back.why, "the release failed; putting the node back");
+            if self.coordinator.is_none() {
+                ledger.record(app, back.from, back.to, HistoryCause::ByItself, back.why, now);
+            }
+        }
+        self.commit(ledger).await?;
+        self.proceed(app).await
+    }
+
+    /// After the record of an app has changed: everything that follows from it.
+    async fn proceed(&mut self, app: &AppName) -> Result<(), DaemonError> {
+        self.report();
+        let mut ledger = self.ledger();
+        if ledger.apps.get_mut(app).is_some_and(AppRecord::proceed) {
+            self.commit(ledger).await?;
+        }
+        self.log_phase(app);
+        self.prune(app).await?;
+        self.assign(app);
+        self.report();
+        self.answer_waiting(app);
+        Ok(())
+    }
+
+    fn log_phase(&self, app: &AppName) {
+        if let Some(step) = self.record(app).and_then(|record| record.step.as_ref()) {
+            let release = step.release.as_ref().map(ToString::to_string);
+            let failure = step.failure.as_ref().map(|failure| failure.message.as_str());
+            tracing::info!(%app, rollout = %step.rollout, phase = %step.phase, release, failure, "step");
+        }
+    }
+
+    /// Old slots go once nothing is going on that may need them.
+    async fn prune(&mut self, app: &AppName) -> Result<(), DaemonError> {
+        let mut ledger = self.ledger();
+        let Some(record) = ledger.apps.get_mut(app) else {
+            return Ok(());
+        };
+        let settled = record
+            .step
+            .as_ref()
+            .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
+        if !settled || self.prefetch.contains_key(app) {
+            return Ok(());
+        }
+        record.forget_old_releases(self.node.config.limits.good_releases_max());
+        let record = record.clone();
+        self.commit(ledger).await?;
+        let slots = Slots::new(&self.node.layout, app);
+        let pruned = tokio::task::spawn_blocking(move || slots.prune(|digest| record.keeps(digest))).await;
+        match pruned {
+            Ok(Ok(gone)) if gone.is_empty() => {}
+            Ok(Ok(gone)) => tracing::info!(%app, slots = gone.len(), "old releases removed"),
+            // Room that could not be made is missed later, and said then.
+            Ok(Err(error)) => tracing::warn!(%app, error = chain(&error), "cannot remove old releases"),
+            Err(error) => tracing::warn!(%app, %error, "cannot remove old releases"),
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, app: &AppName) {
+        let Some(record) = self.record(app) else {
+            return;
+        };
+        let work = record.work();
+        let prefetch = self.prefetch.get(app).cloned();
+        let history = work
+            .fetch
+            .as_ref()
+            .or(prefetch.as_ref())
+            .map(|release| History::of(record, release))
+            .unwrap_or_default();
+        self.assigned += 1;
+        let assignment = Assignment {
+            number: self.assigned,
+            work,
+            prefetch,
+            history,
+        };
+        if let Some(app) = self.apps.get(app) {
+            app.assign(assignment);
+            return;
+        }
+        let begun = App::begin(
+            self.node.clone(),
+            self.converge(app),
+            self.app_events.clone(),
+            assignment,
+        );
+        self.apps.insert(app.clone(), begun);
+    }
+
+    async fn local(&mut self, asked: Asked) -> Result<Option<oneshot::Sender<local::Answer>>, DaemonError> {
+        match asked.question {
+            Question::Status => {
+                let status = Box::new(self.status());
+                let _asker_gone = asked.answer.send(local::Answer::Status(status));
+            }
+            Question::Stop => return Ok(Some(asked.answer)),
+            Question::Rollback { app, to } => {
+                let mut ledger = self.ledger();
+                match crate::offline::put_back(&mut ledger, &app, to.as_ref(), Timestamp::now()) {
+                    Ok(moved) => {
+                        let moved = RolledBack {
+                            app: app.clone(),
+                            from: moved.from.map(|from| from.version),
+                            to: moved.to.version,
+                            ill: None,
+                        };
+                        self.waiting.push(Waiting {
+                            moved,
+                            answer: asked.answer,
+                        });
+                        self.commit(ledger).await?;
+                        self.proceed(&app).await?;
+                    }
+                    Err(error) => {
+                        let why = error.to_string();
+                        let _asker_gone = asked.answer.send(local::Answer::Refused { why });
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn answer_waiting(&mut self, app: &AppName) {
+        let Some(step) = self.record(app).and_then(|record| record.step.clone()) else {
+            return;
+        };
+        if step.phase == Phase::RollingBack {
+            return;
+        }
+        let (done, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.moved.app == *app);
+        self.waiting = waiting;
+        for mut waiting in done {
+            let current = self.record(app).and_then(AppRecord::current_release);
+            let arrived = current.is_some_and(|current| current.version == waiting.moved.to);
+            waiting.moved.ill = crate::offline::illness(&step, arrived);
+            let _asker_gone = waiting.answer.send(local::Answer::RolledBack(waiting.moved));
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus {
+            node: self.node.config.node.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            daemon: DaemonState::Running,
+            coordinator: self.coordinator.clone(),
+            certificate_expires_at: Some(self.peer.borrow().not_after),
+            apps: status::apps(&self.node.layout, self.held.ledger.ledger(), &self.health),
+            history_waiting: self.held.ledger.ledger().history.len(),
+        }
+    }
+
+    async fn stop_apps(&mut self) {
+        let apps: Vec<AppName> = std::mem::take(&mut self.apps).into_keys().collect();
+        for app in apps {
+            let converge = self.converge(&app);
+            let stopped = tokio::task::spawn_blocking(move || converge.stop_all()).await;
+            match stopped {
+                Ok(Ok(())) => tracing::info!(%app, "app stopped"),
+                Ok(Err(error)) => tracing::error!(%app, error = chain(&error), "cannot stop the app"),
+                Err(error) => tracing::error!(%app, %error, "cannot stop the app"),
+            }
+        }
+    }
+
+    fn converge(&self, app: &AppName) -> Converge {
+        Converge {
+            config: self.node.config.clone(),
+            layout: self.node.layout.clone(),
+            app: app.clone(),
+            supervisor: Supervisor::this_program(),
+        }
+    }
+
+    /// The ledger, to be changed and given to [`Daemon::commit`].
+    fn ledger(&self) -> Ledger {
+        self.held.ledger.ledger().clone()
+    }
+
+    fn record(&self, app: &AppName) -> Option<&AppRecord> {
+        self.held.ledger.ledger().apps.get(app)
+    }
+
+    /// On the disk before anything follows from it.
+    async fn commit(&mut self, ledger: Ledger) -> Result<(), DaemonError> {
+        let file = &mut self.held.ledger;
+        Ok(tokio::task::block_in_place(|| file.write(ledger))?)
+    }
+
+    fn report(&self) {
+        let ledger = self.held.ledger.ledger();
+        let apps = ledger
+            .apps
+            .iter()
+            .map(|(app, record)| {
+                let unknown = if record.current.is_none() {
+                    Health::Empty
+                } else {
+                    Health::Unknown
+                };
+                let health = self.health.get(app).cloned().unwrap_or(unknown);
+                let again = self.again.get(app).copied().unwrap_or_default();
+                let status = record.status(app, health);
+                (app.clone(), Said { status, again })
+            })
+            .collect();
+        let report = Report {
+            apps,
+            history: ledger.history.clone(),
+        };
+        self.report.send_if_modified(|old| {
+            let changed = *old != report;
+            *old = report;
+            changed
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! Carrying out what [`crate::install`] decided. Nothing here decides anything.
+
+pub mod admit;
+pub mod converge;
+pub mod download;
+pub mod fetch;
+
+use fleet_proto::session::{Failure, FailureClass};
+
+use crate::durable::FileError;
+
+/// An error with all that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+pub fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
+    Failure {
+        class,
+        check: None,
+        message: message.into(),
+        figure: None,
+        limit: None,
+        log_tail: vec![],
+    }
+}
+
+/// A disk that cannot be written says nothing about the release.
+pub fn disk_failure(error: &FileError) -> Failure {
+    failure(FailureClass::Infrastructure, chain(error))
+}

@@ -1,0 +1,114 @@
+//! May this release run here? Asked before a byte of it is fetched.
+
+use fleet_proto::ids::AppName;
+use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest};
+use fleet_proto::session::{Failure, FailureClass};
+
+use super::{chain, failure};
+use crate::config::Config;
+use crate::ledger::AppRecord;
+use crate::template::{TemplateError, Words};
+
+/// What the ledger says that matters here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    pub floor: u64,
+    /// The node itself ran it well before.
+    pub was_good: bool,
+}
+
+impl History {
+    pub fn of(record: &AppRecord, release: &ReleaseRef) -> Self {
+        Self {
+            floor: record.floor,
+            was_good: record.is_good(release),
+        }
+    }
+}
+
+pub fn admit(
+    config: &Config,
+    app: &AppName,
+    release: &ReleaseRef,
+    signed: &SignedManifest,
+    history: &History,
+) -> Result<Manifest, Failure> {
+    let refuse = |message: String| Err(failure(FailureClass::Release, message));
+    if !config.accepts(app) {
+        return refuse(format!(
+            "this node does not accept app {app}; `apps` in its agent.toml names those it does"
+        ));
+    }
+    if signed.digest() != release.digest {
+        return refuse(format!(
+            "the manifest that came for {release} is another: expected {}, found {}",
+            release.digest.short(),
+            signed.digest().short()
+        ));
+    }
+    let manifest = signed.verify(&config.trust).map_err(|error| {
+        failure(
+            FailureClass::Release,
+            format!("{release} must not run here: {}", chain(&error)),
+        )
+    })?;
+    if manifest.app != *app || manifest.version != release.version {
+        return refuse(format!(
+            "the signed manifest is for {} {}, ordered was {app} {release}",
+            manifest.app, manifest.version
+        ));
+    }
+    if manifest.counter < history.floor && !history.was_good {
+        let mut failure = failure(
+            FailureClass::Release,
+            format!(
+                "{release} is older than what this node ran well (counter {}, floor {}), and never ran well here itself",
+                manifest.counter, history.floor
+            ),
+        );
+        failure.figure = Some(manifest.counter.to_string());
+        failure.limit = Some(history.floor.to_string());
+        return Err(failure);
+    }
+    for component in &manifest.components {
+        if component.artifact_for(&Platform::here()).is_none() {
+            return refuse(format!(
+                "component {} of {release} has no artifact for {}",
+                component.name,
+                Platform::here()
+            ));
+        }
+        // A word that cannot be filled in is found now, while the old release runs.
+        fill(config, &manifest, component).map_err(|error| {
+            failure(
+                FailureClass::Release,
+                format!("component {}: {error}", component.name),
+            )
+        })?;
+    }
+    Ok(manifest)
+}
+
+fn fill(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), TemplateError> {
+    let words = Words {
+        node: config.node.clone(),
+        app: manifest.app.clone(),
+        version: manifest.version.clone(),
+        directory: "/".into(),
+        vars: config.vars.clone(),
+    };
+    let Run::Supervise(supervise) = &component.run;
+    words.fill_all(&supervise.command)?;
+    for value in supervise.env.values() {
+        words.fill(value)?;
+    }
+    for check in &component.checks {
+        match &check.probe {
+            Probe::Http { url, .. } => words.fill(url).map(drop)?,
+            Probe::Tcp { address } => words.fill(address).map(drop)?,
+            Probe::Exec { command } => words.fill_all(command).map(drop)?,
+            Probe::Process => {}
+        }
+    }
+    Ok(())
+}

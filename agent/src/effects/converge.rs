@@ -1,0 +1,207 @@
+//! Making one release run, and nothing else of the app. Can be done any number of times.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::{Component, ReleaseRef, Run};
+
+use crate::config::Config;
+use crate::durable::FileError;
+use crate::layout::Layout;
+use crate::process::run_directory::{RunDirectory, Spec};
+use crate::process::supervise::{SuperviseError, Supervisor, glance};
+use crate::slots::{Slot, SlotError, Slots};
+use crate::template::{TemplateError, Words};
+
+/// What an app finds where nothing else was said.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConvergeError {
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("component {component} cannot be described")]
+    Template {
+        component: ComponentName,
+        #[source]
+        source: TemplateError,
+    },
+    #[error("component {component} cannot be started")]
+    Start {
+        component: ComponentName,
+        #[source]
+        source: SuperviseError,
+    },
+    #[error("component {component} cannot be stopped")]
+    Stop {
+        component: ComponentName,
+        #[source]
+        source: SuperviseError,
+    },
+}
+
+impl ConvergeError {
+    pub fn component(&self) -> Option<&ComponentName> {
+        match self {
+            Self::Template { component, .. }
+            | Self::Start { component, .. }
+            | Self::Stop { component, .. } => Some(component),
+            Self::Slot(_) | Self::File(_) => None,
+        }
+    }
+}
+
+/// One component as it shall run.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub component: Component,
+    pub words: Words,
+    pub spec: Spec,
+    pub run: RunDirectory,
+}
+
+/// A release whose processes have been started.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub release: ReleaseRef,
+    pub slot: Slot,
+    pub parts: Vec<Part>,
+}
+
+/// One app on this node, for effects.
+#[derive(Clone)]
+pub struct Converge {
+    pub config: Arc<Config>,
+    pub layout: Layout,
+    pub app: AppName,
+    pub supervisor: Supervisor,
+}
+
+impl Converge {
+    /// Stops what should not run, in the reverse order of its start; switches; starts
+    /// what should. Blocks as long as stopping takes.
+    pub fn run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+        let slots = Slots::new(&self.layout, &self.app);
+        let target = to.map(|release| self.describe(&slots, release)).transpose()?;
+        let parts = target
+            .as_ref()
+            .map(|target| target.parts.as_slice())
+            .unwrap_or_default();
+        for component in self.stop_order(&slots) {
+            let run = self.run_directory(&component);
+            let wanted = parts.iter().find(|part| part.component.name == component);
+            let runs = glance(&run);
+            if let (Some(part), Some(state)) = (wanted, runs) {
+                if state.spec == part.spec.id() {
+                    continue;
+                }
+            }
+            self.supervisor
+                .stop(&run)
+                .map_err(|source| ConvergeError::Stop { component, source })?;
+        }
+        slots.switch(to)?;
+        for part in parts {
+            self.supervisor
+                .start(&part.run, &part.spec)
+                .map_err(|source| ConvergeError::Start {
+                    component: part.component.name.clone(),
+                    source,
+                })?;
+        }
+        Ok(target)
+    }
+
+    /// Stops everything; `current` stays, for the app shall run again later.
+    pub fn stop_all(&self) -> Result<(), ConvergeError> {
+        let slots = Slots::new(&self.layout, &self.app);
+        for component in self.stop_order(&slots) {
+            self.supervisor
+                .stop(&self.run_directory(&component))
+                .map_err(|source| ConvergeError::Stop { component, source })?;
+        }
+        Ok(())
+    }
+
+    fn run_directory(&self, component: &ComponentName) -> RunDirectory {
+        RunDirectory::new(self.layout.run(&self.app, component))
+    }
+
+    /// The reverse of the order in which the current release starts, behind whatever
+    /// earlier releases may have left.
+    fn stop_order(&self, slots: &Slots) -> Vec<ComponentName> {
+        let started: Vec<ComponentName> = slots
+            .current()
+            .and_then(|digest| slots.all().remove(&digest))
+            .map(|slot| slot.manifest.components.into_iter().map(|c| c.name).collect())
+            .unwrap_or_default();
+        let mut order: Vec<ComponentName> = self
+            .layout
+            .runs_on_disk(&self.app)
+            .into_iter()
+            .filter(|name| !started.contains(name))
+            .collect();
+        order.extend(started.into_iter().rev());
+        order
+    }
+
+    fn describe(&self, slots: &Slots, release: &ReleaseRef) -> Result<Started, ConvergeError> {
+        let slot = slots.open(release)?;
+        let parts = slot
+            .manifest
+            .components
+            .iter()
+            .map(|component| self.part(&slot, release, component))
+            .collect::<Result<_, _>>()?;
+        Ok(Started {
+            release: release.clone(),
+            slot,
+            parts,
+        })
+    }
+
+    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
+        let directory: PathBuf = slot.files(&component.name);
+        let words = Words {
+            node: self.config.node.clone(),
+            app: self.app.clone(),
+            version: release.version.clone(),
+            directory: directory.clone(),
+            vars: self.config.vars.clone(),
+        };
+        let wrong = |source| ConvergeError::Template {
+            component: component.name.clone(),
+            source,
+        };
+        let Run::Supervise(supervise) = &component.run;
+        let mut env = [
+            ("PATH".to_owned(), PATH.to_owned()),
+            (
+                "HOME".to_owned(),
+                std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
+            ),
+        ]
+        .into_iter()
+        .collect::<std::collections::BTreeMap<_, _>>();
+        for (name, value) in &supervise.env {
+            env.insert(name.clone(), words.fill(value).map_err(wrong)?);
+        }
+        let spec = Spec {
+            release: release.digest,
+            command: words.fill_all(&supervise.command).map_err(wrong)?,
+            env,
+            directory,
+            stop_signal: supervise.stop_signal,
+            grace: supervise.grace,
+        };
+        Ok(Part {
+            component: component.clone(),
+            words,
+            spec,
+            run: self.run_directory(&component.name),
+        })
+    }
+}

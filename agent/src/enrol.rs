@@ -1,0 +1,97 @@
+//! A node's way in: a key made here, a join token, a certificate.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use fleet_proto::authority::{AuthorityError, KeyAndRequest, fingerprint};
+use fleet_proto::identity::Peer;
+use fleet_proto::release::Platform;
+use fleet_proto::tls::{Credentials, TlsError, enrolment_client_config};
+use fleet_proto::token::JoinToken;
+use fleet_proto::wire::EnrolRequest;
+use fleet_proto::wire::enrolment_client::EnrolmentClient;
+use tonic::{Code, Status};
+
+use crate::config::Config;
+use crate::durable::{FileError, create_directory};
+use crate::identity::{self, IdentityError};
+use crate::layout::Layout;
+
+const ANSWER_DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Key(#[from] AuthorityError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("the coordinator refused to enrol this node: {why}")]
+    Refused { why: String },
+    #[error("no coordinator could be reached\nhint: is it up? tried: {tried}")]
+    Unreachable { tried: String },
+    #[error("the coordinator's authority is not the one that the token names")]
+    Authority,
+}
+
+/// Tries each coordinator until one answers. An answer, even a refusal, is final.
+pub async fn enrol(config: &Config, layout: &Layout, token: &JoinToken) -> Result<Peer, EnrolError> {
+    create_directory(layout.root())?;
+    let key = KeyAndRequest::generate()?;
+    let client_config = Arc::new(ArcSwap::from_pointee(enrolment_client_config(token.authority)?));
+    let mut tried = Vec::new();
+    for address in &config.coordinators {
+        let channel = fleet_proto::tls::channel(address, client_config.clone())?;
+        let request = EnrolRequest {
+            token: token.to_string(),
+            node: config.node.to_string(),
+            certificate_request: key.request_der.clone(),
+            platform: Platform::here().to_string(),
+        };
+        let asked = tokio::time::timeout(ANSWER_DEADLINE, EnrolmentClient::new(channel).enrol(request)).await;
+        let status = match asked {
+            Ok(Ok(answer)) => return accept(config, layout, token, &key, &answer.into_inner()),
+            Ok(Err(status)) if is_refusal(&status) => {
+                return Err(EnrolError::Refused {
+                    why: status.message().to_owned(),
+                });
+            }
+            Ok(Err(status)) => crate::effects::chain(&status),
+            Err(_) => format!("no answer within {}s", ANSWER_DEADLINE.as_secs()),
+        };
+        tried.push(format!("{address}: {status}"));
+    }
+    Err(EnrolError::Unreachable {
+        tried: tried.join("; "),
+    })
+}
+
+fn is_refusal(status: &Status) -> bool {
+    !matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+    )
+}
+
+/// What came must fit the key that was made and the node that this is, before it
+/// replaces anything.
+fn accept(
+    config: &Config,
+    layout: &Layout,
+    token: &JoinToken,
+    key: &KeyAndRequest,
+    answer: &fleet_proto::wire::Credentials,
+) -> Result<Peer, EnrolError> {
+    if fingerprint(&answer.authority)? != token.authority {
+        return Err(EnrolError::Authority);
+    }
+    let credentials = Credentials::from_pem(&answer.certificate_chain, &key.key_pem, &answer.authority)?;
+    credentials.client_config()?;
+    let peer = credentials.peer()?;
+    identity::must_be(&peer, &config.node)?;
+    identity::write(layout, &answer.certificate_chain, &key.key_pem, &answer.authority)?;
+    Ok(peer)
+}

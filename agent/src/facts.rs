@@ -1,0 +1,126 @@
+//! What the node says of itself: read from `/proc`, never trusted by policy.
+
+use std::path::Path;
+
+use fleet_proto::quantity::{Bytes, Span};
+use fleet_proto::release::Platform;
+use fleet_proto::session::{Facts, Heartbeat};
+use fleet_proto::time::Timestamp;
+
+/// The kernel counts processor time in ticks of this length on every platform that
+/// Fleet runs on.
+pub const TICKS_PER_SECOND: u64 = 100;
+pub const PAGE_BYTES: u64 = 4096;
+
+pub fn facts(state: &Path) -> Facts {
+    let uname = nix::sys::utsname::uname().ok();
+    let word =
+        |text: Option<&std::ffi::OsStr>| text.map_or_else(String::new, |t| t.to_string_lossy().into_owned());
+    Facts {
+        platform: Platform::here(),
+        hostname: word(uname.as_ref().map(nix::sys::utsname::UtsName::nodename)),
+        kernel: word(uname.as_ref().map(nix::sys::utsname::UtsName::release)),
+        cpus: cpus(),
+        memory: Bytes(memory().total),
+        disk_free: disk_free(state),
+        booted_at: booted_at(),
+    }
+}
+
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+/// What an ordinary user may still write there.
+pub fn disk_free(path: &Path) -> Bytes {
+    nix::sys::statvfs::statvfs(path).map_or(Bytes(0), |about| {
+        Bytes(about.blocks_available() * about.fragment_size())
+    })
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    pub total: u64,
+    pub available: u64,
+}
+
+pub fn memory() -> Memory {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .map_or(0, |kibibytes| kibibytes << 10)
+    };
+    Memory {
+        total: field("MemTotal"),
+        available: field("MemAvailable"),
+    }
+}
+
+fn booted_at() -> Timestamp {
+    let uptime_ms = std::fs::read_to_string("/proc/uptime")
+        .ok()
+        .and_then(|text| text.split(['.', ' ']).next()?.parse::<u64>().ok())
+        .map_or(0, |seconds| seconds * 1000);
+    // To the minute: a fact that changed with each reading would be no fact.
+    let at = Timestamp::now().0.saturating_sub(uptime_ms);
+    Timestamp(at - at % Span::from_secs(60).as_millis())
+}
+
+/// Processor time since boot, to be compared with that of a moment before.
+#[derive(Debug, Clone, Copy, Default)]
+struct CpuTime {
+    busy: u64,
+    total: u64,
+}
+
+fn cpu_time() -> CpuTime {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let times: Vec<u64> = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let total = times.iter().sum();
+    let idle: u64 = times.iter().skip(3).take(2).sum();
+    CpuTime {
+        busy: total - idle,
+        total,
+    }
+}
+
+/// Makes heartbeats; remembers the last one's processor time.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    before: CpuTime,
+}
+
+impl Pulse {
+    #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
+    pub fn beat(&mut self, state: &Path) -> Heartbeat {
+        let now = cpu_time();
+        let share = |part: u64, whole: u64| {
+            if whole == 0 {
+                0.0
+            } else {
+                part as f64 * 100.0 / whole as f64
+            }
+        };
+        let cpu_percent = share(
+            now.busy.saturating_sub(self.before.busy),
+            now.total.saturating_sub(self.before.total),
+        );
+        self.before = now;
+        let memory = memory();
+        Heartbeat {
+            cpu_percent,
+            memory_percent: share(memory.total.saturating_sub(memory.available), memory.total),
+            disk_free: disk_free(state),
+        }
+    }
+}

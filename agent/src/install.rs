@@ -1,0 +1,190 @@
+//! What to do next: orders and outcomes in, work out. Pure: no clock, no files, no tasks.
+//!
+//! ```text
+//!  order ──take──→ AppRecord ──work──→ Work (fetch this, run that, for this purpose)
+//!                     ↑                          │
+//!                     └───────settle── Outcome ──┘
+//! ```
+//!
+//! Work is read off the record, never remembered: an agent that was killed finds in the
+//! ledger all that it needs to go on. `current` names what *shall* run and is written
+//! before processes are replaced; making it so can be done any number of times.
+
+mod by_hand;
+mod orders;
+mod outcomes;
+
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Failure, FailureClass, Phase};
+
+use crate::ledger::{AppRecord, Direction, Installed, Step};
+
+pub use by_hand::{ByHandError, Moved};
+pub use orders::Answer;
+pub use outcomes::{Outcome, PutItselfBack, Unexpected};
+
+/// A release under which the agent itself keeps dying is not tried for ever.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// What is to be done about one app, as its record stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// To be brought to this node, beside whatever runs.
+    pub fetch: Option<ReleaseRef>,
+    /// To be made to run, in place of anything else.
+    pub run: Option<ReleaseRef>,
+    pub purpose: Purpose,
+    /// Whose work it is, so that an outcome is never taken for another's.
+    pub order: (RolloutNumber, u32),
+}
+
+/// To what end a release runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Checked, and nothing follows from it.
+    Rest,
+    Activate,
+    Verify,
+    Bake,
+    PutBack,
+}
+
+/// What an agent that starts finds half done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    Finishing(Phase),
+    Undoing(Phase),
+}
+
+impl AppRecord {
+    pub fn work(&self) -> Work {
+        let (phase, release) = match &self.step {
+            Some(step) => (step.phase, step.release.clone()),
+            None => (Phase::Done, None),
+        };
+        let purpose = match phase {
+            Phase::Activating => Purpose::Activate,
+            Phase::Verifying => Purpose::Verify,
+            Phase::Baking => Purpose::Bake,
+            Phase::RollingBack => Purpose::PutBack,
+            Phase::Pending
+            | Phase::Fetching
+            | Phase::Staged
+            | Phase::Migrating
+            | Phase::Done
+            | Phase::Failed
+            | Phase::RolledBack => Purpose::Rest,
+        };
+        Work {
+            fetch: release.filter(|_| phase == Phase::Fetching),
+            run: self.current_release().cloned(),
+            purpose,
+            order: (self.fence_seen.rollout, self.fence_seen.generation),
+        }
+    }
+
+    /// After a start: a phase that was cut short begins anew, a bounded number of times.
+    pub fn recover(&mut self) -> Option<Recovery> {
+        let step = self.step.as_mut()?;
+        match step.phase {
+            Phase::Fetching | Phase::Staged => {
+                step.phase = Phase::Fetching;
+                Some(Recovery::Finishing(Phase::Fetching))
+            }
+            phase @ (Phase::Activating | Phase::Verifying) => {
+                step.attempts += 1;
+                if step.attempts < ATTEMPTS_MAX {
+                    return Some(Recovery::Finishing(phase));
+                }
+                let attempts = step.attempts;
+                self.fall_back(Failure {
+                    class: FailureClass::Release,
+                    check: None,
+                    message: format!(
+                        "the agent was stopped {attempts} times while {phase}, the limit is {ATTEMPTS_MAX}"
+                    ),
+                    figure: Some(attempts.to_string()),
+                    limit: Some(ATTEMPTS_MAX.to_string()),
+                    log_tail: vec![],
+                });
+                Some(Recovery::Undoing(phase))
+            }
+            Phase::RollingBack => Some(Recovery::Undoing(Phase::RollingBack)),
+            Phase::Pending
+            | Phase::Migrating
+            | Phase::Baking
+            | Phase::Done
+            | Phase::Failed
+            | Phase::RolledBack => None,
+        }
+    }
+
+    /// From staged to the point of no cheap return, once that is in the ledger.
+    pub fn proceed(&mut self) -> bool {
+        let Some(step) = self.step.as_mut().filter(|step| step.phase == Phase::Staged) else {
+            return false;
+        };
+        let (Some(release), Some(counter)) = (step.release.clone(), step.counter) else {
+            return false;
+        };
+        let left = step.from.clone();
+        step.attempts = 0;
+        match step.direction {
+            Direction::Forward => step.phase = Phase::Activating,
+            Direction::Back => {
+                step.phase = Phase::RollingBack;
+                self.good.retain(|good| Some(&good.release) != left.as_ref());
+            }
+        }
+        self.current = Some(Installed { release, counter });
+        true
+    }
+
+    /// Away from a release that failed after it had been activated.
+    fn fall_back(&mut self, failure: Failure) {
+        let failing = self.current_release().cloned();
+        let target = match failing.as_ref() {
+            Some(failing) => self.newest_good_but(failing).cloned(),
+            None => None,
+        };
+        match target {
+            Some(target) => {
+                self.good.retain(|good| Some(&good.release) != failing.as_ref());
+                self.current = Some(target);
+            }
+            // It was good here once, and it is all there is: better ill than absent.
+            None if failing.as_ref().is_some_and(|failing| self.is_good(failing)) => {}
+            None => self.current = None,
+        }
+        if let Some(step) = &mut self.step {
+            step.phase = Phase::RollingBack;
+            step.failure = Some(failure);
+            step.attempts = 0;
+        }
+    }
+
+    fn newest_good_but(&self, left: &ReleaseRef) -> Option<&Installed> {
+        self.good.iter().rev().find(|good| good.release != *left)
+    }
+
+    fn good(&self, release: &ReleaseRef) -> Option<&Installed> {
+        self.good.iter().find(|good| good.release == *release)
+    }
+
+    fn new_step(&self, release: Option<ReleaseRef>, direction: Direction, phase: Phase) -> Step {
+        Step {
+            rollout: self.fence_seen.rollout,
+            generation: self.fence_seen.generation,
+            counter: None,
+            from: self.current_release().cloned(),
+            release,
+            direction,
+            phase,
+            failure: None,
+            attempts: 0,
+            activated_at: None,
+            is_committed: false,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What came of the work.
+
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Failure, FailureClass, Phase};
+use fleet_proto::time::Timestamp;
+
+use super::ATTEMPTS_MAX;
+use crate::ledger::{AppRecord, Direction, Installed};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Signed, whole and on the disk.
+    Staged { release: ReleaseRef, counter: u64 },
+    /// Could not be had, or must not run here.
+    NotStaged { release: ReleaseRef, failure: Failure },
+    /// The processes of the release were started.
+    Activated,
+    /// All checks passed for long enough.
+    Verified,
+    /// Activation, verification or bake failed.
+    Failed(Failure),
+    /// The release that was put back runs; and how it is, if its checks do not pass.
+    PutBack { ill: Option<String> },
+    /// The release to be put back cannot be started.
+    CannotPutBack { why: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{outcome:?}` is not expected while {}", .phase.map_or("nothing is going on", Phase::word))]
+pub struct Unexpected {
+    pub phase: Option<Phase>,
+    pub outcome: Box<Outcome>,
+}
+
+/// For the history, where nobody could be told at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutItselfBack {
+    pub from: Option<ReleaseRef>,
+    pub to: Option<ReleaseRef>,
+    pub why: String,
+}
+
+impl AppRecord {
+    /// Takes note of an outcome. Tells when it made the node put itself back.
+    pub fn settle(&mut self, outcome: Outcome, now: Timestamp) -> Result<Option<PutItselfBack>, Unexpected> {
+        let running = self.current_release().map(ToString::to_string);
+        let Some(step) = self.step.as_mut() else {
+            return Err(Unexpected {
+                phase: None,
+                outcome: Box::new(outcome),
+            });
+        };
+        match (step.phase, outcome) {
+            (Phase::Fetching, Outcome::Staged { release, counter })
+                if step.release.as_ref() == Some(&release) =>
+            {
+                step.phase = Phase::Staged;
+                step.counter = Some(counter);
+            }
+            (Phase::Fetching, Outcome::NotStaged { release, failure })
+                if step.release.as_ref() == Some(&release) =>
+            {
+                step.phase = Phase::Failed;
+                step.failure = Some(failure);
+            }
+            (Phase::Activating, Outcome::Activated) => {
+                step.phase = Phase::Verifying;
+                step.activated_at = Some(now);
+            }
+            (Phase::Verifying, Outcome::Verified) => {
+                step.phase = Phase::Baking;
+                step.attempts = 0;
+                if step.is_committed {
+                    self.finish();
+                }
+            }
+            (Phase::Activating | Phase::Verifying | Phase::Baking, Outcome::Failed(failure)) => {
+                let from = self.current_release().cloned();
+                let why = failure.message.clone();
+                self.fall_back(failure);
+                let to = self.current_release().cloned();
+                return Ok(Some(PutItselfBack { from, to, why }));
+            }
+            (Phase::RollingBack, Outcome::PutBack { ill }) => {
+                step.phase = Phase::RolledBack;
+                if let (Some(why), Some(running)) = (ill, running) {
+                    add_to_failure(
+                        &mut step.failure,
+                        &format!("{running} was put back and is not healthy: {why}"),
+                    );
+                }
+            }
+            (Phase::RollingBack, Outcome::CannotPutBack { why }) => self.try_another(&why),
+            (phase, outcome) => {
+                return Err(Unexpected {
+                    phase: Some(phase),
+                    outcome: Box::new(outcome),
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bake is over: what runs is the last good release from now on.
+    pub(super) fn finish(&mut self) {
+        if let Some(step) = &mut self.step {
+            step.phase = Phase::Done;
+        }
+        let Some(current) = self.current.clone() else {
+            return;
+        };
+        self.floor = self.floor.max(current.counter);
+        self.good.retain(|good| good.release != current.release);
+        self.good.push(current);
+    }
+
+    /// Good releases past the limit are forgotten, oldest first, so that their slots
+    /// can go. What runs is not touched by it.
+    pub fn forget_old_releases(&mut self, good_releases_max: usize) {
+        let excess = self.good.len().saturating_sub(good_releases_max);
+        self.good.drain(..excess);
+    }
+
+    /// Nothing is given up while there is still something to try.
+    fn try_another(&mut self, why: &str) {
+        let Some(step) = &mut self.step else {
+            return;
+        };
+        step.attempts += 1;
+        if step.attempts < ATTEMPTS_MAX {
+            return;
+        }
+        step.attempts = 0;
+        let stuck: Option<Installed> = self.current.clone();
+        let name = stuck
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |stuck| stuck.release.to_string());
+        add_to_failure(&mut step.failure, &format!("{name} cannot be put back: {why}"));
+        let another = stuck
+            .as_ref()
+            .and_then(|stuck| self.good.iter().rev().find(|good| good.release != stuck.release))
+            .cloned();
+        match another {
+            Some(another) => {
+                self.good.retain(|good| Some(good) != stuck.as_ref());
+                if step.direction == Direction::Back {
+                    step.release = Some(another.release.clone());
+                }
+                self.current = Some(another);
+            }
+            None => step.phase = Phase::RolledBack,
+        }
+    }
+}
+
+fn add_to_failure(failure: &mut Option<Failure>, sentence: &str) {
+    match failure {
+        Some(failure) => {
+            failure.message.push_str("; ");
+            failure.message.push_str(sentence);
+        }
+        None => {
+            *failure = Some(Failure {
+                class: FailureClass::Release,
+                check: None,
+                message: sentence.to_owned(),
+                figure: None,
+                limit: None,
+                log_tail: vec![],
+            });
+        }
+    }
+}

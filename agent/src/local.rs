@@ -1,0 +1,143 @@
+//! The local socket: what people on the node ask of a running agent. One line of JSON
+//! each way.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use fleet_proto::ids::AppName;
+use fleet_proto::version::Version;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::durable::{self, FileError, failed};
+use crate::status::NodeStatus;
+
+const LINE_BYTES_MAX: u64 = 1 << 20;
+const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
+/// A rollback stops, starts and checks; longer than this it is worth a look of one's own.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(180);
+const AT_ONCE_MAX: usize = 8;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Question {
+    Status,
+    Rollback { app: AppName, to: Option<Version> },
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Status(Box<NodeStatus>),
+    RolledBack(RolledBack),
+    Stopped,
+    Refused { why: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolledBack {
+    pub app: AppName,
+    pub from: Option<Version>,
+    pub to: Version,
+    /// Why the release that was put back is not healthy, if it is not.
+    pub ill: Option<String>,
+}
+
+/// A question, and where its answer goes.
+pub struct Asked {
+    pub question: Question,
+    pub answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot ask the agent at its socket")]
+    Io(#[from] std::io::Error),
+    #[error("the agent gave no answer within {}s", ANSWER_DEADLINE.as_secs())]
+    NoAnswer,
+    #[error("the agent's answer cannot be understood: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// Only the agent's own user can connect: the socket is in its directory, and is 0600.
+pub fn listen(path: &Path) -> Result<UnixListener, FileError> {
+    durable::remove(path)?;
+    let listener = UnixListener::bind(path).map_err(failed("listen at", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(failed("set the mode of", path))?;
+    Ok(listener)
+}
+
+pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Asked>) {
+    let at_once = std::sync::Arc::new(Semaphore::new(AT_ONCE_MAX));
+    loop {
+        let Ok(permit) = at_once.clone().acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept at the local socket");
+                tokio::time::sleep(QUESTION_DEADLINE).await;
+                continue;
+            }
+        };
+        let questions = questions.clone();
+        tokio::spawn(async move {
+            if let Err(error) = answer(stream, questions).await {
+                tracing::debug!(%error, "a local question was not answered");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<(), LocalError> {
+    let mut stream = BufReader::new(stream);
+    let line = tokio::time::timeout(QUESTION_DEADLINE, read_line(&mut stream))
+        .await
+        .map_err(|_| LocalError::NoAnswer)??;
+    let (answer, answered) = oneshot::channel();
+    let answer = match serde_json::from_slice(&line) {
+        Ok(question) => {
+            let _agent_stops = questions.send(Asked { question, answer }).await;
+            answered.await.unwrap_or_else(|_| Answer::Refused {
+                why: "the agent is stopping".to_owned(),
+            })
+        }
+        Err(error) => Answer::Refused {
+            why: format!("the question cannot be understood: {error}"),
+        },
+    };
+    write_line(&mut stream, &answer).await
+}
+
+/// None if no agent listens there.
+pub async fn ask(path: &Path, question: &Question) -> Result<Option<Answer>, LocalError> {
+    let Ok(stream) = UnixStream::connect(path).await else {
+        return Ok(None);
+    };
+    let mut stream = BufReader::new(stream);
+    write_line(&mut stream, question).await?;
+    let line = tokio::time::timeout(ANSWER_DEADLINE, read_line(&mut stream))
+        .await
+        .map_err(|_| LocalError::NoAnswer)??;
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+async fn read_line(stream: &mut BufReader<UnixStream>) -> Result<Vec<u8>, std::io::Error> {
+    let mut line = Vec::new();
+    stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    Ok(line)
+}
+
+async fn write_line(stream: &mut BufReader<UnixStream>, value: &impl Serialize) -> Result<(), LocalError> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    Ok(stream.flush().await?)
+}

@@ -1,0 +1,297 @@
+//! The keeper: `fleet-agent keep DIR`, the app's parent.
+//!
+//! Plain threads and no runtime: it sits beside every component, for months. It adopts
+//! what the app leaves behind (it is a subreaper), so that stopping reaches processes
+//! that have left their group and session.
+
+use std::fs::File;
+use std::io::{self, PipeWriter};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use fleet_proto::release::StopSignal;
+use fleet_proto::time::Timestamp;
+use nix::fcntl::Flock;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, setsid};
+
+use super::log::Log;
+use super::proc::{self, ProcessId};
+use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
+use crate::durable::FileError;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// An app that ran this long had started well; its next end is a new story.
+const STABLE: Duration = Duration::from_secs(60);
+/// Between looks for what is left of a group; short, for stopping waits for it.
+const SWEEP_EVERY: Duration = Duration::from_millis(20);
+const LOCK_DEADLINE: Duration = Duration::from_secs(1);
+/// SIGKILL cannot be ignored, only delayed by a disk that hangs.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("there is no readable spec.json in the run directory")]
+    NoSpec,
+    #[error("cannot {what}")]
+    System {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("processes of the app do not end, even by SIGKILL: {0:?}")]
+    Unkillable(Vec<i32>),
+}
+
+fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> KeeperError {
+    move |source| KeeperError::System {
+        what,
+        source: source.into(),
+    }
+}
+
+/// Runs until told to stop. Another keeper that is there already is no error.
+pub fn keep(directory: &Path) -> Result<(), KeeperError> {
+    // Fails only for a session leader, which is what is wanted.
+    let _leads_already = setsid();
+    let run = RunDirectory::new(directory);
+    let Some(_lock) = lock_patiently(&run)? else {
+        return Ok(());
+    };
+    nix::sys::prctl::set_child_subreaper(true).map_err(system("adopt orphans"))?;
+    let signals = blocked_signals()?;
+    let (output, writer) = io::pipe().map_err(system("make a pipe"))?;
+    let log = Log::begin(&run.log()).map_err(system("begin the log"))?;
+    let log = std::thread::spawn(move || log.take_down(output));
+
+    let spec = run.spec().ok_or(KeeperError::NoSpec)?;
+    let own =
+        ProcessId::own().ok_or_else(|| system("find oneself in /proc")(io::Error::other("no /proc")))?;
+    let state = KeeperState {
+        boot: proc::boot_id(),
+        spec: spec.id(),
+        keeper: own,
+        app: None,
+        restarts: 0,
+        since: Timestamp::now(),
+        last_exit: None,
+    };
+    let mut keeper = Keeper {
+        run,
+        spec,
+        state,
+        signals,
+        writer: Some(writer),
+    };
+    let result = keeper.run();
+    // With the last writer gone the log ends, and all of it is on the disk.
+    keeper.writer = None;
+    let _panicked = log.join();
+    result
+}
+
+/// Whoever looks at the lock holds it for an instant; another keeper holds it for good.
+fn lock_patiently(run: &RunDirectory) -> Result<Option<Flock<File>>, KeeperError> {
+    let deadline = Instant::now() + LOCK_DEADLINE;
+    loop {
+        match run.lock()? {
+            None if Instant::now() < deadline => std::thread::sleep(SWEEP_EVERY),
+            answer => return Ok(answer),
+        }
+    }
+}
+
+fn blocked_signals() -> Result<Receiver<Signal>, KeeperError> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        set.add(signal);
+    }
+    // Before any other thread is there, so that all of them inherit it.
+    set.thread_block().map_err(system("block signals"))?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok(signal) = set.wait() {
+            if sender.send(signal).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+struct Keeper {
+    run: RunDirectory,
+    spec: Spec,
+    state: KeeperState,
+    signals: Receiver<Signal>,
+    writer: Option<PipeWriter>,
+}
+
+/// What ended a wait.
+enum Woken {
+    Stop,
+    AppEnded,
+    TimeIsUp,
+}
+
+impl Keeper {
+    fn run(&mut self) -> Result<(), KeeperError> {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let started = Instant::now();
+            self.start()?;
+            if matches!(self.wait(None), Woken::Stop) {
+                return self.stop();
+            }
+            // What it left behind would hold its port against the next one.
+            self.sweep()?;
+            if started.elapsed() >= STABLE {
+                backoff = BACKOFF_MIN;
+            }
+            if matches!(self.wait(Some(backoff)), Woken::Stop) {
+                return self.stop();
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            self.state.restarts += 1;
+        }
+    }
+
+    /// A command that cannot be started ends as an app does that fails at once.
+    fn start(&mut self) -> Result<(), KeeperError> {
+        let child = self.command()?.spawn().map_err(system("start the app"))?;
+        let pid = i32::try_from(child.id()).unwrap_or(0);
+        self.state.app = ProcessId::of(pid);
+        self.state.since = Timestamp::now();
+        self.run.write_state(&self.state)?;
+        Ok(())
+    }
+
+    fn command(&self) -> Result<Command, KeeperError> {
+        let output = || -> Result<Stdio, KeeperError> {
+            let writer = self.writer.as_ref().map(PipeWriter::try_clone);
+            match writer {
+                Some(writer) => Ok(writer.map_err(system("hand the log to the app"))?.into()),
+                None => Ok(Stdio::null()),
+            }
+        };
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("fleet-agent")
+            .arg("launch")
+            .arg("--")
+            .args(&self.spec.command)
+            .current_dir(&self.spec.directory)
+            .env_clear()
+            .envs(&self.spec.env)
+            .env(RUN_VARIABLE, self.run.path())
+            .stdin(Stdio::null())
+            .stdout(output()?)
+            .stderr(output()?)
+            .process_group(0);
+        Ok(command)
+    }
+
+    fn wait(&mut self, limit: Option<Duration>) -> Woken {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        loop {
+            if self.reap() && limit.is_none() {
+                return Woken::AppEnded;
+            }
+            let woken = match deadline {
+                None => self.signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => self
+                    .signals
+                    .recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            };
+            match woken {
+                Ok(Signal::SIGCHLD) => {}
+                // A keeper outlives the terminal from which its agent was started.
+                Ok(Signal::SIGHUP) => {}
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return Woken::Stop,
+                Err(RecvTimeoutError::Timeout) => return Woken::TimeIsUp,
+            }
+        }
+    }
+
+    /// Takes leave of all that ended, the app itself and orphans of it. True if the
+    /// app does not run any more.
+    fn reap(&mut self) -> bool {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, how) = match status {
+                WaitStatus::Exited(pid, code) => (pid, format!("exited with code {code}")),
+                WaitStatus::Signaled(pid, signal, _) => (pid, format!("was killed by {signal}")),
+                WaitStatus::StillAlive => break,
+                _ => continue,
+            };
+            if self.state.app.is_some_and(|app| app.pid == pid.as_raw()) {
+                self.state.app = None;
+                self.state.since = Timestamp::now();
+                self.state.last_exit = Some(how);
+                // Only the agent's view of it suffers if this fails.
+                let _full_disk = self.run.write_state(&self.state);
+            }
+        }
+        self.state.app.is_none()
+    }
+
+    fn stop(&mut self) -> Result<(), KeeperError> {
+        if let Some(app) = self.state.app {
+            let _gone = killpg(Pid::from_raw(app.pid), signal_of(self.spec.stop_signal));
+            let deadline = Instant::now() + self.spec.grace.as_duration();
+            while !self.reap() && Instant::now() < deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let _woken = self.signals.recv_timeout(left.min(Duration::from_millis(200)));
+            }
+            if self.state.app.is_some() {
+                let _gone = killpg(Pid::from_raw(app.pid), Signal::SIGKILL);
+            }
+        }
+        let swept = self.sweep();
+        self.run.write_state(&self.state)?;
+        swept
+    }
+
+    /// Ends everything that descends from the app, wherever it has gone.
+    fn sweep(&mut self) -> Result<(), KeeperError> {
+        let own = self.state.keeper.pid;
+        let deadline = Instant::now() + KILL_DEADLINE;
+        loop {
+            self.reap();
+            let left: Vec<i32> = proc::all()
+                .into_iter()
+                .filter(|stat| stat.parent == own || (stat.session == own && stat.id.pid != own))
+                .filter(proc::Stat::is_alive)
+                .map(|stat| stat.id.pid)
+                .collect();
+            if left.is_empty() {
+                self.reap();
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(KeeperError::Unkillable(left));
+            }
+            for pid in &left {
+                let _gone = nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(SWEEP_EVERY);
+        }
+    }
+}
+
+fn signal_of(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::SIGTERM,
+        StopSignal::Interrupt => Signal::SIGINT,
+        StopSignal::Quit => Signal::SIGQUIT,
+        StopSignal::Hangup => Signal::SIGHUP,
+        StopSignal::User1 => Signal::SIGUSR1,
+        StopSignal::User2 => Signal::SIGUSR2,
+    }
+}

@@ -1,0 +1,180 @@
+//! A component's log: what the app wrote, bounded, and harmless when shown.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::durable::beside;
+
+/// With one rotation twice this is on the disk; enough to see how something began.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A line without end is cut here and goes on as the next.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// A shown line is for a terminal and a message, not for an archive.
+const SHOWN_CHARS_MAX: usize = 400;
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// The writing end, in the keeper.
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Log {
+    /// A new keeper begins a new log, so that what a release wrote is not mixed with
+    /// what the one before it did.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        if path.exists() {
+            std::fs::rename(path, beside(path, "1"))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file: append(path)?,
+            bytes: 0,
+        })
+    }
+
+    pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.bytes + line.len() as u64 + 1 > FILE_BYTES_MAX {
+            std::fs::rename(&self.path, beside(&self.path, "1"))?;
+            self.file = append(&self.path)?;
+            self.bytes = 0;
+        }
+        let mut whole = Vec::with_capacity(line.len() + 1);
+        whole.extend_from_slice(line);
+        whole.push(b'\n');
+        self.file.write_all(&whole)?;
+        self.bytes += whole.len() as u64;
+        Ok(())
+    }
+
+    /// Takes down all that comes out of the app until nobody can write to it any more.
+    /// A log that cannot be written must not stop the app, so its output is drained
+    /// all the same.
+    pub fn take_down(mut self, output: impl Read) {
+        let mut reader = BufReader::with_capacity(LINE_BYTES_MAX, output);
+        let mut line = Vec::new();
+        loop {
+            let (taken, ends) = match reader.fill_buf() {
+                Ok([]) => break,
+                Ok(bytes) => {
+                    let room = LINE_BYTES_MAX - line.len();
+                    let until = bytes.iter().take(room).position(|byte| *byte == b'\n');
+                    let taken = until.unwrap_or(bytes.len().min(room));
+                    line.extend_from_slice(&bytes[..taken]);
+                    (taken + usize::from(until.is_some()), until.is_some())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            reader.consume(taken);
+            if ends || line.len() >= LINE_BYTES_MAX {
+                let _full_disk = self.write(&line);
+                line.clear();
+            }
+        }
+        if !line.is_empty() {
+            let _full_disk = self.write(&line);
+        }
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// The last lines, made harmless. None there is no error: there is nothing to show.
+pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
+    let mut lines = last_lines(path, lines_max);
+    if lines.is_empty() {
+        return lines;
+    }
+    let missing = lines_max - lines.len();
+    if missing > 0 && std::fs::metadata(path).is_ok_and(|about| about.len() > FILE_BYTES_MAX) {
+        let mut earlier = last_lines(&beside(path, "1"), missing);
+        earlier.append(&mut lines);
+        return earlier;
+    }
+    lines
+}
+
+fn last_lines(path: &Path, lines_max: usize) -> Vec<String> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let from = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(lines_max);
+    lines.into_iter().skip(skipped).map(harmless).collect()
+}
+
+/// Escape codes could repaint a terminal; they are shown as what they are.
+pub fn harmless(line: &str) -> String {
+    let mut shown = String::new();
+    for (count, letter) in line.trim_end().chars().enumerate() {
+        if count == SHOWN_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        match letter {
+            '\t' => shown.push(' '),
+            letter if letter.is_control() || is_formatting(letter) => shown.extend(letter.escape_default()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// Marks that change the direction of writing can make a line say another thing.
+fn is_formatting(letter: char) -> bool {
+    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_harmless_whatever_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let endless = "x".repeat(LINE_BYTES_MAX * 3);
+        let output = [
+            b"one\n\x1b[2Jtwo\n\xff\xfe\nthree\r\n".as_slice(),
+            endless.as_bytes(),
+        ]
+        .concat();
+        Log::begin(&path).unwrap().take_down(&output[..]);
+        let lines = tail(&path, 20);
+        assert_eq!(lines[..4], ["one", "\\u{1b}[2Jtwo", "\u{fffd}\u{fffd}", "three"]);
+        assert_eq!(lines.len(), 7);
+        assert!(
+            lines[4..]
+                .iter()
+                .all(|line| line.chars().count() == SHOWN_CHARS_MAX + 1)
+        );
+        assert_eq!(tail(&path, 2).len(), 2);
+        assert!(tail(&directory.path().join("none"), 20).is_empty());
+    }
+
+    #[test]
+    fn a_log_does_not_fill_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let flood = io::repeat(b'y').take(FILE_BYTES_MAX * 4);
+        Log::begin(&path).unwrap().take_down(flood);
+        let bytes: u64 = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(bytes <= FILE_BYTES_MAX * 2, "{bytes}");
+    }
+}

@@ -1,0 +1,128 @@
+//! `apps/<app>/run/<component>/`: what agent and keeper tell each other.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use fleet_proto::digest::Digest;
+use fleet_proto::quantity::Span;
+use fleet_proto::release::StopSignal;
+use fleet_proto::time::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::proc::ProcessId;
+use crate::durable::{self, FileError, failed};
+
+/// Marks all that a keeper starts: by it a leftover is found that has left its session.
+pub const RUN_VARIABLE: &str = "FLEET_RUN";
+
+/// What shall run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    pub release: Digest,
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub directory: PathBuf,
+    pub stop_signal: StopSignal,
+    pub grace: Span,
+}
+
+impl Spec {
+    /// A keeper is the right one if it was started with the very same spec.
+    pub fn id(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+/// What runs, as its keeper says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeeperState {
+    pub boot: String,
+    pub spec: Digest,
+    pub keeper: ProcessId,
+    pub app: Option<ProcessId>,
+    /// Since this keeper was started.
+    pub restarts: u64,
+    /// Since when the app runs, or since when it does not.
+    pub since: Timestamp,
+    pub last_exit: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub fn create(&self) -> Result<(), FileError> {
+        std::fs::create_dir_all(&self.path).map_err(failed("create", &self.path))
+    }
+
+    pub fn spec(&self) -> Option<Spec> {
+        self.read("spec.json")
+    }
+
+    pub fn write_spec(&self, spec: &Spec) -> Result<(), FileError> {
+        self.write("spec.json", spec)
+    }
+
+    /// None also when it speaks of an earlier boot.
+    pub fn state(&self) -> Option<KeeperState> {
+        let state: KeeperState = self.read("state.json")?;
+        (state.boot == super::proc::boot_id()).then_some(state)
+    }
+
+    pub fn write_state(&self, state: &KeeperState) -> Result<(), FileError> {
+        self.write("state.json", state)
+    }
+
+    /// None if a keeper holds it.
+    pub fn lock(&self) -> Result<Option<Flock<File>>, FileError> {
+        lock(&self.path.join("lock"))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
+    }
+
+    /// Atomic, and not durable: after a power cut no process is left to speak of.
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        let new = durable::beside(&path, "new");
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| failed("encode", &path)(std::io::Error::other(error)))?;
+        std::fs::write(&new, bytes).map_err(failed("write", &new))?;
+        std::fs::rename(&new, &path).map_err(failed("rename", &new))
+    }
+}
+
+/// A lock that goes with its holder, however that ends. None if another holds it.
+pub fn lock(path: &Path) -> Result<Option<Flock<File>>, FileError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed("open", path))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(failed("lock", path)(errno.into())),
+    }
+}

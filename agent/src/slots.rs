@@ -1,0 +1,260 @@
+//! Slots: release directories, and which of them is current.
+//!
+//! A slot is built beside the others, synced, and renamed into place: it is whole or it
+//! is not there. `current` is a link that is replaced by a rename.
+
+mod build;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::{Manifest, ReleaseError, ReleaseRef, SignedManifest};
+use fleet_proto::signing::Signature;
+use fleet_proto::tree::{Tree, TreeError};
+
+use crate::durable::{self, FileError, failed};
+use crate::layout::Layout;
+
+pub use build::{Building, Missing, known_tree};
+
+const MANIFEST: &str = "manifest.json";
+const SIGNATURES: &str = "signatures.json";
+const TREES: &str = "trees";
+const FILES: &str = "files";
+const STAGING: &str = "staging-";
+
+static BUILDS: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the slot {} holds another release than its name says: {found}", .path.display())]
+    WrongRelease { path: PathBuf, found: Digest },
+    #[error("the manifest in {} cannot be read", .path.display())]
+    Manifest {
+        path: PathBuf,
+        #[source]
+        source: ReleaseError,
+    },
+    #[error("the tree of {component} in {} cannot be read", .path.display())]
+    Tree {
+        component: ComponentName,
+        path: PathBuf,
+        #[source]
+        source: TreeError,
+    },
+    #[error("{release} is not on this node's disk")]
+    Absent { release: ReleaseRef },
+}
+
+/// A release on the disk.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    path: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Slot {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a component's files are.
+    pub fn files(&self, component: &ComponentName) -> PathBuf {
+        self.path.join(FILES).join(component.as_str())
+    }
+
+    fn tree_path(&self, component: &ComponentName) -> PathBuf {
+        tree_path(&self.path, component)
+    }
+
+    /// Whether every file is still as it was laid out.
+    pub fn is_whole(&self) -> bool {
+        self.manifest.components.iter().all(|component| {
+            let root = self.files(&component.name);
+            self.tree(&component.name).is_ok_and(|tree| {
+                tree.files().all(|(path, digest, bytes)| {
+                    File::open(root.join(path.as_str()))
+                        .and_then(Digest::of_reader)
+                        .is_ok_and(|found| found == (digest, bytes))
+                })
+            })
+        })
+    }
+
+    pub fn tree(&self, component: &ComponentName) -> Result<Tree, SlotError> {
+        let path = self.tree_path(component);
+        let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
+        Tree::decode(&bytes).map_err(|source| SlotError::Tree {
+            component: component.clone(),
+            path,
+            source,
+        })
+    }
+}
+
+fn tree_path(slot: &Path, component: &ComponentName) -> PathBuf {
+    slot.join(TREES).join(format!("{component}.json"))
+}
+
+/// All slots of one app.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    layout: Layout,
+    app: AppName,
+}
+
+impl Slots {
+    pub fn new(layout: &Layout, app: &AppName) -> Self {
+        Self {
+            layout: layout.clone(),
+            app: app.clone(),
+        }
+    }
+
+    pub fn has(&self, release: &ReleaseRef) -> bool {
+        self.layout.slot(&self.app, &release.digest).is_dir()
+    }
+
+    /// The manifest in it was verified when the slot was built; its digest is its name.
+    pub fn open(&self, release: &ReleaseRef) -> Result<Slot, SlotError> {
+        let path = self.layout.slot(&self.app, &release.digest);
+        if !path.is_dir() {
+            return Err(SlotError::Absent {
+                release: release.clone(),
+            });
+        }
+        let (slot, found) = read_slot(&path)?;
+        if found != release.digest {
+            return Err(SlotError::WrongRelease { path, found });
+        }
+        Ok(slot)
+    }
+
+    /// The manifest as it came, with its signatures, to be verified anew.
+    pub fn signed(&self, release: &ReleaseRef) -> Result<SignedManifest, SlotError> {
+        let path = self.layout.slot(&self.app, &release.digest);
+        let manifest = path.join(MANIFEST);
+        let bytes = std::fs::read(&manifest).map_err(failed("read", manifest))?;
+        let signatures = path.join(SIGNATURES);
+        let text = std::fs::read(&signatures).map_err(failed("read", &signatures))?;
+        let signatures: Vec<Signature> = serde_json::from_slice(&text)
+            .map_err(|error| failed("understand", signatures)(io::Error::other(error)))?;
+        Ok(SignedManifest { bytes, signatures })
+    }
+
+    /// Every slot that can be read, by its release.
+    pub fn all(&self) -> BTreeMap<Digest, Slot> {
+        let Ok(entries) = std::fs::read_dir(self.layout.slots(&self.app)) else {
+            return BTreeMap::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let named: Digest = entry.file_name().to_str()?.parse().ok()?;
+                let (slot, found) = read_slot(&entry.path()).ok()?;
+                (found == named).then_some((named, slot))
+            })
+            .collect()
+    }
+
+    pub fn build(&self, release: &ReleaseRef) -> Result<Building, FileError> {
+        let app = self.layout.app(&self.app);
+        durable::create_directory(&self.layout.slots(&self.app))?;
+        // One that was given up may still be on its way out: no two share a name.
+        let number = BUILDS.fetch_add(1, Ordering::Relaxed);
+        let staging = app.join(format!("{STAGING}{}-{number}", release.digest));
+        Building::begin(staging, self.layout.slot(&self.app, &release.digest))
+    }
+
+    pub fn current(&self) -> Option<Digest> {
+        let target = std::fs::read_link(self.layout.current(&self.app)).ok()?;
+        target.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// The atomic switch. To nothing: the link goes.
+    pub fn switch(&self, to: Option<&ReleaseRef>) -> Result<(), FileError> {
+        if self.current() == to.map(|release| release.digest) {
+            return Ok(());
+        }
+        let link = self.layout.current(&self.app);
+        match to {
+            Some(release) => {
+                let new = durable::beside(&link, "new");
+                durable::remove(&new)?;
+                let target = Path::new("slots").join(release.digest.to_string());
+                std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))?;
+                std::fs::rename(&new, &link).map_err(failed("switch", &link))?;
+            }
+            None => durable::remove(&link)?,
+        }
+        match durable::parent(&link) {
+            app if app.is_dir() => durable::sync_directory(app),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what `keeps` does not want, and whatever was left half built.
+    pub fn prune(&self, keeps: impl Fn(&Digest) -> bool) -> Result<Vec<Digest>, FileError> {
+        let mut removed = Vec::new();
+        let slots = self.layout.slots(&self.app);
+        for entry in std::fs::read_dir(&slots).into_iter().flatten().flatten() {
+            let named = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<Digest>().ok());
+            if let Some(digest) = named.filter(|digest| !keeps(digest) && Some(*digest) != self.current()) {
+                // Out of the way in one step first: a half-removed slot must not pass for one.
+                let doomed = self.layout.app(&self.app).join(format!("{STAGING}gone-{digest}"));
+                durable::remove(&doomed)?;
+                std::fs::rename(entry.path(), &doomed).map_err(failed("remove", entry.path()))?;
+                durable::remove(&doomed)?;
+                removed.push(digest);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// What a power cut left half built or half removed. Only while nothing is being built.
+    pub fn sweep(&self) -> Result<(), FileError> {
+        let app = self.layout.app(&self.app);
+        for entry in std::fs::read_dir(&app).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(STAGING) {
+                durable::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_slot(path: &Path) -> Result<(Slot, Digest), SlotError> {
+    let manifest = path.join(MANIFEST);
+    let bytes = std::fs::read(&manifest).map_err(failed("read", manifest))?;
+    let signed = SignedManifest {
+        bytes,
+        signatures: vec![],
+    };
+    let manifest = signed.read().map_err(|source| SlotError::Manifest {
+        path: path.to_owned(),
+        source,
+    })?;
+    let slot = Slot {
+        path: path.to_owned(),
+        manifest,
+    };
+    Ok((slot, signed.digest()))
+}
+
+/// Everything written to the file system that holds `path`, in one go: thousands of
+/// small files would take as many syncs otherwise.
+fn sync_file_system(path: &Path) -> Result<(), FileError> {
+    let directory = File::open(path).map_err(failed("open", path))?;
+    nix::unistd::syncfs(directory.as_fd()).map_err(|errno| failed("sync", path)(errno.into()))
+}

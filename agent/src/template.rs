@@ -1,0 +1,144 @@
+//! `${…}` in commands, environments and checks, filled in on the node.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::version::Version;
+
+/// What the words stand for.
+#[derive(Debug, Clone)]
+pub struct Words {
+    pub node: NodeId,
+    pub app: AppName,
+    pub version: Version,
+    /// The component's own directory.
+    pub directory: PathBuf,
+    pub vars: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("`{text}` has `${{` without `}}`")]
+    Open { text: String },
+    #[error("`{text}` has a lone `$`; write `$$` for a dollar sign")]
+    Lone { text: String },
+    #[error(
+        "`${{var.{name}}}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: {known}"
+    )]
+    Variable { name: String, known: String },
+    #[error(
+        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}} and ${{var.NAME}}"
+    )]
+    Word { word: String },
+}
+
+impl Words {
+    pub fn fill(&self, text: &str) -> Result<String, TemplateError> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            filled.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            if let Some(tail) = after.strip_prefix('$') {
+                filled.push('$');
+                rest = tail;
+            } else if let Some(tail) = after.strip_prefix('{') {
+                let (word, tail) = tail.split_once('}').ok_or_else(|| TemplateError::Open {
+                    text: text.to_owned(),
+                })?;
+                filled.push_str(&self.word(word)?);
+                rest = tail;
+            } else {
+                return Err(TemplateError::Lone {
+                    text: text.to_owned(),
+                });
+            }
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
+    pub fn fill_all(&self, texts: &[String]) -> Result<Vec<String>, TemplateError> {
+        texts.iter().map(|text| self.fill(text)).collect()
+    }
+
+    fn word(&self, word: &str) -> Result<String, TemplateError> {
+        if let Some(name) = word.strip_prefix("var.") {
+            return self
+                .vars
+                .get(name)
+                .cloned()
+                .ok_or_else(|| TemplateError::Variable {
+                    name: name.to_owned(),
+                    known: known(&self.vars),
+                });
+        }
+        Ok(match word {
+            "node" => self.node.to_string(),
+            "app" => self.app.to_string(),
+            "version" => self.version.to_string(),
+            "dir" => self.directory.display().to_string(),
+            _ => {
+                return Err(TemplateError::Word {
+                    word: word.to_owned(),
+                });
+            }
+        })
+    }
+}
+
+fn known(vars: &BTreeMap<String, String>) -> String {
+    if vars.is_empty() {
+        return "none".to_owned();
+    }
+    vars.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    fn words() -> Words {
+        Words {
+            node: "n01".parse().unwrap(),
+            app: "shop".parse().unwrap(),
+            version: "v1.0.0".parse().unwrap(),
+            directory: "/d".into(),
+            vars: [("port".to_owned(), "8080".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn words_are_filled_in() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("--port=${var.port}", "--port=8080"),
+            ("${node}/${app}/${version}", "n01/shop/v1.0.0"),
+            ("${dir}/web", "/d/web"),
+            ("costs 5$$", "costs 5$"),
+            ("$${node}", "${node}"),
+        ] {
+            assert_eq!(words().fill(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_say_what_would_be_right() {
+        for (text, expected) in [
+            ("${node", "`${node` has `${` without `}`"),
+            ("$HOME", "`$HOME` has a lone `$`; write `$$` for a dollar sign"),
+            (
+                "${var.prot}",
+                "`${var.prot}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: port",
+            ),
+            (
+                "${host}",
+                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir} and ${var.NAME}",
+            ),
+        ] {
+            assert_eq!(words().fill(text).unwrap_err().to_string(), expected);
+        }
+    }
+}
