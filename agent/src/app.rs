@@ -110,7 +110,7 @@ async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<As
             None => tokio::select! {
                 fetched = fetch(&node, &app, &release, &now.history) => match fetched {
                     Ok(counter) => Outcome::Staged { release: release.clone(), counter },
-                    Err(failure) => Outcome::NotStaged { release: release.clone(), failure },
+                    Err(failure) => Outcome::NotStaged { release: release.clone(), failure: *failure },
                 },
                 () = until_other(&mut assignment, &release, wanted) => continue,
             },
@@ -140,7 +140,7 @@ async fn until_other(
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 struct RunLane {
@@ -207,11 +207,9 @@ impl RunLane {
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
-            if judging {
-                if let Some(outcome) = self.judge(purpose) {
-                    judging = false;
-                    self.tell(now, outcome).await?;
-                }
+            if judging && let Some(outcome) = self.judge(purpose) {
+                judging = false;
+                self.tell(now, outcome).await?;
             }
             // While it has to prove itself, a keeper that goes is a proof to the contrary.
             let proves_itself = judging && purpose != Purpose::Bake;
@@ -263,11 +261,11 @@ impl RunLane {
                     failure.check = Some(format!("{component}/process"));
                     failure.log_tail = log::tail(&run.join("log"), LOG_LINES);
                 }
-                self.tell(now, Outcome::Failed(failure)).await?;
+                self.tell(now, Outcome::Failed(*failure)).await?;
             }
             Purpose::PutBack => {
                 self.tell(now, Outcome::CannotPutBack { why: why.clone() })
-                    .await?
+                    .await?;
             }
             Purpose::Rest => {}
         }

@@ -25,18 +25,21 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
-    Failure {
+/// Boxed, for it is large and mostly does not happen.
+pub type Failed = Box<Failure>;
+
+pub fn failure(class: FailureClass, message: impl Into<String>) -> Failed {
+    Box::new(Failure {
         class,
         check: None,
         message: message.into(),
         figure: None,
         limit: None,
         log_tail: vec![],
-    }
+    })
 }
 
 /// A disk that cannot be written says nothing about the release.
-pub fn disk_failure(error: &FileError) -> Failure {
+pub fn disk_failure(error: &FileError) -> Failed {
     failure(FailureClass::Infrastructure, chain(error))
 }

@@ -112,7 +112,7 @@ impl Link {
                 }
                 session::Ended::Lost(error) => {
                     self.reach.try_next();
-                    (chain(&error), backoff.next())
+                    (chain(&error), backoff.pause())
                 }
             };
             tracing::info!(coordinator = self.reach.address(), why, again_in = ?pause, "no session");

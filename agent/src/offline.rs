@@ -35,7 +35,7 @@ pub enum OfflineError {
     Converge {
         app: AppName,
         #[source]
-        source: ConvergeError,
+        source: Box<ConvergeError>,
     },
     #[error(transparent)]
     Unexpected(#[from] Unexpected),
@@ -122,7 +122,7 @@ pub async fn rollback(
         Err(source) => {
             return Err(OfflineError::Converge {
                 app: app.clone(),
-                source,
+                source: Box::new(source),
             });
         }
     };
@@ -161,7 +161,7 @@ pub fn stop(config: &Arc<Config>) -> Result<Vec<AppName>, OfflineError> {
             tracing::error!(%app, error = chain(&source), "cannot stop the app");
             first_error.get_or_insert(OfflineError::Converge {
                 app: app.clone(),
-                source,
+                source: Box::new(source),
             });
         }
     }

@@ -48,11 +48,11 @@ impl Miss {
         }
     }
 
-    pub fn against(why: impl Into<String>, figure: impl ToString, limit: impl ToString) -> Self {
+    pub fn against(why: impl Into<String>, figure: impl Into<String>, limit: impl Into<String>) -> Self {
         Self {
             why: why.into(),
-            figure: Some(figure.to_string()),
-            limit: Some(limit.to_string()),
+            figure: Some(figure.into()),
+            limit: Some(limit.into()),
         }
     }
 }
@@ -80,7 +80,7 @@ pub async fn look(part: &Part, check: &Check) -> Result<Passed, Miss> {
                     Some(max) => Err(Miss::against(
                         format!("took {} ms, the limit is {max}", latency.as_millis()),
                         format!("{}ms", latency.as_millis()),
-                        max,
+                        max.to_string(),
                     )),
                     None => Ok(Passed {
                         latency: Some(latency),
@@ -102,7 +102,7 @@ pub async fn look(part: &Part, check: &Check) -> Result<Passed, Miss> {
         Err(Miss::against(
             format!("gave no answer within {}", check.timeout),
             "no answer",
-            check.timeout,
+            check.timeout.to_string(),
         ))
     })
 }

@@ -2,9 +2,9 @@
 
 use fleet_proto::ids::AppName;
 use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest};
-use fleet_proto::session::{Failure, FailureClass};
+use fleet_proto::session::FailureClass;
 
-use super::{chain, failure};
+use super::{Failed, chain, failure};
 use crate::config::Config;
 use crate::ledger::AppRecord;
 use crate::template::{TemplateError, Words};
@@ -32,7 +32,7 @@ pub fn admit(
     release: &ReleaseRef,
     signed: &SignedManifest,
     history: &History,
-) -> Result<Manifest, Failure> {
+) -> Result<Manifest, Failed> {
     let refuse = |message: String| Err(failure(FailureClass::Release, message));
     if !config.accepts(app) {
         return refuse(format!(

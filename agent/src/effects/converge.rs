@@ -94,10 +94,11 @@ impl Converge {
             let run = self.run_directory(&component);
             let wanted = parts.iter().find(|part| part.component.name == component);
             let runs = glance(&run);
-            if let (Some(part), Some(state)) = (wanted, runs) {
-                if state.spec == part.spec.id() {
-                    continue;
-                }
+            let runs_as_wanted = wanted
+                .zip(runs)
+                .is_some_and(|(part, state)| state.spec == part.spec.id());
+            if runs_as_wanted {
+                continue;
             }
             self.supervisor
                 .stop(&run)

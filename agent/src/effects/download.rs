@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Bytes;
-use fleet_proto::session::{Failure, FailureClass};
+use fleet_proto::session::FailureClass;
 use fleet_proto::wire::agent_client::AgentClient;
 use fleet_proto::wire::{BlobPiece, BlobWanted, BlobsRequest, DIGESTS_PER_MESSAGE};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::{chain, disk_failure, failure};
+use super::{Failed, chain, disk_failure, failure};
 use crate::durable::{self, FileError, failed};
 use crate::link::Reach;
 use crate::link::backoff::Backoff;
@@ -73,7 +73,7 @@ impl Patience {
     }
 
     /// Waits a little, or says that it has been long enough.
-    pub async fn wait(&mut self, what: &str, status: &Status) -> Result<(), Failure> {
+    pub async fn wait(&mut self, what: &str, status: &Status) -> Result<(), Failed> {
         if !may_pass(status) {
             return Err(failure(
                 FailureClass::Infrastructure,
@@ -91,7 +91,7 @@ impl Patience {
             ));
         }
         tracing::info!(what, why = status.message(), "cannot fetch yet, trying again");
-        tokio::time::sleep(self.backoff.next()).await;
+        tokio::time::sleep(self.backoff.pause()).await;
         Ok(())
     }
 }
@@ -127,7 +127,7 @@ impl Download<'_> {
     }
 
     /// All of them are in `incoming` when this returns well, and have their digests.
-    pub async fn fetch(&self, wants: &BTreeSet<Want>) -> Result<(), Failure> {
+    pub async fn fetch(&self, wants: &BTreeSet<Want>) -> Result<(), Failed> {
         durable::create_directory(&self.incoming).map_err(|error| disk_failure(&error))?;
         let mut patience = Patience::default();
         let mut wrong: BTreeMap<Digest, u32> = BTreeMap::new();
@@ -149,7 +149,7 @@ impl Download<'_> {
             }
             match ended {
                 Ok(()) => {}
-                Err(Cut::Failed(failure)) => return Err(*failure),
+                Err(Cut::Failed(failure)) => return Err(failure),
                 Err(Cut::Status(status)) => patience.wait("its files", &status).await?,
             }
         }
@@ -226,13 +226,13 @@ fn length(path: &Path) -> u64 {
 
 /// Why a stream ended early.
 enum Cut {
-    Failed(Box<Failure>),
+    Failed(Failed),
     Status(Status),
 }
 
 impl Cut {
-    fn failed(failure: Failure) -> Self {
-        Self::Failed(Box::new(failure))
+    fn failed(failure: Failed) -> Self {
+        Self::Failed(failure)
     }
 }
 

@@ -8,7 +8,7 @@ use fleet_proto::digest::Digest;
 use fleet_proto::ids::AppName;
 use fleet_proto::quantity::Bytes;
 use fleet_proto::release::{Manifest, Platform, ReleaseRef, SignedManifest};
-use fleet_proto::session::{Failure, FailureClass};
+use fleet_proto::session::FailureClass;
 use fleet_proto::tree::{ENCODED_BYTES_MAX, Tree};
 use fleet_proto::wire::ReleaseRequest;
 use fleet_proto::wire::agent_client::AgentClient;
@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::admit::{History, admit};
 use super::download::{Download, Patience, Size, Want};
-use super::{chain, disk_failure, failure};
+use super::{Failed, chain, disk_failure, failure};
 use crate::config::Config;
 use crate::durable::{self, FileError};
 use crate::facts;
@@ -42,7 +42,7 @@ pub async fn fetch(
     app: &AppName,
     release: &ReleaseRef,
     history: &History,
-) -> Result<u64, Failure> {
+) -> Result<u64, Failed> {
     if !node.config.accepts(app) {
         return Err(failure(
             FailureClass::Release,
@@ -70,7 +70,7 @@ pub async fn fetch(
     Ok(manifest.counter)
 }
 
-async fn on_disk_already(slots: &Slots, release: &ReleaseRef) -> Result<Option<SignedManifest>, Failure> {
+async fn on_disk_already(slots: &Slots, release: &ReleaseRef) -> Result<Option<SignedManifest>, Failed> {
     let (slots, release) = (slots.clone(), release.clone());
     blocking(move || {
         let slot = slots.open(&release).ok().filter(Slot::is_whole);
@@ -79,7 +79,7 @@ async fn on_disk_already(slots: &Slots, release: &ReleaseRef) -> Result<Option<S
     .await
 }
 
-async fn signed_manifest(node: &Node, release: &ReleaseRef) -> Result<SignedManifest, Failure> {
+async fn signed_manifest(node: &Node, release: &ReleaseRef) -> Result<SignedManifest, Failed> {
     let mut patience = Patience::default();
     loop {
         let request = ReleaseRequest {
@@ -110,7 +110,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn build(&self, manifest: &Manifest, signed: SignedManifest) -> Result<(), Failure> {
+    async fn build(&self, manifest: &Manifest, signed: SignedManifest) -> Result<(), Failed> {
         let slots = self.slots.clone();
         let others: Arc<Vec<Slot>> =
             Arc::new(blocking(move || Ok(slots.all().into_values().collect())).await?);
@@ -144,7 +144,7 @@ impl Fetch<'_> {
     }
 
     /// Each component's tree: from a slot that has it, else from the store.
-    async fn trees(&self, manifest: &Manifest, others: &[Slot]) -> Result<Trees, Failure> {
+    async fn trees(&self, manifest: &Manifest, others: &[Slot]) -> Result<Trees, Failed> {
         let mut wants = BTreeSet::new();
         for component in &manifest.components {
             let Some(artifact) = component.artifact_for(&Platform::here()) else {
@@ -182,7 +182,7 @@ impl Fetch<'_> {
         Ok(Arc::new(trees))
     }
 
-    fn fetched_tree(&self, digest: Digest) -> Result<Vec<u8>, Failure> {
+    fn fetched_tree(&self, digest: Digest) -> Result<Vec<u8>, Failed> {
         let path = self.download.path(digest);
         let encoded =
             std::fs::read(&path).map_err(|error| disk_failure(&durable::failed("read", &path)(error)))?;
@@ -197,7 +197,7 @@ impl Fetch<'_> {
         ))
     }
 
-    fn must_have_room(&self, building: &Building) -> Result<(), Failure> {
+    fn must_have_room(&self, building: &Building) -> Result<(), Failed> {
         let reserve = self.node.config.limits.disk_reserve;
         let free = facts::disk_free(self.node.layout.root());
         let needed = Bytes(building.bytes_needed().saturating_add(reserve.0));
@@ -221,7 +221,7 @@ impl Fetch<'_> {
         mut building: Building,
         mut missing: BTreeSet<Missing>,
         trees: &Trees,
-    ) -> Result<Building, Failure> {
+    ) -> Result<Building, Failed> {
         let mut attempts = 0;
         while !missing.is_empty() {
             if attempts == PLACE_ATTEMPTS_MAX {
@@ -267,24 +267,24 @@ impl Fetch<'_> {
 
 type Trees = Arc<Vec<(fleet_proto::ids::ComponentName, Vec<u8>, Tree)>>;
 
-impl From<FileError> for Box<Failure> {
+impl From<FileError> for Failed {
     fn from(error: FileError) -> Self {
-        Box::new(disk_failure(&error))
+        disk_failure(&error)
     }
 }
 
-impl From<SlotError> for Box<Failure> {
+impl From<SlotError> for Failed {
     fn from(error: SlotError) -> Self {
-        Box::new(failure(FailureClass::Infrastructure, chain(&error)))
+        failure(FailureClass::Infrastructure, chain(&error))
     }
 }
 
 /// Disk work, off the threads that keep the session alive.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Box<Failure>> + Send + 'static,
-) -> Result<T, Failure> {
+    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|failure| *failure),
+        Ok(result) => result,
         Err(error) => Err(failure(FailureClass::Infrastructure, chain(&error))),
     }
 }

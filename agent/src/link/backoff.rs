@@ -24,7 +24,7 @@ impl Backoff {
 
     /// Full jitter: anything up to the ceiling, so that ten thousand agents that lost
     /// the same coordinator do not come back in one instant.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.ceiling.mul_f64(random_share());
         self.ceiling = (self.ceiling * 2).min(LAST);
         pause
@@ -51,9 +51,9 @@ mod tests {
     fn pauses_grow_to_a_limit() {
         let mut backoff = Backoff::default();
         for _ in 0..100 {
-            assert!(backoff.next() <= LAST);
+            assert!(backoff.pause() <= LAST);
         }
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.pause() <= FIRST);
     }
 }

@@ -48,7 +48,11 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
     let figure = status
         .code()
         .map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-    let mut miss = Miss::against(format!("ended with {status}, expected exit status: 0"), figure, 0);
+    let mut miss = Miss::against(
+        format!("ended with {status}, expected exit status: 0"),
+        figure,
+        "0",
+    );
     if !last.is_empty() {
         miss.why.push_str(&format!(": {last}"));
     }

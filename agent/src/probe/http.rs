@@ -21,8 +21,8 @@ pub async fn get(url: &str, status: u16, json: &BTreeMap<String, Value>) -> Resu
     if found != status {
         return Err(Miss::against(
             format!("answered {found}, expected {status}"),
-            found,
-            status,
+            found.to_string(),
+            status.to_string(),
         ));
     }
     if json.is_empty() {
@@ -46,13 +46,13 @@ fn field(answer: &Value, path: &str, expected: &Value) -> Result<(), Miss> {
             Err(Miss::against(
                 format!("answered `{path}` = {shown}, expected {expected}"),
                 shown,
-                expected,
+                expected.to_string(),
             ))
         }
         None => Err(Miss::against(
             format!("answered without `{path}`, expected {expected}"),
             "none",
-            expected,
+            expected.to_string(),
         )),
     }
 }

@@ -65,10 +65,10 @@ impl Supervisor {
     /// clears away what a keeper that was killed left behind.
     pub fn start(&self, run: &RunDirectory, spec: &Spec) -> Result<KeeperState, SuperviseError> {
         run.create()?;
-        if let Running::Yes(state) = look(run)? {
-            if state.spec == spec.id() {
-                return Ok(state);
-            }
+        if let Running::Yes(state) = look(run)?
+            && state.spec == spec.id()
+        {
+            return Ok(state);
         }
         self.stop(run)?;
         run.write_spec(spec)?;
