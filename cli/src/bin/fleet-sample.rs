@@ -13,11 +13,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A request that is longer or slower than this is not one of ours.
 const REQUEST_BYTES_MAX: u64 = 8 << 10;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// More of the same line would push the rest out of the log's tail.
+const FAILED_CHECKS_LOGGED: u64 = 3;
 
 #[derive(Debug)]
 struct Options {
@@ -46,6 +50,7 @@ enum Start {
 }
 
 struct App {
+    failed_checks: AtomicU64,
     options: Options,
     settings: Settings,
     started: Instant,
@@ -92,6 +97,7 @@ fn start() -> Result<ExitCode, String> {
         println!("sample {} is sick: its database does not answer", options.version);
     }
     let app = Arc::new(App {
+        failed_checks: AtomicU64::new(0),
         options,
         settings,
         started: Instant::now(),
@@ -195,7 +201,9 @@ impl App {
             // Alive is not the same as well: a process that is sick need not be killed.
             "/health/live" => ("200 OK", "application/json", self.health("healthy")),
             "/health" | "/health/ready" if self.settings.sick => {
-                println!("health check failed: the database does not answer");
+                if self.failed_checks.fetch_add(1, Ordering::Relaxed) < FAILED_CHECKS_LOGGED {
+                    println!("health check failed: the database does not answer");
+                }
                 (
                     "503 Service Unavailable",
                     "application/json",

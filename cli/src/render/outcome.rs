@@ -61,10 +61,12 @@ pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
 
 /// Node, check, figure, limit, and the last lines that the process wrote.
 pub fn step_failure(step: &StepView, failure: &Failure) -> String {
+    // Most messages name their check themselves.
     let check = failure
         .check
         .as_ref()
-        .map_or(String::new(), |check| format!(" {check}"));
+        .filter(|check| !failure.message.contains(check.as_str()));
+    let check = check.map_or(String::new(), |check| format!(" {check}"));
     let mut text = format!("\n  {}{check}: {}", step.node, failure.message);
     let figures: Vec<String> = [("found", &failure.figure), ("limit", &failure.limit)]
         .into_iter()

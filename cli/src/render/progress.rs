@@ -108,6 +108,7 @@ fn wave_goes_on(wave: &WaveView, view: &RolloutView, lines: &mut Lines) {
     let name = name(wave, view);
     match wave.state {
         WaveStateView::Pending | WaveStateView::Running => {}
+        WaveStateView::Baking if view.strategy.bake_of_wave(wave.wave.saturating_sub(1)) == Span::ZERO => {}
         WaveStateView::Baking => {
             let until = wave
                 .bake_until

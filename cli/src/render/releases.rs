@@ -6,6 +6,7 @@ use fleet_proto::quantity::Bytes;
 use fleet_proto::release::{Manifest, Probe, Run, SignedManifest};
 use fleet_proto::view::ReleaseView;
 
+use super::rollouts::count;
 use super::table::Table;
 use crate::push::Pushed;
 
@@ -47,13 +48,17 @@ pub fn pushed(pushed: &Pushed) -> String {
         );
     }
     format!(
-        "pushed {app} {version} ({}): {} files, {}; uploaded {} files, {}",
+        "pushed {app} {version} ({}): {}, {}; uploaded {}, {}",
         digest.short(),
-        pushed.files,
+        files(pushed.files),
         Bytes(pushed.bytes),
-        pushed.uploaded_files,
+        files(pushed.uploaded_files),
         Bytes(pushed.uploaded_bytes)
     )
+}
+
+fn files(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "file")
 }
 
 pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
