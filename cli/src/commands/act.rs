@@ -27,14 +27,10 @@ pub async fn act(args: &ActArgs, act: Act, session: &Session) -> Result<Exit, Er
         None => the_only_one(&mut operator).await?,
     };
     let answer = operator.act(number.0, &args.reason, act).await?;
-    session.screen.document(&answer.json, |paint| {
-        let why = answer
-            .view
-            .why
-            .as_ref()
-            .map_or(String::new(), |why| format!(": {why}"));
-        let headline = render::rollouts::headline(&answer.view);
-        format!("{headline} is {}{why}", paint.state(answer.view.state))
+    let view = &answer.view;
+    session.screen.document(&answer.json, |_| {
+        let headline = render::rollouts::headline(view);
+        format!("{headline}: {}", render::rollouts::standing(view))
     });
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 mod bring_up;
 mod tear_down;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

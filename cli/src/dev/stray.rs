@@ -14,13 +14,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Stray {
     pub pid: i32,
     pub program: PathBuf,
+    words: Vec<String>,
 }
 
 impl Stray {
-    pub fn is_named(&self, name: &str) -> bool {
+    fn is_named(&self, name: &str) -> bool {
         self.program
             .file_name()
             .is_some_and(|file| file.to_string_lossy().starts_with(name))
+    }
+
+    fn does(&self, verb: &str) -> bool {
+        self.words.get(1).is_some_and(|word| word == verb)
+    }
+
+    /// An agent proper, and not one of the processes by which it keeps apps running.
+    pub fn is_agent(&self) -> bool {
+        self.is_named("fleet-agent") && self.does("run")
+    }
+
+    pub fn is_coordinator(&self) -> bool {
+        self.is_named("fleet-coordinator") && self.does("run")
     }
 }
 
@@ -41,8 +55,16 @@ pub fn find(root: &Path) -> Vec<Stray> {
 
 fn stray(pid: i32, root: &Path) -> Option<Stray> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let program = std::fs::read_link(directory.join("exe")).ok()?;
-    let found = Stray { pid, program };
+    let line = std::fs::read(directory.join("cmdline")).ok()?;
+    let found = Stray {
+        pid,
+        program: std::fs::read_link(directory.join("exe")).ok()?,
+        words: line
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect(),
+    };
     if found.program.starts_with(root) {
         return Some(found);
     }
@@ -50,15 +72,10 @@ fn stray(pid: i32, root: &Path) -> Option<Stray> {
         return None;
     }
     let working = std::fs::read_link(directory.join("cwd")).unwrap_or_default();
-    let line = std::fs::read(directory.join("cmdline")).ok()?;
-    let works_here = line
-        .split(|byte| *byte == 0)
-        .filter(|arg| !arg.is_empty())
-        .any(|arg| {
-            working
-                .join(String::from_utf8_lossy(arg).as_ref())
-                .starts_with(root)
-        });
+    let works_here = found
+        .words
+        .iter()
+        .any(|word| working.join(word).starts_with(root));
     works_here.then_some(found)
 }
 

@@ -45,8 +45,15 @@ fn root(error: &(dyn StdError + 'static)) -> String {
         }
         match innermost.source() {
             Some(cause) => innermost = cause,
-            None => return words.map_or_else(|| innermost.to_string(), str::to_owned),
+            None => break,
         }
+    }
+    let text = innermost.to_string();
+    match words {
+        Some(words) => words.to_owned(),
+        // How TLS says that the other side was killed.
+        None if text.contains("close_notify") => "the connection ended".to_owned(),
+        None => text,
     }
 }
 

@@ -41,6 +41,10 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
             rollback.0
         );
     }
+    // What it waits for may have brought the better hint.
+    if view.waiting.iter().any(|waiting| waiting.hint.is_some()) {
+        return text;
+    }
     let hint = match view.state {
         RolloutStateView::Running => {
             format!("`fleetctl pause {number}` stops it between steps, `fleetctl abort {number}` for good")

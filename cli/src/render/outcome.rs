@@ -6,7 +6,7 @@ use std::fmt::Write;
 use fleet_proto::session::{Failure, Phase};
 use fleet_proto::view::{RolloutStateView, RolloutView, StepView};
 
-use super::rollouts::{count, headline, kind};
+use super::rollouts::{count, headline, kind, standing};
 use super::time::span;
 
 /// Beyond these the nodes fail alike; `fleetctl explain` names them all.
@@ -89,11 +89,7 @@ pub fn step_failure(step: &StepView, failure: &Failure) -> String {
 }
 
 fn rolled_back(rollback: &RolloutView) -> String {
-    let why = rollback
-        .why
-        .as_ref()
-        .map_or(String::new(), |why| format!(": {why}"));
-    format!("{} {}{why}", headline(rollback), rollback.state.word())
+    format!("{} {}", headline(rollback), standing(rollback))
 }
 
 fn hint(view: &RolloutView, rollback: Option<&RolloutView>) -> Option<String> {

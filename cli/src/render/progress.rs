@@ -136,7 +136,9 @@ fn steps(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
     let before: BTreeMap<_, &StepView> = last
         .map(|last| last.steps.iter().map(|step| (&step.node, step)).collect())
         .unwrap_or_default();
-    for step in &view.steps {
+    let mut steps: Vec<&StepView> = view.steps.iter().collect();
+    steps.sort_by_key(|step| step.since);
+    for step in steps {
         let (phase, unreachable) = before
             .get(&step.node)
             .map_or((Phase::Pending, false), |step| (step.phase, step.unreachable));
@@ -170,8 +172,7 @@ fn state(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
     if before == view.state {
         return;
     }
-    let why = view.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-    let what = format!("{}{why}", view.state.word());
+    let what = rollouts::standing(view);
     match view.ended_at {
         Some(at) => lines.add(at, &what),
         None => lines.add_untimed(&what),

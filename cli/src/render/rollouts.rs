@@ -44,6 +44,16 @@ pub fn headline(view: &RolloutView) -> String {
     )
 }
 
+/// `failed: 2 nodes failed`, or `paused by admin` where the reason says it all.
+pub fn standing(view: &RolloutView) -> String {
+    let state = view.state.word();
+    match &view.why {
+        Some(why) if why.starts_with(state) => why.clone(),
+        Some(why) => format!("{state}: {why}"),
+        None => state.to_owned(),
+    }
+}
+
 pub fn table(views: &[&RolloutView], now: Timestamp, paint: Paint) -> String {
     let mut table = Table::new(&[
         "rollout",

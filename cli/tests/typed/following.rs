@@ -183,7 +183,7 @@ fn a_pause_that_needs_a_person_ends_the_following() {
     );
     assert!(told.text.starts_with("exit 1\n"), "{}", told.text);
     for words in [
-        "paused: paused by admin",
+        "paused by admin",
         "n01 cannot be reached",
         "`fleetctl resume 3` goes on",
     ] {

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fleet_proto::quantity::Span;
+use fleet_proto::session::Health;
 use fleet_proto::time::Timestamp;
-use fleet_proto::view::ConnectionView;
+use fleet_proto::view::{ConnectionView, NodeView};
 use fleet_proto::wire::CreateTokenRequest;
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -22,6 +23,7 @@ use crate::render::screen::Screen;
 /// A coordinator with a long journal reads it first.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const APPS_DEADLINE: Duration = Duration::from_secs(15);
 /// Enrolling makes keys and starts a process each: more at once would only queue.
 const ENROL_AT_ONCE: usize = 8;
 
@@ -50,6 +52,7 @@ impl Fleet {
             self.agents.push(node.start(&self.binaries)?);
         }
         self.wait_until_connected(&mut operator).await?;
+        self.wait_until_apps_are_known(&mut operator).await?;
         screen.say(&format!("{} nodes are connected", self.nodes.len()));
         let releases = sample::push_all(
             &mut operator,
@@ -125,66 +128,59 @@ impl Fleet {
     async fn wait_until_connected(&self, operator: &mut Operator) -> Result<(), Error> {
         let begun = Instant::now();
         loop {
-            let nodes = operator.nodes("").await?.view;
-            let connected = nodes
+            let views = operator.nodes("").await?.view;
+            let waited_for: Vec<&Node> = self
+                .nodes
                 .iter()
-                .filter(|node| node.connection == ConnectionView::Connected);
-            if connected.count() >= self.nodes.len() {
+                .filter(|node| !is_revoked(node, &views))
+                .collect();
+            if waited_for.iter().all(|node| is_connected(node, &views)) {
                 return Ok(());
             }
-            if let Some((agent, status)) = self
+            let names: Vec<&str> = waited_for.iter().map(|node| node.name.as_str()).collect();
+            let ended = self
                 .agents
                 .iter()
-                .find_map(|a| a.ended().map(|status| (a, status)))
-            {
+                .filter(|agent| names.contains(&agent.name.as_str()));
+            if let Some((agent, status)) = ended.filter_map(|agent| Some((agent, agent.ended()?))).next() {
                 return Err(agent.failure(&format!("the agent of {} ended with {status}", agent.name)));
             }
             if begun.elapsed() > START_DEADLINE {
+                let logs = self.layout.root().join("logs");
                 return Err(Error::refused(
                     "not every agent connected in time",
-                    format!(
-                        "look at the logs in {}",
-                        self.layout.root().join("logs").display()
-                    ),
+                    format!("look at the logs in {}", logs.display()),
                 ));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Returns when a process ended that was there, with what to tell. Somebody may
-    /// have killed it to see what happens, so it is left at that.
-    pub async fn next_end(&mut self) -> String {
-        let mut waits = JoinSet::new();
-        for process in self.coordinator.iter().chain(&self.agents) {
-            let (name, mut ended) = (process.name.clone(), process.watch());
-            waits.spawn(async move {
-                let status = ended
-                    .wait_for(Option::is_some)
-                    .await
-                    .ok()
-                    .and_then(|status| *status);
-                (name, status)
-            });
+    /// A fleet that ran before has apps, which its agents start again. One that stays
+    /// down is not our business: somebody may have come to look at just that.
+    async fn wait_until_apps_are_known(&self, operator: &mut Operator) -> Result<(), Error> {
+        let begun = Instant::now();
+        while begun.elapsed() < APPS_DEADLINE {
+            let views = operator.nodes("").await?.view;
+            let mut apps = views.iter().flat_map(|view| &view.apps);
+            if !apps.any(|app| app.current.is_some() && app.health != Health::Healthy) {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        let Some(Ok((name, status))) = waits.join_next().await else {
-            return std::future::pending().await;
-        };
-        let how = status.map_or_else(|| "somehow".to_owned(), |status| status.to_string());
-        if self.coordinator.take_if(|process| process.name == name).is_some() {
-            let config = self.layout.coordinator_config();
-            return format!(
-                "the coordinator ended: {how}\nhint: `fleet-coordinator run --config '{}'` starts it again",
-                config.display()
-            );
-        }
-        self.agents.retain(|agent| agent.name != name);
-        let again = self
-            .nodes
-            .iter()
-            .find(|node| node.name == name)
-            .map(Node::start_again);
-        let again = again.unwrap_or_default();
-        format!("the agent of {name} ended: {how}\nhint: `{again}` starts it again")
+        Ok(())
     }
+}
+
+fn view_of<'a>(node: &Node, views: &'a [NodeView]) -> Option<&'a NodeView> {
+    views.iter().find(|view| view.node.as_str() == node.name)
+}
+
+fn is_connected(node: &Node, views: &[NodeView]) -> bool {
+    view_of(node, views).is_some_and(|view| view.connection == ConnectionView::Connected)
+}
+
+/// In a fleet that ran before; such a node does not come back.
+fn is_revoked(node: &Node, views: &[NodeView]) -> bool {
+    view_of(node, views).is_some_and(|view| matches!(view.connection, ConnectionView::Revoked { .. }))
 }

@@ -18,7 +18,7 @@ impl Fleet {
         }
         while stops.join_next().await.is_some() {}
         let root = self.layout.root().to_owned();
-        stray::stop(&root, |stray| stray.is_named("fleet-agent")).await;
+        stray::stop(&root, stray::Stray::is_agent).await;
         let mut stops = JoinSet::new();
         for node in self.nodes.clone() {
             let binaries = self.binaries.clone();
@@ -32,7 +32,7 @@ impl Fleet {
         if let Some(coordinator) = self.coordinator.take() {
             coordinator.stop().await;
         }
-        stray::stop(&root, |stray| stray.is_named("fleet-coordinator")).await;
+        stray::stop(&root, stray::Stray::is_coordinator).await;
         for stray in stray::stop(&root, |_| true).await {
             screen.say(&format!(
                 "stopped {} ({}), which outlived its agent",
