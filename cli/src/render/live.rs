@@ -2,7 +2,7 @@
 
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
-use fleet_proto::view::{RolloutStateView, RolloutView, StepView, WaveStateView, WaveView};
+use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, StepView, WaveStateView, WaveView};
 
 use super::rollouts;
 use super::time::span;
@@ -82,9 +82,12 @@ fn moving<'a>(wave: &'a WaveView, view: &'a RolloutView) -> impl Iterator<Item =
 
 fn wave_line(wave: &WaveView, view: &RolloutView) -> String {
     let total = wave.nodes.len();
-    let good = steps_of(wave, view)
-        .filter(|step| matches!(step.phase, Phase::Baking | Phase::Done))
-        .count();
+    // Put back is what a rollback wants, and what a rollout does not.
+    let is_good = |phase| match view.kind {
+        RolloutKindView::Forward => matches!(phase, Phase::Baking | Phase::Done),
+        RolloutKindView::Rollback { .. } => matches!(phase, Phase::RolledBack | Phase::Done),
+    };
+    let good = steps_of(wave, view).filter(|step| is_good(step.phase)).count();
     let filled = (good * BAR).checked_div(total).unwrap_or(BAR);
     let bar = "#".repeat(filled) + &"-".repeat(BAR - filled);
     let word = match wave.state {

@@ -51,9 +51,9 @@ impl Fleet {
         for node in &self.nodes {
             self.agents.push(node.start(&self.binaries)?);
         }
-        self.wait_until_connected(&mut operator).await?;
+        let connected = self.wait_until_connected(&mut operator).await?;
         self.wait_until_apps_are_known(&mut operator).await?;
-        screen.say(&format!("{} nodes are connected", self.nodes.len()));
+        screen.say(&format!("{connected} nodes are connected"));
         let releases = sample::push_all(
             &mut operator,
             &self.layout,
@@ -125,7 +125,8 @@ impl Fleet {
         Ok(())
     }
 
-    async fn wait_until_connected(&self, operator: &mut Operator) -> Result<(), Error> {
+    /// Says how many there are.
+    async fn wait_until_connected(&self, operator: &mut Operator) -> Result<usize, Error> {
         let begun = Instant::now();
         loop {
             let views = operator.nodes("").await?.view;
@@ -135,7 +136,7 @@ impl Fleet {
                 .filter(|node| !is_revoked(node, &views))
                 .collect();
             if waited_for.iter().all(|node| is_connected(node, &views)) {
-                return Ok(());
+                return Ok(waited_for.len());
             }
             let names: Vec<&str> = waited_for.iter().map(|node| node.name.as_str()).collect();
             let ended = self
