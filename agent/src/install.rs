@@ -160,6 +160,7 @@ impl AppRecord {
         if let Some(step) = &mut self.step {
             step.phase = Phase::RollingBack;
             step.failure = Some(failure);
+            step.failed = failing;
             step.attempts = 0;
         }
     }
@@ -182,9 +183,14 @@ impl AppRecord {
             direction,
             phase,
             failure: None,
+            failed: None,
             attempts: 0,
             activated_at: None,
             is_committed: false,
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests;

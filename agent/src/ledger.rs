@@ -66,6 +66,8 @@ pub struct Step {
     pub counter: Option<u64>,
     pub phase: Phase,
     pub failure: Option<Failure>,
+    /// The release of which the failure speaks.
+    pub failed: Option<ReleaseRef>,
     /// How often this phase was begun anew after the agent had gone in the middle.
     pub attempts: u32,
     pub activated_at: Option<Timestamp>,

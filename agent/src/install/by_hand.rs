@@ -55,6 +55,7 @@ impl AppRecord {
             limit: None,
             log_tail: vec![],
         });
+        step.failed = from.clone();
         self.good.retain(|good| Some(&good.release) != from.as_ref());
         self.step = Some(step);
         self.current = Some(target.clone());

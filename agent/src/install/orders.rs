@@ -81,9 +81,11 @@ impl AppRecord {
             Direction::Back,
             Phase::RolledBack,
         );
-        step.failure = earlier
-            .as_ref()
-            .and_then(|earlier| failure_that_stays(earlier, leave));
+        // A node that has put itself back already goes on saying why.
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| speaks_of(earlier, leave)) {
+            step.failure = earlier.failure.clone();
+            step.failed = earlier.failed.clone();
+        }
 
         let putting_back = earlier
             .as_ref()
@@ -139,10 +141,8 @@ fn is_before_activation(step: &Step) -> bool {
         && matches!(step.phase, Phase::Pending | Phase::Fetching | Phase::Staged)
 }
 
-/// A node that has put itself back already goes on saying why.
-fn failure_that_stays(earlier: &Step, leave: Option<&ReleaseRef>) -> Option<Failure> {
-    let speaks_of_it = leave.is_none() || leave == earlier.release.as_ref();
-    earlier.failure.clone().filter(|_| speaks_of_it)
+fn speaks_of(earlier: &Step, left: Option<&ReleaseRef>) -> bool {
+    left.is_none() || left == earlier.failed.as_ref()
 }
 
 fn nothing_to_commit() -> Failure {

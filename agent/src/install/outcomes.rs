@@ -62,6 +62,7 @@ impl AppRecord {
             {
                 step.phase = Phase::Failed;
                 step.failure = Some(failure);
+                step.failed = Some(release);
             }
             (Phase::Activating, Outcome::Activated) => {
                 step.phase = Phase::Verifying;

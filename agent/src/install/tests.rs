@@ -1,0 +1,400 @@
+//! Tables: a node, an order or an outcome, and how the node then stands.
+
+use fleet_proto::digest::Digest;
+use fleet_proto::fence::Fence;
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Command, Failure, FailureClass, Order, Phase};
+use fleet_proto::time::Timestamp;
+
+use super::{Answer, Outcome, Purpose, Recovery};
+use crate::ledger::{AppRecord, Installed};
+
+const NOW: Timestamp = Timestamp(1_770_897_600_000);
+
+fn release(number: u64) -> ReleaseRef {
+    ReleaseRef {
+        version: format!("v{number}").parse().unwrap(),
+        digest: Digest::of(&number.to_le_bytes()),
+    }
+}
+
+fn failure(message: &str) -> Failure {
+    *crate::effects::failure(FailureClass::Release, message)
+}
+
+struct Node {
+    record: AppRecord,
+    generation: u32,
+}
+
+impl Node {
+    /// One that ran these releases well, in this order.
+    fn after(good: &[u64]) -> Self {
+        let mut node = Self {
+            record: AppRecord::default(),
+            generation: 0,
+        };
+        for number in good {
+            node.bake(*number);
+            node.order(Order::Commit);
+        }
+        node
+    }
+
+    fn order(&mut self, order: Order) -> Answer {
+        self.generation += 1;
+        self.record.take(&self.command(order))
+    }
+
+    fn command(&self, order: Order) -> Command {
+        Command {
+            fence: Fence {
+                term: 1,
+                rollout: RolloutNumber(1),
+                generation: self.generation,
+            },
+            app: "shop".parse().unwrap(),
+            order,
+        }
+    }
+
+    fn deploy(&mut self, number: u64) {
+        let order = Order::Deploy {
+            release: release(number),
+        };
+        assert_eq!(self.order(order), Answer::Accepted);
+    }
+
+    fn revert(&mut self, leave: Option<u64>, to: Option<u64>) {
+        let order = Order::Revert {
+            leave: leave.map(release),
+            to: to.map(release),
+            why: "told so".into(),
+        };
+        assert_eq!(self.order(order), Answer::Accepted);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        self.record.settle(outcome, NOW).unwrap();
+    }
+
+    fn stage(&mut self, number: u64) {
+        self.settle(Outcome::Staged {
+            release: release(number),
+            counter: number,
+        });
+        assert!(self.record.proceed());
+    }
+
+    fn bake(&mut self, number: u64) {
+        self.deploy(number);
+        if self.phase() == Phase::Fetching {
+            self.stage(number);
+            self.settle(Outcome::Activated);
+        }
+        self.settle(Outcome::Verified);
+    }
+
+    fn phase(&self) -> Phase {
+        self.record.step.as_ref().unwrap().phase
+    }
+
+    fn stands(&self, phase: Phase, current: Option<u64>, good: &[u64]) {
+        assert_eq!(self.phase(), phase);
+        assert_eq!(self.record.current_release(), current.map(release).as_ref());
+        let found: Vec<ReleaseRef> = self.record.good.iter().map(|good| good.release.clone()).collect();
+        let expected: Vec<ReleaseRef> = good.iter().map(|number| release(*number)).collect();
+        assert_eq!(found, expected);
+        let step = self.record.step.as_ref().unwrap();
+        assert_eq!(
+            (step.rollout, step.generation),
+            (RolloutNumber(1), self.generation)
+        );
+    }
+}
+
+#[test]
+fn a_release_goes_its_way_and_becomes_the_last_good_one() {
+    let mut node = Node::after(&[1]);
+    node.deploy(2);
+    node.stands(Phase::Fetching, Some(1), &[1]);
+    assert_eq!(node.record.work().fetch, Some(release(2)));
+    assert_eq!(node.record.work().run, Some(release(1)));
+    node.stage(2);
+    node.stands(Phase::Activating, Some(2), &[1]);
+    node.settle(Outcome::Activated);
+    assert_eq!(node.record.work().purpose, Purpose::Verify);
+    node.settle(Outcome::Verified);
+    node.stands(Phase::Baking, Some(2), &[1]);
+    node.order(Order::Commit);
+    node.stands(Phase::Done, Some(2), &[1, 2]);
+    assert_eq!(node.record.floor, 2);
+}
+
+#[test]
+fn what_runs_already_is_verified_as_it_runs() {
+    let mut node = Node::after(&[1]);
+    node.deploy(1);
+    node.stands(Phase::Verifying, Some(1), &[1]);
+    assert_eq!(node.record.work().fetch, None);
+}
+
+#[test]
+fn a_failure_before_activation_leaves_the_node_as_it_was() {
+    let mut node = Node::after(&[1]);
+    node.deploy(2);
+    node.settle(Outcome::NotStaged {
+        release: release(2),
+        failure: failure("no room"),
+    });
+    node.stands(Phase::Failed, Some(1), &[1]);
+}
+
+#[test]
+fn a_failure_after_activation_puts_the_node_back() {
+    for phase in [Phase::Activating, Phase::Verifying, Phase::Baking] {
+        let mut node = Node::after(&[1, 2]);
+        node.deploy(3);
+        node.stage(3);
+        if phase != Phase::Activating {
+            node.settle(Outcome::Activated);
+        }
+        if phase == Phase::Baking {
+            node.settle(Outcome::Verified);
+        }
+        let back = node
+            .record
+            .settle(Outcome::Failed(failure("503")), NOW)
+            .unwrap()
+            .unwrap();
+        assert_eq!((back.from, back.to), (Some(release(3)), Some(release(2))));
+        node.stands(Phase::RollingBack, Some(2), &[1, 2]);
+        node.settle(Outcome::PutBack { ill: None });
+        node.stands(Phase::RolledBack, Some(2), &[1, 2]);
+        let kept = node.record.step.as_ref().unwrap().failure.as_ref().unwrap();
+        assert_eq!(kept.message, "503");
+    }
+}
+
+#[test]
+fn the_first_release_that_fails_leaves_nothing_running() {
+    let mut node = Node::after(&[]);
+    node.deploy(1);
+    node.stage(1);
+    node.settle(Outcome::Failed(failure("503")));
+    node.stands(Phase::RollingBack, None, &[]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.stands(Phase::RolledBack, None, &[]);
+}
+
+#[test]
+fn the_only_good_release_is_not_stopped_because_it_fails_once() {
+    let mut node = Node::after(&[1]);
+    node.deploy(1);
+    node.settle(Outcome::Failed(failure("503")));
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+}
+
+#[test]
+fn reverting() {
+    // What is told to leave, to where, and how the node then stands.
+    type Row = (Option<u64>, Option<u64>, Phase, Option<u64>, &'static [u64]);
+    let rows: [Row; 7] = [
+        (Some(3), None, Phase::RollingBack, Some(2), &[1, 2]),
+        (None, None, Phase::RollingBack, Some(2), &[1, 2]),
+        (Some(3), Some(1), Phase::RollingBack, Some(1), &[1, 2]),
+        // Not here: fetched first, while the old one runs on.
+        (Some(3), Some(9), Phase::Fetching, Some(3), &[1, 2, 3]),
+        // Runs something else: nothing to do, and what it was to leave is good no more.
+        (Some(2), None, Phase::RolledBack, Some(3), &[1, 3]),
+        (Some(9), Some(1), Phase::RolledBack, Some(3), &[1, 2, 3]),
+        (None, Some(3), Phase::RolledBack, Some(3), &[1, 2, 3]),
+    ];
+    for (leave, to, phase, current, good) in rows {
+        let mut node = Node::after(&[1, 2, 3]);
+        node.revert(leave, to);
+        node.stands(phase, current, good);
+    }
+}
+
+#[test]
+fn reverting_to_a_fetched_release_leaves_the_old_one_only_then() {
+    let mut node = Node::after(&[1, 2]);
+    node.revert(Some(2), Some(9));
+    node.stage(9);
+    node.stands(Phase::RollingBack, Some(9), &[1]);
+}
+
+#[test]
+fn reverting_cancels_what_is_not_activated_yet() {
+    let mut node = Node::after(&[1]);
+    node.deploy(2);
+    node.revert(Some(2), None);
+    node.stands(Phase::RolledBack, Some(1), &[1]);
+    assert_eq!(node.record.work().fetch, None);
+}
+
+#[test]
+fn reverting_interrupts_activation_verification_and_bake() {
+    for settled in 0..3 {
+        let mut node = Node::after(&[1]);
+        node.deploy(2);
+        node.stage(2);
+        if settled > 0 {
+            node.settle(Outcome::Activated);
+        }
+        if settled > 1 {
+            node.settle(Outcome::Verified);
+        }
+        node.revert(Some(2), None);
+        node.stands(Phase::RollingBack, Some(1), &[1]);
+    }
+}
+
+#[test]
+fn a_node_that_puts_itself_back_goes_on_when_told_to() {
+    let mut node = Node::after(&[1]);
+    node.bake(2);
+    node.settle(Outcome::Failed(failure("503")));
+    node.revert(Some(2), None);
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.revert(Some(2), None);
+    node.stands(Phase::RolledBack, Some(1), &[1]);
+    let kept = node.record.step.as_ref().unwrap().failure.as_ref().unwrap();
+    assert_eq!(kept.message, "503");
+}
+
+#[test]
+fn committing_what_has_failed_changes_nothing() {
+    let mut node = Node::after(&[1]);
+    node.bake(2);
+    node.settle(Outcome::Failed(failure("503")));
+    node.order(Order::Commit);
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+}
+
+#[test]
+fn committing_early_counts_once_the_release_is_verified() {
+    let mut node = Node::after(&[1]);
+    node.deploy(2);
+    node.stage(2);
+    node.settle(Outcome::Activated);
+    node.order(Order::Commit);
+    node.stands(Phase::Verifying, Some(2), &[1]);
+    node.settle(Outcome::Verified);
+    node.stands(Phase::Done, Some(2), &[1, 2]);
+}
+
+#[test]
+fn stale_orders_change_nothing_and_repeated_ones_only_the_term() {
+    let mut node = Node::after(&[1]);
+    node.bake(2);
+    let before = node.record.clone();
+    let mut stale = node.command(Order::Revert {
+        leave: None,
+        to: None,
+        why: String::new(),
+    });
+    stale.fence.generation -= 1;
+    assert!(matches!(node.record.take(&stale), Answer::Refused(_)));
+    assert_eq!(node.record, before);
+
+    let mut again = node.command(Order::Deploy { release: release(2) });
+    again.fence.term = 7;
+    assert_eq!(node.record.take(&again), Answer::Repeated);
+    assert_eq!(node.record.fence_seen.term, 7);
+    assert_eq!(node.record.step, before.step);
+
+    let old_term = node.command(Order::Commit);
+    assert!(matches!(node.record.take(&old_term), Answer::Refused(_)));
+}
+
+#[test]
+fn a_repeated_order_does_not_undo_a_rollback_by_hand() {
+    let mut node = Node::after(&[1]);
+    node.bake(2);
+    node.record.put_back_by_hand(None).unwrap();
+    node.settle(Outcome::PutBack { ill: None });
+    let again = node.command(Order::Deploy { release: release(2) });
+    assert_eq!(node.record.take(&again), Answer::Repeated);
+    node.stands(Phase::RolledBack, Some(1), &[1]);
+}
+
+#[test]
+fn rollbacks_by_hand_say_where_one_can_go() {
+    let mut node = Node::after(&[1, 2]);
+    let says = |node: &mut Node, version: Option<&str>| {
+        let version = version.map(|version| version.parse().unwrap());
+        node.record
+            .put_back_by_hand(version.as_ref())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        says(&mut node, Some("v9")).unwrap_err(),
+        "v9 never ran well on this node; it can go back to v2, v1"
+    );
+    assert_eq!(
+        says(&mut node, Some("v2")).unwrap_err(),
+        "this node runs v2 already"
+    );
+    assert_eq!(says(&mut node, None).unwrap().to, release(1));
+    assert_eq!(
+        says(&mut node, None).unwrap_err(),
+        "there is no other good release to go back to; this node runs v1"
+    );
+}
+
+#[test]
+fn what_was_cut_short_begins_anew_and_not_for_ever() {
+    let mut node = Node::after(&[1]);
+    node.deploy(2);
+    assert_eq!(node.record.recover(), Some(Recovery::Finishing(Phase::Fetching)));
+    node.stage(2);
+    node.settle(Outcome::Activated);
+    assert_eq!(node.record.recover(), Some(Recovery::Finishing(Phase::Verifying)));
+    assert_eq!(node.record.recover(), Some(Recovery::Finishing(Phase::Verifying)));
+    assert_eq!(node.record.recover(), Some(Recovery::Undoing(Phase::Verifying)));
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+    assert_eq!(node.record.recover(), Some(Recovery::Undoing(Phase::RollingBack)));
+    node.settle(Outcome::PutBack { ill: None });
+    assert_eq!(node.record.recover(), None);
+}
+
+#[test]
+fn a_release_that_cannot_be_put_back_makes_way_for_the_one_before() {
+    let mut node = Node::after(&[1, 2]);
+    node.bake(3);
+    node.settle(Outcome::Failed(failure("503")));
+    for _ in 0..3 {
+        node.settle(Outcome::CannotPutBack {
+            why: "its slot is gone".into(),
+        });
+    }
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+    let kept = node.record.step.as_ref().unwrap().failure.as_ref().unwrap();
+    assert_eq!(kept.message, "503; v2 cannot be put back: its slot is gone");
+}
+
+#[test]
+fn an_outcome_that_nobody_waits_for_is_an_error_and_changes_nothing() {
+    let mut node = Node::after(&[1]);
+    let before = node.record.clone();
+    let error = node.record.settle(Outcome::Verified, NOW).unwrap_err();
+    assert_eq!(error.to_string(), "`Verified` is not expected while done");
+    assert_eq!(node.record, before);
+}
+
+#[test]
+fn old_releases_are_forgotten_and_what_runs_is_kept() {
+    let mut node = Node::after(&[1, 2, 3, 4]);
+    node.record.forget_old_releases(2);
+    node.stands(Phase::Done, Some(4), &[3, 4]);
+    assert!(node.record.keeps(&release(3).digest) && !node.record.keeps(&release(2).digest));
+    node.record.current = Some(Installed {
+        release: release(2),
+        counter: 2,
+    });
+    assert!(node.record.keeps(&release(2).digest));
+}

@@ -1,0 +1,228 @@
+//! Keepers with real processes.
+#![expect(clippy::unwrap_used, reason = "a failed test says where")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fleet_agent::process::log;
+use fleet_agent::process::proc::{self, ProcessId};
+use fleet_agent::process::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
+use fleet_agent::process::supervise::{Supervisor, glance};
+use fleet_proto::digest::Digest;
+use fleet_proto::quantity::Span;
+use fleet_proto::release::StopSignal;
+use nix::sys::signal::Signal;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A run directory whose processes are gone when the test is over, however it ends.
+struct Bench {
+    directory: tempfile::TempDir,
+    run: RunDirectory,
+    supervisor: Supervisor,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            run: RunDirectory::new(directory.path().join("run")),
+            supervisor: Supervisor::new(env!("CARGO_BIN_EXE_fleet-agent")),
+            directory,
+        }
+    }
+
+    fn spec(&self, script: &str) -> Spec {
+        Spec {
+            release: Digest::of(script.as_bytes()),
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            directory: self.directory.path().to_owned(),
+            stop_signal: StopSignal::Term,
+            grace: Span::from_millis(300),
+        }
+    }
+
+    fn start(&self, script: &str) -> KeeperState {
+        self.supervisor.start(&self.run, &self.spec(script)).unwrap()
+    }
+
+    fn until<T>(&self, what: &str, mut look: impl FnMut(&KeeperState) -> Option<T>) -> T {
+        wait_for(what, || glance(&self.run).and_then(|state| look(&state)))
+    }
+
+    fn running(&self) -> Vec<i32> {
+        running(self.run.path())
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _stopped = self.supervisor.stop(&self.run);
+    }
+}
+
+fn running(run: &Path) -> Vec<i32> {
+    let all = proc::all().into_iter().filter(proc::Stat::is_alive);
+    all.map(|stat| stat.id.pid)
+        .filter(|pid| proc::has_variable(*pid, RUN_VARIABLE, run))
+        .collect()
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn an_app_runs_in_a_clean_environment_and_its_output_is_kept() {
+    let bench = Bench::new();
+    bench.start("env | cut -d= -f1 | sort; pwd; echo oops >&2; exec sleep 1000");
+    let lines = wait_for("the output", || {
+        let lines = log::tail(&bench.run.log(), 20);
+        lines.contains(&"oops".to_owned()).then_some(lines)
+    });
+    assert!(
+        lines.contains(&"PATH".to_owned()) && lines.contains(&RUN_VARIABLE.to_owned()),
+        "{lines:?}"
+    );
+    assert!(!lines.contains(&"CARGO_MANIFEST_DIR".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&bench.directory.path().display().to_string()),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn who_ignores_the_stop_signal_is_killed_after_the_grace() {
+    let bench = Bench::new();
+    bench.start("trap '' TERM; echo up; while :; do sleep 0.05; done");
+    wait_for("the app", || log::tail(&bench.run.log(), 1).first().cloned());
+    let began = Instant::now();
+    bench.supervisor.stop(&bench.run).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert_eq!(bench.running(), Vec::<i32>::new());
+    assert_eq!(glance(&bench.run), None);
+}
+
+#[test]
+fn the_stop_signal_is_the_one_asked_for_and_reaches_the_app() {
+    let bench = Bench::new();
+    let mut spec = bench.spec("trap 'echo bye; exit 0' USR1; echo up; while :; do sleep 0.02; done");
+    spec.stop_signal = StopSignal::User1;
+    spec.grace = Span::from_secs(10);
+    bench.supervisor.start(&bench.run, &spec).unwrap();
+    wait_for("the app", || log::tail(&bench.run.log(), 1).first().cloned());
+    bench.supervisor.stop(&bench.run).unwrap();
+    assert_eq!(log::tail(&bench.run.log(), 1), ["bye"]);
+}
+
+#[test]
+fn an_app_that_ends_is_started_again_with_longer_and_longer_pauses() {
+    let bench = Bench::new();
+    bench.start("echo started; exit 3");
+    let began = Instant::now();
+    let state = bench.until("a restart loop", |state| {
+        (state.restarts >= 3).then(|| state.clone())
+    });
+    // 100, 200 and 400 ms.
+    assert!(began.elapsed() >= Duration::from_millis(600));
+    assert_eq!(state.last_exit.as_deref(), Some("exited with code 3"));
+}
+
+#[test]
+fn a_command_that_is_not_there_says_so_in_the_log() {
+    let bench = Bench::new();
+    let mut spec = bench.spec("");
+    spec.command = vec!["./nothing-here".to_owned()];
+    bench.supervisor.start(&bench.run, &spec).unwrap();
+    let exit = bench.until("its end", |state| state.last_exit.clone());
+    assert_eq!(exit, "exited with code 127");
+    let line = wait_for("the line", || log::tail(&bench.run.log(), 1).pop());
+    assert!(line.contains("cannot run `./nothing-here`"), "{line}");
+}
+
+#[test]
+fn a_keeper_is_adopted_and_never_doubled() {
+    let bench = Bench::new();
+    let first = bench.start("exec sleep 1000");
+    let second = bench.start("exec sleep 1000");
+    assert_eq!((first.keeper, first.app), (second.keeper, second.app));
+    let other = bench.start("exec sleep 1001");
+    assert_ne!(other.keeper, first.keeper);
+    assert!(!first.keeper.is_alive());
+    assert_eq!(bench.running().len(), 1);
+}
+
+#[test]
+fn a_keeper_outlives_whoever_started_it() {
+    let bench = Bench::new();
+    bench.run.create().unwrap();
+    bench.run.write_spec(&bench.spec("exec sleep 1000")).unwrap();
+    // A shell that ends at once stands for an agent that is killed.
+    let script = format!(
+        "{} keep {} & sleep 0",
+        env!("CARGO_BIN_EXE_fleet-agent"),
+        bench.run.path().display()
+    );
+    assert!(
+        Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let app = bench.until("the app", |state| state.app);
+    let adopted = bench.start("exec sleep 1000");
+    assert_eq!(adopted.app, Some(app));
+}
+
+#[test]
+fn what_a_killed_keeper_left_behind_is_found_and_replaced() {
+    let bench = Bench::new();
+    let state = bench.start("echo $$; exec sleep 1000");
+    let app = wait_for("the app", || {
+        log::tail(&bench.run.log(), 1)
+            .first()?
+            .parse()
+            .ok()
+            .and_then(ProcessId::of)
+    });
+    state.keeper.signal(Signal::SIGKILL);
+    wait_for("the keeper's end", || (!state.keeper.is_alive()).then_some(()));
+    assert!(app.is_alive(), "an app does not end with its keeper");
+    let anew = bench.start("echo $$; exec sleep 1000");
+    assert_ne!(anew.keeper, state.keeper);
+    assert!(!app.is_alive());
+    assert_eq!(bench.running().len(), 1);
+}
+
+#[test]
+fn children_that_went_their_own_way_are_stopped_too() {
+    let bench = Bench::new();
+    bench.start(
+        "setsid sh -c 'trap \"\" TERM; sleep 1000 & wait' & setsid -f sleep 1001; echo up; exec sleep 1002",
+    );
+    wait_for("the whole family", || (bench.running().len() >= 4).then_some(()));
+    bench.supervisor.stop(&bench.run).unwrap();
+    assert_eq!(bench.running(), Vec::<i32>::new());
+}
+
+#[test]
+fn children_of_a_killed_keeper_are_stopped_too() {
+    let bench = Bench::new();
+    let state = bench.start("setsid -f sleep 1001; exec sleep 1002");
+    wait_for("the family", || (bench.running().len() >= 2).then_some(()));
+    state.keeper.signal(Signal::SIGKILL);
+    wait_for("the keeper's end", || (!state.keeper.is_alive()).then_some(()));
+    bench.supervisor.stop(&bench.run).unwrap();
+    assert_eq!(bench.running(), Vec::<i32>::new());
+}
