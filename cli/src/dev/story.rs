@@ -109,10 +109,13 @@ async fn chapter(
     let followed = follow::follow(operator, screen, started).await?;
     let view = &followed.rollout.view;
     let rollback = followed.rollback.as_ref().map(|answer| &answer.view);
-    screen.say(&match view.state {
-        RolloutStateView::Succeeded => render::outcome::success(view),
-        _ => render::outcome::failure(view, rollback),
-    });
+    // Whoever interrupts the story knows how it ended.
+    if !followed.interrupted {
+        screen.say(&match view.state {
+            RolloutStateView::Succeeded => render::outcome::success(view),
+            _ => render::outcome::failure(view, rollback),
+        });
+    }
     Ok(Chapter {
         rollout: view.number.0,
         release: version.to_owned(),
