@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use fleet_proto::view::{RolloutView, StatusView};
+use fleet_proto::view::{ConnectionView, NodeView, RolloutView, StatusView};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -306,11 +306,11 @@ impl Fleet {
     pub fn wait_until_connected(&self) -> anyhow::Result<()> {
         let expected = self.nodes.len();
         wait_for("all nodes to connect", PATIENCE, || {
-            let status = self.status().ok()?;
-            let connected = status
-                .nodes
+            let ended = self.ctl(&["nodes", "--output", "json"]).ok()?;
+            let nodes: Vec<NodeView> = serde_json::from_str(&ended.stdout).ok()?;
+            let connected = nodes
                 .iter()
-                .filter(|node| matches!(node.connection, fleet_proto::view::ConnectionView::Connected))
+                .filter(|node| matches!(node.connection, ConnectionView::Connected))
                 .count();
             (connected == expected).then_some(())
         })

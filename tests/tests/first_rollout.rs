@@ -234,9 +234,9 @@ fn with_the_coordinator_dead_the_app_runs_on_and_a_node_rolls_back_by_hand() {
     // The agent is killed and started again; its app never notices.
     let port = fleet.node("n01").unwrap().port;
     let uptime =
-        |port| fleet_tests::host::get_json(port, "/health").map(|health| health["uptime"].as_u64().unwrap());
+        |port| fleet_tests::host::get_json(port, "/health").map(|health| health["uptime"].as_f64().unwrap());
     wait_for("the app to have run a second", PATIENCE, || {
-        uptime(port).filter(|up| *up >= 1)
+        uptime(port).filter(|up| *up >= 1.0)
     })
     .unwrap();
     let before = uptime(port).unwrap();

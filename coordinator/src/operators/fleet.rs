@@ -29,10 +29,8 @@ impl Operators {
         let environment = if_said(&query.environment)?;
         let now = Timestamp::now();
         let view = self.handle.read(|state| {
-            // A name that is not known is an error; none at all means everything.
-            if app.is_some() {
-                find_app(state, app.as_ref())?;
-            }
+            // An app that was never released is a status too: nothing runs. An
+            // environment is configured, so one that is not known is a mistake.
             if environment.is_some() {
                 find_environment(state, environment.as_ref())?;
             }

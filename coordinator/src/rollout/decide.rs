@@ -205,7 +205,10 @@ fn held_or_paused(
                 PauseCause::Operator => format!("fleetctl resume {number}"),
                 _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
             }),
-            ..Waiting::new(format!("paused: {why}"))
+            ..Waiting::new(match cause {
+                PauseCause::Operator => why.clone(),
+                _ => format!("paused: {why}"),
+            })
         })),
         Course::Running | Course::Ended { .. } => None,
     }
