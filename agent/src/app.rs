@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{FailureClass, Health};
+use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -225,7 +225,7 @@ impl RunLane {
                 tokio::select! {
                     changed = self.assignment.changed() => return changed.map_err(|_| Over),
                     () = &mut look => break,
-                    () = watch_or_wait(&mut self.crew) => {}
+                    () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
         }
@@ -255,7 +255,7 @@ impl RunLane {
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
             Purpose::Activate | Purpose::Verify | Purpose::Bake => {
-                let mut failure = failure(FailureClass::Release, format!("cannot start: {why}"));
+                let mut failure = failure(error.class(), format!("cannot start: {why}"));
                 if let Some(component) = error.component() {
                     let run = self.converge.layout.run(&self.converge.app, component);
                     failure.check = Some(format!("{component}/process"));

@@ -511,6 +511,12 @@ impl Daemon {
 
     /// On the disk before anything follows from it.
     async fn commit(&mut self, ledger: Ledger) -> Result<(), DaemonError> {
+        for (app, record) in &ledger.apps {
+            // What was known of one release says nothing of another.
+            if self.record(app).and_then(AppRecord::current_release) != record.current_release() {
+                self.health.remove(app);
+            }
+        }
         let file = &mut self.held.ledger;
         Ok(tokio::task::block_in_place(|| file.write(ledger))?)
     }

@@ -24,8 +24,9 @@ pub use by_hand::{ByHandError, Moved};
 pub use orders::Answer;
 pub use outcomes::{Outcome, PutItselfBack, Unexpected};
 
-/// A release under which the agent itself keeps dying is not tried for ever.
-const ATTEMPTS_MAX: u32 = 3;
+/// A release under which the agent itself keeps dying is not tried for ever; an agent
+/// that is merely restarted a few times is no reason to give one up.
+const ATTEMPTS_MAX: u32 = 5;
 
 /// What is to be done about one app, as its record stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

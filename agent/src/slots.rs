@@ -258,3 +258,7 @@ fn sync_file_system(path: &Path) -> Result<(), FileError> {
     let directory = File::open(path).map_err(failed("open", path))?;
     nix::unistd::syncfs(directory.as_fd()).map_err(|errno| failed("sync", path)(errno.into()))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Component, ReleaseRef, Run};
+use fleet_proto::session::FailureClass;
 
 use crate::config::Config;
 use crate::durable::FileError;
@@ -44,6 +45,16 @@ pub enum ConvergeError {
 }
 
 impl ConvergeError {
+    /// Only what the release itself says can be the release's fault.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Template { .. } => FailureClass::Release,
+            Self::Slot(_) | Self::File(_) | Self::Start { .. } | Self::Stop { .. } => {
+                FailureClass::Infrastructure
+            }
+        }
+    }
+
     pub fn component(&self) -> Option<&ComponentName> {
         match self {
             Self::Template { component, .. }

@@ -4,8 +4,11 @@ use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Phase};
 use fleet_proto::time::Timestamp;
 
-use super::ATTEMPTS_MAX;
 use crate::ledger::{AppRecord, Direction, Installed};
+
+/// How often a release is tried to be put back before another one is. The app is down
+/// meanwhile.
+const PUT_BACK_ATTEMPTS_MAX: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -128,7 +131,7 @@ impl AppRecord {
             return;
         };
         step.attempts += 1;
-        if step.attempts < ATTEMPTS_MAX {
+        if step.attempts < PUT_BACK_ATTEMPTS_MAX {
             return;
         }
         step.attempts = 0;

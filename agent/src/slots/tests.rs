@@ -1,0 +1,243 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use fleet_proto::release::Platform;
+use fleet_proto::signing::{Pinned, SecretKey};
+use fleet_proto::tree::{Entry, TreePath};
+use serde_json::json;
+
+use super::*;
+
+struct Bench {
+    directory: tempfile::TempDir,
+    slots: Slots,
+    key: SecretKey,
+}
+
+/// Path and contents; a path that ends in `*` is executable.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            slots: Slots::new(&Layout::new(directory.path()), &"shop".parse().unwrap()),
+            directory,
+            key: SecretKey::generate().unwrap(),
+        }
+    }
+
+    fn tree(files: Files<'_>) -> Tree {
+        let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
+        for (path, text) in files {
+            let entry = match text.strip_prefix("-> ") {
+                Some(target) => Entry::Link {
+                    target: target.to_owned(),
+                },
+                None => Entry::File {
+                    digest: Digest::of(text.as_bytes()),
+                    bytes: text.len() as u64,
+                    executable: path.ends_with('*'),
+                },
+            };
+            let path = path.trim_end_matches('*').to_owned();
+            entries.insert(path.try_into().unwrap(), entry);
+        }
+        Tree::new(entries).unwrap()
+    }
+
+    fn release(&self, version: &str, files: Files<'_>) -> (ReleaseRef, SignedManifest, Tree) {
+        let tree = Self::tree(files);
+        let encoded = tree.encode().unwrap();
+        let manifest: Manifest = serde_json::from_value(json!({
+            "format": 1, "app": "shop", "version": version, "counter": 1, "created_at": 0,
+            "components": [{
+                "name": "web",
+                "artifacts": {"any": {
+                    "tree": Digest::of(&encoded), "files": tree.files().count(), "bytes": tree.bytes()
+                }},
+                "run": {"kind": "supervise", "command": ["./web"]},
+            }],
+        }))
+        .unwrap();
+        let signed = manifest
+            .sign(std::slice::from_ref(&self.key))
+            .unwrap_or_else(|_| unreachable!());
+        let release = ReleaseRef {
+            version: version.parse().unwrap(),
+            digest: signed.digest(),
+        };
+        (release, signed, tree)
+    }
+
+    /// Builds with whatever is on the node, and says what was missing at first.
+    fn build(&self, version: &str, files: Files<'_>) -> (ReleaseRef, usize) {
+        let (release, signed, tree) = self.release(version, files);
+        let mut building = self.slots.build(&release).unwrap();
+        building.write_manifest(&signed).unwrap();
+        building
+            .write_tree(&"web".parse().unwrap(), &tree.encode().unwrap(), tree)
+            .unwrap();
+        let others: Vec<Slot> = self.slots.all().into_values().collect();
+        let missing = building.copy_from(&others).unwrap();
+        let incoming = self.directory.path().join("incoming");
+        std::fs::create_dir_all(&incoming).unwrap();
+        for (_, text) in files {
+            std::fs::write(incoming.join(Digest::of(text.as_bytes()).to_string()), text).unwrap();
+        }
+        assert!(building.place_from(&incoming).unwrap().is_empty());
+        building.finish().unwrap();
+        std::fs::remove_dir_all(incoming).unwrap();
+        (release, missing.len())
+    }
+
+    fn file(&self, release: &ReleaseRef, path: &str) -> PathBuf {
+        self.slots
+            .open(release)
+            .unwrap()
+            .files(&"web".parse().unwrap())
+            .join(path)
+    }
+
+    fn staging(&self) -> Vec<String> {
+        let app = self.directory.path().join("apps/shop");
+        std::fs::read_dir(app)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with(STAGING))
+            .collect()
+    }
+}
+
+#[test]
+fn a_slot_holds_what_the_tree_says_and_nothing_else() {
+    let bench = Bench::new();
+    let (release, missing) = bench.build(
+        "v1",
+        &[
+            ("web*", "#!"),
+            ("etc/conf", "a = 1"),
+            ("etc/empty", ""),
+            ("latest", "-> etc/conf"),
+        ],
+    );
+    assert_eq!(missing, 2, "what is empty need not be fetched");
+    let mode = |path: &str| {
+        let about = bench.file(&release, path).metadata().unwrap();
+        about.permissions().mode() & 0o7777
+    };
+    assert_eq!(
+        (mode("web"), mode("etc/conf"), mode("etc")),
+        (0o755, 0o644, 0o755)
+    );
+    assert_eq!(
+        std::fs::read_to_string(bench.file(&release, "latest")).unwrap(),
+        "a = 1"
+    );
+    assert!(bench.slots.open(&release).unwrap().is_whole());
+    assert!(bench.staging().is_empty());
+    let pinned = Pinned {
+        release_keys: [bench.key.public()].into(),
+        threshold: 1,
+    };
+    bench.slots.signed(&release).unwrap().verify(&pinned).unwrap();
+    assert!(Platform::here() != Platform::any());
+}
+
+#[test]
+fn only_what_no_slot_has_is_missing_and_a_changed_file_counts_as_missing() {
+    let bench = Bench::new();
+    let (first, _) = bench.build("v1", &[("a", "one"), ("b", "two"), ("c", "three")]);
+    let (_, missing) = bench.build("v2", &[("a", "one"), ("b", "two"), ("c", "four")]);
+    assert_eq!(missing, 1);
+    bench.slots.prune(|digest| *digest == first.digest).unwrap();
+
+    // The same length, so that only the hash can tell.
+    std::fs::write(bench.file(&first, "a"), "ONE").unwrap();
+    assert!(!bench.slots.open(&first).unwrap().is_whole());
+    let (third, missing) = bench.build("v3", &[("a", "one"), ("b", "two")]);
+    assert_eq!(missing, 1);
+    assert_eq!(std::fs::read_to_string(bench.file(&third, "a")).unwrap(), "one");
+}
+
+#[test]
+fn links_that_were_planted_are_not_followed() {
+    let bench = Bench::new();
+    let outside = bench.directory.path().join("secret");
+    std::fs::write(&outside, "one").unwrap();
+    let (first, _) = bench.build("v1", &[("a", "one")]);
+    let planted = bench.file(&first, "a");
+    std::fs::remove_file(&planted).unwrap();
+    symlink(&outside, &planted).unwrap();
+    let (_, missing) = bench.build("v2", &[("a", "one"), ("b", "x")]);
+    assert_eq!(
+        missing, 2,
+        "a link with the right bytes behind it is still no file"
+    );
+}
+
+#[test]
+fn switching_is_atomic_and_can_be_repeated() {
+    let bench = Bench::new();
+    let (first, _) = bench.build("v1", &[("a", "one")]);
+    let (second, _) = bench.build("v2", &[("a", "two")]);
+    let link = bench.directory.path().join("apps/shop/current");
+    assert_eq!(bench.slots.current(), None);
+    for release in [&first, &first, &second] {
+        bench.slots.switch(Some(release)).unwrap();
+        assert_eq!(bench.slots.current(), Some(release.digest));
+        assert!(link.join(MANIFEST).exists());
+    }
+    // What a power cut left of an earlier switch is in nobody's way.
+    symlink("nowhere", durable::beside(&link, "new")).unwrap();
+    bench.slots.switch(Some(&first)).unwrap();
+    bench.slots.switch(None).unwrap();
+    assert_eq!(bench.slots.current(), None);
+    bench.slots.switch(None).unwrap();
+}
+
+#[test]
+fn pruning_never_takes_what_is_kept_or_current() {
+    let bench = Bench::new();
+    let (first, _) = bench.build("v1", &[("a", "one")]);
+    let (second, _) = bench.build("v2", &[("a", "two")]);
+    let (third, _) = bench.build("v3", &[("a", "three")]);
+    bench.slots.switch(Some(&first)).unwrap();
+    let gone = bench.slots.prune(|digest| *digest == second.digest).unwrap();
+    assert_eq!(gone, [third.digest]);
+    assert!(bench.slots.has(&first) && bench.slots.has(&second) && !bench.slots.has(&third));
+    assert!(bench.staging().is_empty());
+}
+
+#[test]
+fn what_is_half_built_is_no_slot_and_is_swept() {
+    let bench = Bench::new();
+    let (release, signed, _) = bench.release("v1", &[("a", "one")]);
+    let building = bench.slots.build(&release).unwrap();
+    building.write_manifest(&signed).unwrap();
+    assert!(!bench.slots.has(&release));
+    assert_eq!(bench.staging().len(), 1);
+    // A power cut: nobody drops anything.
+    std::mem::forget(building);
+    bench.slots.sweep().unwrap();
+    assert!(bench.staging().is_empty());
+}
+
+#[test]
+fn a_slot_under_another_name_is_refused() {
+    let bench = Bench::new();
+    let (first, _) = bench.build("v1", &[("a", "one")]);
+    let (other, ..) = bench.release("v2", &[("a", "two")]);
+    let slots = bench.directory.path().join("apps/shop/slots");
+    std::fs::rename(
+        slots.join(first.digest.to_string()),
+        slots.join(other.digest.to_string()),
+    )
+    .unwrap();
+    assert!(matches!(
+        bench.slots.open(&other),
+        Err(SlotError::WrongRelease { .. })
+    ));
+    assert!(matches!(bench.slots.open(&first), Err(SlotError::Absent { .. })));
+    assert!(bench.slots.all().is_empty());
+}
