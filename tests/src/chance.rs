@@ -27,8 +27,12 @@ impl Chance {
         low + self.next() % (high - low).max(1)
     }
 
-    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        let at = self.between(0, among.len() as u64);
-        &among[usize::try_from(at).unwrap_or(0)]
+    /// One of them, which is then gone.
+    pub fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
+        if from.is_empty() {
+            return None;
+        }
+        let at = self.between(0, from.len() as u64);
+        Some(from.swap_remove(usize::try_from(at).unwrap_or(0)))
     }
 }

@@ -1,7 +1,6 @@
 //! A fleet of real processes: made by the same commands that people type.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use fleet_proto::view::{ConnectionView, NodeView, RolloutView, StatusView};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::port::Port;
 use crate::process::{Process, program};
 use crate::sample::{Behaviour, lay_out};
 use crate::wait::wait_for;
@@ -25,13 +25,14 @@ pub struct Fleet {
     key: PathBuf,
     pinned: String,
     coordinator: Option<Process>,
+    _port: Port,
     nodes: BTreeMap<String, Node>,
 }
 
 pub struct Node {
     pub config: PathBuf,
     pub state: PathBuf,
-    pub port: u16,
+    pub port: Port,
     agent: Option<Process>,
 }
 
@@ -69,7 +70,8 @@ impl Fleet {
         let root = directory.path().to_owned();
         std::fs::create_dir_all(root.join("logs"))?;
         let coordinator = root.join("coordinator");
-        let listen = format!("127.0.0.1:{}", free_port()?);
+        let port = Port::reserve()?;
+        let listen = format!("127.0.0.1:{port}");
         let made = Command::new(program("fleet-coordinator")?)
             .args(["init", "--dir"])
             .arg(&coordinator)
@@ -93,6 +95,7 @@ impl Fleet {
             pinned: String::new(),
             directory,
             coordinator: None,
+            _port: port,
             nodes: BTreeMap::new(),
         };
         fleet.start_coordinator()?;
@@ -165,7 +168,7 @@ impl Fleet {
         std::fs::create_dir_all(home)?;
         let state = home.join("state");
         let config = home.join("agent.toml");
-        let port = free_port()?;
+        let port = Port::reserve()?;
         let text = format!(
             "node = \"{name}\"\ncoordinators = [\"{}\"]\nstate = \"{}\"\n\n[trust]\nrelease_keys = [\"{}\"]\n\n\
              [vars]\nport = \"{port}\"\n\n[limits]\ndisk_reserve = \"1MiB\"\n",
@@ -318,7 +321,7 @@ impl Fleet {
 
     /// What the app on the node answers to `/health`, asked as a user of the app would.
     pub fn serves(&self, name: &str) -> Option<String> {
-        let health = crate::host::get_json(self.nodes.get(name)?.port, "/health")?;
+        let health = crate::host::get_json(self.nodes.get(name)?.port.number(), "/health")?;
         (health["status"] == "healthy").then(|| health["version"].as_str().map(str::to_owned))?
     }
 
@@ -351,11 +354,4 @@ impl Drop for Fleet {
             let _ = self.agent(name, &["stop"]);
         }
     }
-}
-
-/// Free a moment ago. Ports above the ephemeral range's start are handed out in turn by
-/// the kernel, so two tests rarely get the same one; a fleet that loses that race says so.
-pub fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }

@@ -5,6 +5,7 @@ pub mod chance;
 pub mod fleet;
 pub mod host;
 pub mod layers;
+pub mod port;
 pub mod power;
 pub mod process;
 pub mod sample;

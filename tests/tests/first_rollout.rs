@@ -232,7 +232,7 @@ fn with_the_coordinator_dead_the_app_runs_on_and_a_node_rolls_back_by_hand() {
     fleet.kill_coordinator().unwrap();
 
     // The agent is killed and started again; its app never notices.
-    let port = fleet.node("n01").unwrap().port;
+    let port = fleet.node("n01").unwrap().port.number();
     let uptime =
         |port| fleet_tests::host::get_json(port, "/health").map(|health| health["uptime"].as_f64().unwrap());
     wait_for("the app to have run a second", PATIENCE, || {

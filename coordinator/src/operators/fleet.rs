@@ -14,7 +14,7 @@ use super::documents::{answer, if_said};
 use super::{Answer, Operators};
 use crate::refusal;
 use crate::rollout::input::{Refusal, RefusalKind, Reply, Request};
-use crate::rollout::plan::{find_app, find_environment};
+use crate::rollout::plan::find_environment;
 use crate::rollout::state::State;
 use crate::rollout::view;
 
