@@ -123,8 +123,8 @@ impl Error {
                 source: TlsError::Expired { .. },
                 ..
             } => Some(
-                "--identity DIR (or FLEET_IDENTITY) names a certificate that is still good; one that is used \
-                 during the last third of its life renews itself"
+                "`fleet-coordinator operator admin --out DIR`, on the coordinator's machine, writes new credentials; \
+                 --identity DIR (or FLEET_IDENTITY) names them"
                     .to_owned(),
             ),
             Self::Identity { .. } => Some(

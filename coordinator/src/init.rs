@@ -39,6 +39,12 @@ pub enum InitError {
         .found.display(), .config.display()
     )]
     Exists { found: PathBuf, config: PathBuf },
+    #[error("cannot read {}", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("cannot write {}", .path.display())]
     Write {
         path: PathBuf,
@@ -72,21 +78,33 @@ pub fn init(options: &Options, now: Timestamp) -> Result<Made, InitError> {
     write(&config.authority.join(AUTHORITY_FILE), &certificate)?;
     write(&config.authority.join(AUTHORITY_KEY_FILE), &key)?;
     Trust::open(&config, now)?;
-    let authority = Authority::load(&config.trust_domain, &certificate, &key)?;
     let operator = directory.join("operators").join(options.operator.as_str());
-    trust::issue_into(
-        &authority,
-        &operator,
-        &Who::Operator(options.operator.clone()),
-        config.operator_certificate_life,
-        now,
-    )?;
+    issue_operator(&config, &options.operator, &operator, now)?;
     // The configuration last: with it, all that it names is there.
     write(&file, &text)?;
     Ok(Made {
         config: file,
         operator,
     })
+}
+
+/// Credentials for an operator, by whoever may read the authority's key: the way in for
+/// the first one, and the way back in for one whose certificate has expired.
+pub fn issue_operator(
+    config: &Config,
+    name: &OperatorName,
+    directory: &Path,
+    now: Timestamp,
+) -> Result<(), InitError> {
+    let read = |name: &str| {
+        let path = config.authority.join(name);
+        std::fs::read_to_string(&path).map_err(|source| InitError::Read { path, source })
+    };
+    let (certificate, key) = (read(AUTHORITY_FILE)?, read(AUTHORITY_KEY_FILE)?);
+    let authority = Authority::load(&config.trust_domain, &certificate, &key)?;
+    let who = Who::Operator(name.clone());
+    trust::issue_into(&authority, directory, &who, config.operator_certificate_life, now)?;
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), InitError> {

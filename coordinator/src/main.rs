@@ -1,7 +1,7 @@
 //! The command line: `init` once, then `run`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -43,6 +43,21 @@ enum LogFormat {
 enum Command {
     /// Makes the authority, the coordinator's identity, the first operator, and a configuration
     Init(Init),
+    /// Writes new credentials for an operator, as after a certificate has expired
+    Operator {
+        /// Whose
+        name: OperatorName,
+        /// Where cert.pem, key.pem and ca.pem go
+        #[arg(long)]
+        out: PathBuf,
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
     /// Runs until SIGTERM or Ctrl-C
     Run {
         /// The configuration that `init` wrote
@@ -93,6 +108,7 @@ fn main() -> ExitCode {
     start_log(arguments.log);
     let done = match arguments.command {
         Command::Init(options) => make(options),
+        Command::Operator { name, out, config } => operator(&name, &out, &config),
         Command::Run { config } => run(&config),
     };
     match done {
@@ -158,7 +174,15 @@ fn make(options: Init) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(path: &std::path::Path) -> anyhow::Result<()> {
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn operator(name: &OperatorName, out: &Path, config: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config)?;
+    init::issue_operator(&config, name, out, Timestamp::now())?;
+    println!("wrote credentials of operator {name} to {}", out.display());
+    Ok(())
+}
+
+fn run(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
