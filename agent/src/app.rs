@@ -49,6 +49,7 @@ pub type Events = mpsc::Sender<(AppName, AppEvent)>;
 
 /// Ends its lanes when dropped; processes go on.
 pub struct App {
+    converge: Converge,
     assignment: watch::Sender<Assignment>,
     _lanes: JoinSet<()>,
 }
@@ -64,7 +65,7 @@ impl App {
             events.clone(),
         ));
         let run = RunLane {
-            converge,
+            converge: converge.clone(),
             events,
             assignment: receiver,
             crew: None,
@@ -73,6 +74,7 @@ impl App {
         };
         lanes.spawn(run.run());
         Self {
+            converge,
             assignment,
             _lanes: lanes,
         }
@@ -81,6 +83,11 @@ impl App {
     /// Of the newest assignment.
     pub fn number(&self) -> u64 {
         self.assignment.borrow().number
+    }
+
+    /// The one that the lanes use, with its gate.
+    pub fn converge(&self) -> Converge {
+        self.converge.clone()
     }
 
     pub fn assign(&self, assignment: Assignment) {

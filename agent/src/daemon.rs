@@ -5,20 +5,23 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod questions;
+mod service;
+mod upkeep;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Command, Health, HistoryCause, Phase, Refusal, ToAgent};
+use fleet_proto::session::{Command, Health, HistoryCause, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::app::{App, AppEvent, Assignment};
@@ -30,20 +33,16 @@ use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
 use crate::hold::{Held, HoldError, hold};
 use crate::identity::{self, IdentityError};
-use crate::install::{Answer, Outcome, Recovery};
+use crate::install::{Answer, Outcome};
 use crate::layout::Layout;
 use crate::ledger::{APPS_MAX, AppRecord, Ledger, LedgerError};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
-use crate::local::{self, Asked, Question, RolledBack};
+use crate::local;
 use crate::process::supervise::Supervisor;
 use crate::renew::Renewal;
-use crate::slots::Slots;
-use crate::status::{self, Daemon as DaemonState, NodeStatus};
 
 const EVENTS_MAX: usize = 64;
 const REFUSALS_MAX: usize = 32;
-/// systemd is told that all is well this often at least, whatever it asks for.
-const WATCHDOG_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -122,8 +121,8 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         peer,
     };
     tasks.spawn(renewal.run());
-    notify(&[sd_notify::NotifyState::Ready]);
-    let mut watchdog = tokio::time::interval(watchdog_interval());
+    service::ready();
+    let mut watchdog = tokio::time::interval(service::watchdog_interval());
 
     let on_stop = loop {
         tokio::select! {
@@ -137,26 +136,17 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
                     break OnStop::Keep;
                 }
             }
-            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            _ = watchdog.tick() => service::alive(),
             _ = terminate.recv() => break config.on_stop,
             _ = interrupt.recv() => break config.on_stop,
         }
     };
-    notify(&[sd_notify::NotifyState::Stopping]);
+    service::stopping();
     if on_stop == OnStop::Stop {
         daemon.stop_apps().await;
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    // Without a service manager there is nobody to tell.
-    let _nobody = sd_notify::notify(state);
-}
-
-fn watchdog_interval() -> Duration {
-    sd_notify::watchdog_enabled().map_or(WATCHDOG_MAX, |limit| (limit / 3).min(WATCHDOG_MAX))
 }
 
 struct Daemon {
@@ -174,45 +164,10 @@ struct Daemon {
     refusals: mpsc::Sender<Refusal>,
     app_events: crate::app::Events,
     /// Rollbacks by hand whose outcome somebody waits for.
-    waiting: Vec<Waiting>,
-}
-
-struct Waiting {
-    moved: RolledBack,
-    answer: oneshot::Sender<local::Answer>,
+    waiting: Vec<questions::Waiting>,
 }
 
 impl Daemon {
-    /// Finishes or undoes what was going on when the agent went, and says which.
-    async fn recover(&mut self) -> Result<(), DaemonError> {
-        let mut ledger = self.ledger();
-        for (app, record) in &mut ledger.apps {
-            Slots::new(&self.node.layout, app).sweep()?;
-            let step = record
-                .step
-                .as_ref()
-                .map(|step| (step.rollout, step.release.clone()));
-            let (rollout, release) = step.unzip();
-            let release = release.flatten().map(|release| release.to_string());
-            let rollout = rollout.map(|rollout| rollout.to_string());
-            match record.recover() {
-                Some(Recovery::Finishing(phase)) => {
-                    tracing::info!(%app, %phase, rollout, release, "finishing the step that was going on");
-                }
-                Some(Recovery::Undoing(phase)) => {
-                    tracing::info!(%app, %phase, rollout, release, "undoing the step that was going on");
-                }
-                None => {}
-            }
-        }
-        let apps: Vec<AppName> = ledger.apps.keys().cloned().collect();
-        self.commit(ledger).await?;
-        for app in apps {
-            self.proceed(&app).await?;
-        }
-        Ok(())
-    }
-
     async fn link(&mut self, event: LinkEvent) -> Result<(), DaemonError> {
         match event {
             LinkEvent::Up { address } => self.coordinator = Some(address),
@@ -345,42 +300,6 @@ impl Daemon {
         Ok(())
     }
 
-    fn log_phase(&self, app: &AppName) {
-        if let Some(step) = self.record(app).and_then(|record| record.step.as_ref()) {
-            let release = step.release.as_ref().map(ToString::to_string);
-            let failure = step.failure.as_ref().map(|failure| failure.message.as_str());
-            tracing::info!(%app, rollout = %step.rollout, phase = %step.phase, release, failure, "step");
-        }
-    }
-
-    /// Old slots go once nothing is going on that may need them.
-    async fn prune(&mut self, app: &AppName) -> Result<(), DaemonError> {
-        let mut ledger = self.ledger();
-        let Some(record) = ledger.apps.get_mut(app) else {
-            return Ok(());
-        };
-        let settled = record
-            .step
-            .as_ref()
-            .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
-        if !settled || self.prefetch.contains_key(app) {
-            return Ok(());
-        }
-        record.forget_old_releases(self.node.config.limits.good_releases_max());
-        let record = record.clone();
-        self.commit(ledger).await?;
-        let slots = Slots::new(&self.node.layout, app);
-        let pruned = tokio::task::spawn_blocking(move || slots.prune(|digest| record.keeps(digest))).await;
-        match pruned {
-            Ok(Ok(gone)) if gone.is_empty() => {}
-            Ok(Ok(gone)) => tracing::info!(%app, slots = gone.len(), "old releases removed"),
-            // Room that could not be made is missed later, and said then.
-            Ok(Err(error)) => tracing::warn!(%app, error = chain(&error), "cannot remove old releases"),
-            Err(error) => tracing::warn!(%app, %error, "cannot remove old releases"),
-        }
-        Ok(())
-    }
-
     fn assign(&mut self, app: &AppName) {
         let Some(record) = self.record(app) else {
             return;
@@ -413,90 +332,13 @@ impl Daemon {
         self.apps.insert(app.clone(), begun);
     }
 
-    async fn local(&mut self, asked: Asked) -> Result<Option<oneshot::Sender<local::Answer>>, DaemonError> {
-        match asked.question {
-            Question::Status => {
-                let status = Box::new(self.status());
-                let _asker_gone = asked.answer.send(local::Answer::Status(status));
-            }
-            Question::Stop => return Ok(Some(asked.answer)),
-            Question::Rollback { app, to } => {
-                let mut ledger = self.ledger();
-                match crate::offline::put_back(&mut ledger, &app, to.as_ref(), Timestamp::now()) {
-                    Ok(moved) => {
-                        let moved = RolledBack {
-                            app: app.clone(),
-                            from: moved.from.map(|from| from.version),
-                            to: moved.to.version,
-                            ill: None,
-                        };
-                        self.waiting.push(Waiting {
-                            moved,
-                            answer: asked.answer,
-                        });
-                        self.commit(ledger).await?;
-                        self.proceed(&app).await?;
-                    }
-                    Err(error) => {
-                        let why = error.to_string();
-                        let _asker_gone = asked.answer.send(local::Answer::Refused { why });
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn answer_waiting(&mut self, app: &AppName) {
-        let Some(step) = self.record(app).and_then(|record| record.step.clone()) else {
-            return;
-        };
-        if step.phase == Phase::RollingBack {
-            return;
-        }
-        let (done, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|waiting| waiting.moved.app == *app);
-        self.waiting = waiting;
-        for mut waiting in done {
-            let current = self.record(app).and_then(AppRecord::current_release);
-            let arrived = current.is_some_and(|current| current.version == waiting.moved.to);
-            waiting.moved.ill = crate::offline::illness(&step, arrived);
-            let _asker_gone = waiting.answer.send(local::Answer::RolledBack(waiting.moved));
-        }
-    }
-
-    fn status(&self) -> NodeStatus {
-        NodeStatus {
-            node: self.node.config.node.clone(),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            daemon: DaemonState::Running,
-            coordinator: self.coordinator.clone(),
-            certificate_expires_at: Some(self.peer.borrow().not_after),
-            apps: status::apps(&self.node.layout, self.held.ledger.ledger(), &self.health),
-            history_waiting: self.held.ledger.ledger().history.len(),
-        }
-    }
-
-    async fn stop_apps(&mut self) {
-        let apps: Vec<AppName> = std::mem::take(&mut self.apps).into_keys().collect();
-        for app in apps {
-            let converge = self.converge(&app);
-            let stopped = tokio::task::spawn_blocking(move || converge.stop_all()).await;
-            match stopped {
-                Ok(Ok(())) => tracing::info!(%app, "app stopped"),
-                Ok(Err(error)) => tracing::error!(%app, error = chain(&error), "cannot stop the app"),
-                Err(error) => tracing::error!(%app, %error, "cannot stop the app"),
-            }
-        }
-    }
-
     fn converge(&self, app: &AppName) -> Converge {
         Converge {
             config: self.node.config.clone(),
             layout: self.node.layout.clone(),
             app: app.clone(),
             supervisor: Supervisor::this_program(),
+            gate: Arc::default(),
         }
     }
 

@@ -31,7 +31,9 @@ pub enum EnrolError {
     Identity(#[from] IdentityError),
     #[error("the coordinator refused to enrol this node: {why}")]
     Refused { why: String },
-    #[error("no coordinator could be reached\nhint: is it up? tried: {tried}")]
+    #[error(
+        "no coordinator could be reached: {tried}\nhint: is one running there, and can this node connect to it?"
+    )]
     Unreachable { tried: String },
     #[error("the coordinator's authority is not the one that the token names")]
     Authority,
@@ -59,7 +61,7 @@ pub async fn enrol(config: &Config, layout: &Layout, token: &JoinToken) -> Resul
                     why: status.message().to_owned(),
                 });
             }
-            Ok(Err(status)) => crate::effects::chain(&status),
+            Ok(Err(status)) => status.message().to_owned(),
             Err(_) => format!("no answer within {}s", ANSWER_DEADLINE.as_secs()),
         };
         tried.push(format!("{address}: {status}"));

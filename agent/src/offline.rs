@@ -174,5 +174,6 @@ fn converge(config: &Arc<Config>, layout: &Layout, app: &AppName) -> Converge {
         layout: layout.clone(),
         app: app.clone(),
         supervisor: Supervisor::this_program(),
+        gate: Arc::default(),
     }
 }

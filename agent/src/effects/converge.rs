@@ -1,7 +1,7 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Component, ReleaseRef, Run};
@@ -24,6 +24,8 @@ pub enum ConvergeError {
     Slot(#[from] SlotError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("the app is being stopped together with the agent")]
+    Shut,
     #[error("component {component} cannot be described")]
     Template {
         component: ComponentName,
@@ -49,7 +51,7 @@ impl ConvergeError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Template { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Start { .. } | Self::Stop { .. } => {
+            Self::Slot(_) | Self::File(_) | Self::Shut | Self::Start { .. } | Self::Stop { .. } => {
                 FailureClass::Infrastructure
             }
         }
@@ -60,7 +62,7 @@ impl ConvergeError {
             Self::Template { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
-            Self::Slot(_) | Self::File(_) => None,
+            Self::Slot(_) | Self::File(_) | Self::Shut => None,
         }
     }
 }
@@ -89,12 +91,26 @@ pub struct Converge {
     pub layout: Layout,
     pub app: AppName,
     pub supervisor: Supervisor,
+    /// One at a time, and none once the app is to stay stopped: an activation that is
+    /// in the middle when the agent is told to stop must not start anything after it.
+    pub gate: Arc<Mutex<Gate>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gate {
+    #[default]
+    Open,
+    Shut,
 }
 
 impl Converge {
     /// Stops what should not run, in the reverse order of its start; switches; starts
     /// what should. Blocks as long as stopping takes.
     pub fn run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if *gate == Gate::Shut {
+            return Err(ConvergeError::Shut);
+        }
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
         let parts = target
@@ -129,6 +145,8 @@ impl Converge {
 
     /// Stops everything; `current` stays, for the app shall run again later.
     pub fn stop_all(&self) -> Result<(), ConvergeError> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        *gate = Gate::Shut;
         let slots = Slots::new(&self.layout, &self.app);
         for component in self.stop_order(&slots) {
             self.supervisor

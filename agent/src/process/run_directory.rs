@@ -82,6 +82,11 @@ impl RunDirectory {
         self.write("spec.json", spec)
     }
 
+    /// A keeper that was started and has not read it yet ends at once.
+    pub fn forget_spec(&self) -> Result<(), FileError> {
+        durable::remove(&self.path.join("spec.json"))
+    }
+
     /// None also when it speaks of an earlier boot.
     pub fn state(&self) -> Option<KeeperState> {
         let state: KeeperState = self.read("state.json")?;

@@ -112,6 +112,7 @@ impl Supervisor {
             return Ok(());
         }
         let grace = run.spec().map_or(GRACE_UNKNOWN, |spec| spec.grace);
+        run.forget_spec()?;
         if let Running::Yes(state) = look(run)? {
             state.keeper.signal(Signal::SIGTERM);
             let deadline = grace.as_duration() + STOP_DEADLINE;
