@@ -127,3 +127,17 @@ fn what_is_tried_again_after_a_resume_counts_like_the_first_time() {
     fleet.make(&Move::Resume(None));
     assert_eq!(fleet.broken(), [""; 0]);
 }
+
+#[test]
+fn old_rollouts_are_forgotten_and_numbers_are_not_given_twice() {
+    let mut fleet = Fleet::new(1, 1);
+    for i in 0..230_u64 {
+        let number = fleet
+            .roll_out(["v1", "v2"][usize::from(i % 2 == 1)], "100")
+            .unwrap();
+        assert_eq!(number.0, i + 1);
+        fleet.settle(Fortune::Good);
+    }
+    assert_eq!(fleet.state.rollouts.len(), 200);
+    assert_eq!(fleet.broken(), [""; 0]);
+}

@@ -34,8 +34,15 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
             valid_for,
         } => {
             must_be_few(labels)?;
-            if *uses == 0 || state.tokens.len() >= TOKENS_MAX {
+            if *uses == 0 {
                 return Err(Refusal::new(RefusalKind::Usage, "a token needs at least one use"));
+            }
+            if state.tokens.len() >= TOKENS_MAX {
+                return Err(Refusal::new(
+                    RefusalKind::Refused,
+                    format!("there are {TOKENS_MAX} join tokens, which is the limit"),
+                )
+                .hint("give one token several uses with --uses; expired ones are forgotten after 30 days"));
             }
             let expires_at = now.plus(*valid_for);
             let event = Event::TokenCreated {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::ids::{NodeId, RolloutNumber, TokenId};
+use fleet_proto::quantity::Span;
 use fleet_proto::session::{FailureClass, Order, Phase};
 use fleet_proto::time::Timestamp;
 
@@ -11,6 +12,12 @@ use super::{Course, Environment, Release, Rollout, State, Step, Token, WaveProgr
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Stamped};
 use crate::rollout::node::{Connection, IssuedOrder, Node};
 use crate::rollout::plan::Wave;
+
+/// What `status`, `history` and a rollback by number look back on; a state that held all
+/// of them would make every start slower than the one before.
+const ENDED_ROLLOUTS_KEPT: usize = 200;
+/// How long an expired token is still told apart from one that never was.
+const TOKENS_KEPT: Span = Span::from_secs(30 * 86_400);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -118,6 +125,8 @@ impl State {
                 expires_at,
                 by,
             } => {
+                self.tokens
+                    .retain(|_, known| known.expires_at.plus(TOKENS_KEPT) > at);
                 self.tokens.insert(
                     token.clone(),
                     Token {
@@ -407,10 +416,26 @@ impl State {
         rollout.rollback = rollback;
         let rollout = rollout.clone();
         self.active.remove(&number);
+        self.forget_old_rollouts();
         if outcome == Outcome::Succeeded {
             self.record_desired(&rollout);
         }
         Ok(())
+    }
+
+    /// The journal keeps what the state forgets.
+    fn forget_old_rollouts(&mut self) {
+        let ended = self.rollouts.len() - self.active.len();
+        let forgotten: Vec<RolloutNumber> = self
+            .rollouts
+            .keys()
+            .filter(|number| !self.active.contains(number))
+            .take(ended.saturating_sub(ENDED_ROLLOUTS_KEPT))
+            .copied()
+            .collect();
+        for number in forgotten {
+            self.rollouts.remove(&number);
+        }
     }
 
     /// A rollout that succeeded says what the environment wants from now on; a
