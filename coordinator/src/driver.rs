@@ -207,7 +207,10 @@ impl Driver {
         thread::Builder::new()
             .name("driver".into())
             .spawn(move || {
-                let _ = ended.send(self.run());
+                let outcome = self.run();
+                // The journal is closed before anybody hears of the end and opens it again.
+                drop(self);
+                let _ = ended.send(outcome);
             })
             .map_err(DriverError::Thread)?;
         Ok(end)

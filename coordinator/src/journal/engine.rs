@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::error::{JournalError, file};
 use crate::durable;
@@ -74,6 +75,27 @@ impl Engine {
     }
 }
 
+/// sled lets go of its file a moment after it was dropped, on a thread of its own. Only
+/// this process can be the one that still holds it: the directory's lock is ours.
+///
+/// Damage makes sled return an error at times, and panic at others: then there is none.
+fn open_when_released(config: &sled::Config) -> Option<sled::Result<sled::Db>> {
+    const RELEASED_WITHIN: Duration = Duration::from_secs(5);
+    const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + RELEASED_WITHIN;
+    loop {
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open())).ok()?;
+        match &opened {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && Instant::now() < deadline =>
+            {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            _ => return Some(opened),
+        }
+    }
+}
+
 impl Writer {
     pub(super) fn open(directory: &Path) -> Result<Self, JournalError> {
         let directory = directory.join(ENGINE_DIRECTORY);
@@ -83,8 +105,7 @@ impl Writer {
             .cache_capacity(CACHE_BYTES)
             // Its own timer would flush behind our back; every commit flushes anyway.
             .flush_every_ms(None);
-        // Damage makes sled return an error at times, and panic at others.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open())).map_err(|_| JournalError::Damaged {
+        let db = open_when_released(&config).ok_or_else(|| JournalError::Damaged {
             directory: directory.clone(),
             why: "the engine gave up while it read its file".to_owned(),
         })?;
