@@ -128,7 +128,14 @@ fn a_second_coordinator_on_the_same_state_is_refused_and_told_who_holds_it() {
 /// Writes what a coordinator leaves that was cut off while it wrote: changes the
 /// engine's content underneath the journal.
 fn with_engine(directory: &Path, change: impl FnOnce(&sled::Db)) {
-    let db = sled::open(directory.join("engine")).unwrap();
+    // The journal that was just closed lets go of the file a moment later.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let db = loop {
+        match sled::open(directory.join("engine")) {
+            Ok(db) => break db,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+    };
     change(&db);
     db.flush().unwrap();
 }

@@ -26,7 +26,7 @@ async fn a_newer_stream_takes_the_place_of_an_older() {
     let _newer = Session::welcomed(&mut client).await;
     assert!(matches!(older.inbox.message().await, Ok(None)));
     assert_eq!(coordinator.running.handle().sessions().len(), 1);
-    assert_eq!(coordinator.connection_of("n1"), "Connected");
+    coordinator.until_connection_is("n1", "Connected").await;
 }
 
 #[tokio::test]
