@@ -121,6 +121,11 @@ impl AppRecord {
                 step.release = Some(to.clone());
                 step.phase = Phase::Fetching;
             }
+            // A good release is not left for nothing: the node would serve nobody.
+            None if self.good(&left).is_some() && self.newest_good_but(&left).is_none() => {
+                step.phase = Phase::Failed;
+                step.failure = Some(nothing_to_go_back_to(&left));
+            }
             _ => {
                 let target = match named {
                     Some(to) => self.good(to).cloned(),
@@ -143,6 +148,17 @@ fn is_before_activation(step: &Step) -> bool {
 
 fn speaks_of(earlier: &Step, left: Option<&ReleaseRef>) -> bool {
     left.is_none() || left == earlier.failed.as_ref()
+}
+
+fn nothing_to_go_back_to(left: &ReleaseRef) -> Failure {
+    Failure {
+        class: FailureClass::Operator,
+        check: None,
+        message: format!("there is no other good release on this node; {left} stays"),
+        figure: None,
+        limit: None,
+        log_tail: vec![],
+    }
 }
 
 fn nothing_to_commit() -> Failure {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Amount;
 
+use super::node::Node;
 use super::state::{Rollout, State};
 
 /// Nodes that serve the app, or did until they began to move, and do not serve it well now.
@@ -23,14 +24,18 @@ impl Availability {
         if let Some(environment) = state.environments.get(&rollout.plan.environment) {
             for (id, node) in state.nodes_of(&environment.select) {
                 total += 1;
-                if node.serves(app) && !node.is_healthy(app) {
+                // The way back is never closed by nodes that are out of everybody's reach.
+                let counts = rollout.is_forward() || !node.is_unreachable();
+                if counts && node.serves(app) && !node.is_healthy(app) {
                     unavailable.insert(id.clone());
                 }
             }
         }
         // From the moment of the command: when exactly the node goes down is its affair.
         for (id, step) in &rollout.steps {
-            if step.is_in_flight() && !step.is_good() && step.from.is_some() {
+            let gone = state.nodes.get(id).is_none_or(Node::is_unreachable);
+            let counts = rollout.is_forward() || !gone;
+            if counts && step.is_in_flight() && !step.is_good() && step.from.is_some() {
                 unavailable.insert(id.clone());
             }
         }

@@ -127,7 +127,7 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
     let in_flight = rollout
         .steps
         .values()
-        .filter(|step| step.generation > 0)
+        .filter(|step| step.generation > 0 && !step.forgiven)
         .filter(|step| {
             matches!(
                 step.phase,

@@ -60,14 +60,21 @@ impl Decision {
     }
 }
 
-/// The next events of all rollouts. Called again after they were applied, until there
-/// are none.
+/// The next events, of one rollout at a time. Called again after they were applied, until
+/// there are none.
 pub fn decide(state: &State, now: Timestamp) -> Vec<Event> {
     let mut events = unreachable_now(state, now);
-    for number in &state.active {
-        if let Some(rollout) = state.rollouts.get(number) {
-            events.append(&mut decide_rollout(state, rollout, now).events);
+    // One rollout a round: what the next one decides builds on what this one did, as the
+    // number of a rollback does.
+    for rollout in state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number))
+    {
+        if !events.is_empty() {
+            break;
         }
+        events = decide_rollout(state, rollout, now).events;
     }
     events
 }
@@ -121,9 +128,17 @@ fn too_many_failures(
     }
     let strategy = &rollout.plan.strategy;
     let allowed = strategy.max_failures.of_rounded_down(rollout.plan.nodes());
+    // A wave without a success fails the rollout only if the release is to blame for it.
+    let in_wave = |id: &NodeId| {
+        rollout
+            .steps
+            .get(id)
+            .is_some_and(|step| step.wave == rollout.wave)
+    };
     let barren = progress.wave.is_over_but_for_the_bake()
         && progress.wave.good() == 0
-        && !progress.failed.is_empty()
+        && progress.failed.iter().any(in_wave)
+        && !progress.lost.iter().any(in_wave)
         && rollout.wave < rollout.plan.waves.len();
     if progress.failed.len() <= allowed && !barren {
         return None;
@@ -286,7 +301,8 @@ fn issue_orders(state: &State, rollout: &Rollout, progress: &Progress, _now: Tim
     if !decision.events.is_empty() {
         return Some(decision);
     }
-    // A rollback goes on without those that cannot be reached: their order waits for them.
+    // A rollback goes on without those that cannot be reached: their order is in the
+    // journal, and goes out when they come back, even long after the rollback has ended.
     let absent: Vec<NodeId> = wave
         .absent
         .iter()
@@ -298,7 +314,8 @@ fn issue_orders(state: &State, rollout: &Rollout, progress: &Progress, _now: Tim
             decision.waiting.push(sentences::absent(&absent));
         }
     } else {
-        decision.events = back::orders_for_the_absent(rollout, &wave.absent);
+        let absent = wave.absent.iter();
+        decision.events = absent.filter_map(|id| first_order(state, rollout, id)).collect();
         if !decision.events.is_empty() {
             return Some(decision);
         }
@@ -318,7 +335,7 @@ fn issue_orders(state: &State, rollout: &Rollout, progress: &Progress, _now: Tim
 fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decision: &mut Decision) {
     let in_flight_max = concurrency(rollout.plan.strategy.max_in_flight, rollout.plan.nodes());
     let mut availability = Availability::of(state, rollout);
-    let mut in_flight = progress.in_flight;
+    let mut in_flight = in_flight(state, rollout, progress);
     let mut kept_back = 0;
     for id in &progress.wave.ready {
         let serves = state
@@ -344,6 +361,15 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
             sentences::unavailable(&availability, kept_back, rollout)
         });
     }
+}
+
+/// On the way back nobody waits for nodes that cannot be reached.
+fn in_flight(state: &State, rollout: &Rollout, progress: &Progress) -> usize {
+    if rollout.is_forward() {
+        return progress.in_flight;
+    }
+    let reachable = |id: &&NodeId| state.nodes.get(*id).is_some_and(|node| !node.is_unreachable());
+    progress.unverified.iter().filter(reachable).count()
 }
 
 /// At least one: a share that rounds down to nobody would never move.

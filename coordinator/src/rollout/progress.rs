@@ -51,18 +51,17 @@ impl Progress {
             let gone = state.nodes.get(id).is_none_or(Node::is_unreachable);
             progress.count(id, step, gone, step.wave == rollout.wave);
         }
-        if let Some(wave) = rollout.plan.waves.get(rollout.wave) {
-            progress.wave = WaveStand::of(state, rollout, &wave.nodes);
+        if rollout.wave < rollout.plan.waves.len() {
+            progress.wave = WaveStand::of(state, rollout);
         }
         progress
     }
 
     fn count(&mut self, id: &NodeId, step: &Step, gone: bool, in_wave: bool) {
-        if step.is_in_flight() {
-            self.in_flight += usize::from(!step.is_good());
-            if !step.is_good() {
-                self.unverified.push(id.clone());
-            }
+        let given_up = step.forgiven && gone;
+        if step.is_in_flight() && !step.is_good() && !given_up {
+            self.in_flight += 1;
+            self.unverified.push(id.clone());
         }
         if step.forgiven {
             return;
@@ -79,15 +78,21 @@ impl Progress {
 }
 
 impl WaveStand {
-    fn of(state: &State, rollout: &Rollout, nodes: &[NodeId]) -> Self {
+    /// Of the wave that runs, and of earlier ones what came back too late for them: a node
+    /// that was forgiven, or is tried again, still gets its orders and its end.
+    fn of(state: &State, rollout: &Rollout) -> Self {
         let mut stand = Self::default();
-        for id in nodes {
+        let so_far = rollout.plan.waves.iter().take(rollout.wave + 1).enumerate();
+        for (wave, id) in so_far.flat_map(|(i, wave)| wave.nodes.iter().map(move |id| (i, id))) {
             let (Some(step), Some(node)) = (rollout.steps.get(id), state.nodes.get(id)) else {
                 continue;
             };
-            let given_up = step.forgiven && node.is_unreachable();
+            // What cannot be reached and is within the budget is not waited for; over the
+            // budget the rollout has paused before anybody asks here.
+            let given_up = node.is_unreachable() && (step.forgiven || rollout.is_forward());
+            let current = wave == rollout.wave;
             match step.phase {
-                Phase::Done => stand.done += 1,
+                Phase::Done => stand.done += usize::from(current),
                 Phase::Failed | Phase::RolledBack => {}
                 _ if given_up => {}
                 Phase::Pending if node.is_connected() => stand.ready.push(id.clone()),

@@ -12,6 +12,9 @@ use super::input::Settings;
 use super::node::{Connection, NodeApp};
 use super::state::{State, Step};
 
+/// A node cannot fill the state with apps that it makes up.
+const APPS_PER_NODE_MAX: usize = 64;
+
 /// The node's stream is there; what it says of its apps is reported separately.
 pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event> {
     let Some(node) = state.nodes.get(id).filter(|node| !node.is_revoked()) else {
@@ -59,10 +62,14 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Even
     let Some(node) = state.nodes.get(id) else {
         return events;
     };
+    if !node.apps.contains_key(&status.app) && node.apps.len() >= APPS_PER_NODE_MAX {
+        return events;
+    }
     let nothing = NodeApp::default();
     let known = node.apps.get(&status.app).unwrap_or(&nothing);
-    if known.current != status.current || known.last_good != status.last_good || known.health != status.health
-    {
+    // The words of an ill node change with every look; that it is ill is what counts.
+    let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health);
+    if known.current != status.current || known.last_good != status.last_good || health_changed {
         events.push(Event::NodeReported {
             node: id.clone(),
             app: status.app.clone(),

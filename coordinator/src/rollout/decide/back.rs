@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
-use fleet_proto::session::{Order, Phase};
+use fleet_proto::session::Phase;
 
 use super::end;
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart};
@@ -76,30 +76,6 @@ pub fn put_back(
             rollout: Box::new(start),
         },
     })
-}
-
-/// Orders to nodes that cannot be told now: they are in the journal, and go out when
-/// the node comes back, even long after the rollback has ended.
-pub(super) fn orders_for_the_absent(rollout: &Rollout, absent: &[NodeId]) -> Vec<Event> {
-    let RolloutKind::Rollback { leave, to, .. } = &rollout.kind else {
-        return vec![];
-    };
-    absent
-        .iter()
-        .filter_map(|id| {
-            let step = rollout.steps.get(id)?;
-            Some(Event::CommandIssued {
-                number: rollout.number,
-                node: id.clone(),
-                generation: step.generation + 1,
-                order: Order::Revert {
-                    leave: leave.clone(),
-                    to: to.clone(),
-                    why: rollout.reason.clone().unwrap_or_default(),
-                },
-            })
-        })
-        .collect()
 }
 
 pub(super) fn end_rollback(rollout: &Rollout) -> Vec<Event> {

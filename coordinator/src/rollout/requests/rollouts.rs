@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::session::FailureClass;
+use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::Answer;
@@ -29,15 +30,16 @@ pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
             });
         }
     }
-    let unreachable = plan
-        .left_out
-        .iter()
-        .find(|left_out| left_out.why == "unreachable");
-    if let (true, Some(first)) = (plan.nodes() == 0, unreachable) {
+    let runs_it_well = |left_out: &&LeftOut| {
+        let node = state.nodes.get(&left_out.node);
+        node.is_some_and(|node| node.is_healthy(&plan.app) && node.current(&plan.app) == Some(&release))
+    };
+    let stuck = plan.left_out.iter().find(|left_out| !runs_it_well(left_out));
+    if let (true, Some(first)) = (plan.nodes() == 0, stuck) {
         return Err(Refusal::new(
             RefusalKind::Refused,
             format!(
-                "no node can move: {} are left out, {} is {}",
+                "no node can move: {} are left out, {}: {}",
                 plan.left_out.len(),
                 first.node,
                 first.why

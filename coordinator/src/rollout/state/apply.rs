@@ -500,8 +500,12 @@ impl Rollout {
     fn resume(&mut self, forgiven: &[NodeId], at: Timestamp) {
         self.course = Course::Running;
         self.progress_at = at;
+        // On the way back, rolled back is what was asked for, whatever had failed before.
+        let is_forward = self.is_forward();
         for step in self.steps.values_mut() {
-            if step.phase == Phase::Failed && step.failed_as(FailureClass::Infrastructure) {
+            let came_to_nothing =
+                step.phase == Phase::Failed || (is_forward && step.phase == Phase::RolledBack);
+            if came_to_nothing && step.failed_as(FailureClass::Infrastructure) {
                 step.phase = Phase::Pending;
                 step.failure = None;
                 step.since = at;
