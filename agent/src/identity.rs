@@ -14,17 +14,17 @@ use crate::layout::Layout;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     #[error(
-        "this node has no identity yet: {} is not there\nhint: `fleet-agent enrol --config {} --token TOKEN`; `fleetctl token create` makes a token", .directory.display(), .config.display()
+        "this node has no identity yet: {} is not there\nhint: `fleet-agent enrol --config {} --token-file FILE`; `fleetctl token create` makes a token", .directory.display(), .config.display()
     )]
     None { directory: PathBuf, config: PathBuf },
     #[error("the node's identity cannot be read")]
     Tls(#[from] TlsError),
     #[error(
-        "the certificate is for {found}, agent.toml says node {expected}\nhint: enrol again: `fleet-agent enrol --token TOKEN`"
+        "the certificate is for {found}, agent.toml says node {expected}\nhint: enrol again: `fleet-agent enrol --token-file FILE`"
     )]
     Other { found: Identity, expected: NodeId },
     #[error(
-        "the certificate of this node expired at {expired_at}; no coordinator will accept it\nhint: enrol again: `fleet-agent enrol --token TOKEN`; `fleetctl token create` makes a token"
+        "the certificate of this node expired at {expired_at}; no coordinator will accept it\nhint: enrol again: `fleet-agent enrol --token-file FILE`; `fleetctl token create` makes a token"
     )]
     Expired { expired_at: Timestamp },
     #[error(transparent)]

@@ -39,11 +39,15 @@ pub fn admit(
             "this node does not accept app {app}; `apps` in its agent.toml names those it does"
         ));
     }
+    // Bytes that are not the ones that were ordered say nothing about the release.
     if signed.digest() != release.digest {
-        return refuse(format!(
-            "the manifest that came for {release} is another: expected {}, found {}",
-            release.digest.short(),
-            signed.digest().short()
+        return Err(failure(
+            FailureClass::Infrastructure,
+            format!(
+                "the manifest that came for {release} is another: expected {}, found {}",
+                release.digest.short(),
+                signed.digest().short()
+            ),
         ));
     }
     let manifest = signed.verify(&config.trust).map_err(|error| {

@@ -90,7 +90,7 @@ async fn signed_manifest(node: &Node, release: &ReleaseRef) -> Result<SignedMani
             Ok(Ok(answer)) => {
                 return answer.into_inner().try_into().map_err(|error| {
                     failure(
-                        FailureClass::Release,
+                        FailureClass::Infrastructure,
                         format!("the release {release} cannot be read: {error}"),
                     )
                 });

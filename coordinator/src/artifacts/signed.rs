@@ -11,12 +11,21 @@ use crate::durable;
 const SIGNATURES_EXTENSION: &str = "sig";
 
 impl Artifacts {
-    /// The signatures first: a manifest that is here has them.
+    /// The signatures first: a manifest that is here has them. Those that it has already
+    /// stay: another key's push takes nothing away from the first one's.
     pub fn put_signed(&self, signed: &SignedManifest) -> Result<Digest, ArtifactError> {
         let digest = signed.digest();
         let path = self.path(&digest).with_extension(SIGNATURES_EXTENSION);
-        let bytes =
-            serde_json::to_vec(&signed.signatures).map_err(|error| file("write", &path)(error.into()))?;
+        let mut signatures = match self.read_signed(digest) {
+            Ok(known) => known.signatures,
+            Err(_) => vec![],
+        };
+        for signature in &signed.signatures {
+            if !signatures.contains(signature) {
+                signatures.push(signature.clone());
+            }
+        }
+        let bytes = serde_json::to_vec(&signatures).map_err(|error| file("write", &path)(error.into()))?;
         durable::write_file(&path, &bytes).map_err(file("write", &path))?;
         self.put(&signed.bytes)
     }
@@ -56,6 +65,13 @@ mod tests {
         let signed = SignedManifest { bytes, signatures };
         let digest = artifacts.put_signed(&signed).unwrap();
         assert_eq!(artifacts.read_signed(digest).unwrap(), signed);
+        let other = SignedManifest {
+            bytes: signed.bytes.clone(),
+            signatures: vec![SecretKey::generate().unwrap().sign(&signed.bytes)],
+        };
+        artifacts.put_signed(&other).unwrap();
+        let both = artifacts.read_signed(digest).unwrap().signatures;
+        assert_eq!(both, [signed.signatures, other.signatures].concat());
         let blob = artifacts.put(b"a blob").unwrap();
         assert!(matches!(
             artifacts.read_signed(blob),

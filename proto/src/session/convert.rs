@@ -47,7 +47,14 @@ fn none_if_empty(text: String) -> Option<String> {
     Some(cut(text)).filter(|text| !text.is_empty())
 }
 
+/// Short, and harmless where it is shown: no escape code, no line of its own.
 fn cut(mut text: String) -> String {
+    if text.contains(char::is_control) {
+        text = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+    }
     if text.len() > TEXT_BYTES_MAX {
         let end = (0..=TEXT_BYTES_MAX)
             .rev()
@@ -572,6 +579,11 @@ mod tests {
         });
         command.fence = None;
         assert!(Command::try_from(command).is_err());
+    }
+
+    #[test]
+    fn what_a_node_says_cannot_move_a_terminal() {
+        assert_eq!(cut("a\u{1b}[2Jb\nc".into()), "a [2Jb c");
     }
 
     #[test]
