@@ -232,6 +232,17 @@ fn roll_back_rollout(state: &State, by: &str, request: &RollBack, rollout: &Roll
         .hint("roll out the version that you want"));
     };
     let reason = by_and_why(by, "rolled back", request.reason.as_deref());
+    if let (false, Some(to)) = (rollout.is_ended(), &request.to) {
+        return Err(Refusal::new(
+            RefusalKind::Refused,
+            format!(
+                "rollout {} is {}; its nodes go back to their own last good, not to {to}",
+                rollout.number,
+                rollout.course.word()
+            ),
+        )
+        .hint(format!("fleetctl rollback {}, without --to", rollout.number.0)));
+    }
     if !rollout.is_ended() {
         let back = put_back(state, rollout, Scope::AllThatMoved, by, Some(reason.clone()));
         let number = back.as_ref().map_or(rollout.number, |back| back.number);
