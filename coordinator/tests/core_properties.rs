@@ -17,6 +17,8 @@ mod support;
 use support::fleet::{Fleet, Fortune};
 use support::moves::{Move, moves};
 
+use fleet_coordinator::rollout::input::{Reply, Request, RollBack};
+use fleet_proto::ids::RolloutNumber;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
@@ -126,6 +128,54 @@ fn what_is_tried_again_after_a_resume_counts_like_the_first_time() {
     fleet.make(&Move::Sicken(0));
     fleet.make(&Move::Resume(None));
     assert_eq!(fleet.broken(), [""; 0]);
+}
+
+/// v1 and then v2 everywhere, and a rollback of that to look at.
+fn fleet_that_goes_back(prepare: impl Fn(&mut Fleet)) -> (Fleet, RolloutNumber) {
+    let mut fleet = Fleet::new(3, 1);
+    for version in ["v1", "v2"] {
+        fleet.roll_out(version, "100").unwrap();
+        fleet.settle(Fortune::Good);
+    }
+    prepare(&mut fleet);
+    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(RollBack::default())) else {
+        panic!("no rollback");
+    };
+    fleet.settle(Fortune::Good);
+    (fleet, number)
+}
+
+#[test]
+fn a_rollback_that_leaves_a_node_ill_has_not_succeeded() {
+    let (fleet, number) = fleet_that_goes_back(|fleet| fleet.make(&Move::Sicken(1)));
+    assert_eq!(fleet.outcome(number), "failed");
+    let story = fleet.story(number);
+    assert!(story.contains("n001 runs v1 again and is not healthy: 503"), "{story}");
+}
+
+#[test]
+fn a_rollback_waits_for_nodes_to_know_how_they_are() {
+    let (mut fleet, number) = fleet_that_goes_back(|fleet| fleet.node(1).unsure = true);
+    assert_eq!(fleet.outcome(number), "running");
+    assert_eq!(
+        fleet.waiting(number),
+        ["n001 to say whether what it runs again is healthy"]
+    );
+    fleet.node(1).unsure = false;
+    fleet.make(&Move::Connect(1));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+#[test]
+fn where_nothing_ran_before_nothing_runs_after_a_rollback_that_succeeded() {
+    let mut fleet = Fleet::new(3, 1);
+    let first = fleet.roll_out("v1", "1n,100").unwrap();
+    fleet.make(&Move::AllAdvance(Fortune::Good));
+    fleet.request(Request::Abort { number: first, reason: None }).unwrap();
+    fleet.settle(Fortune::Good);
+    let back = RolloutNumber(first.0 + 1);
+    assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
 }
 
 #[test]

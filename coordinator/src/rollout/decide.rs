@@ -246,7 +246,7 @@ fn too_long_without_progress(
 }
 
 fn all_waves_passed(
-    _state: &State,
+    state: &State,
     rollout: &Rollout,
     _progress: &Progress,
     _now: Timestamp,
@@ -260,7 +260,7 @@ fn all_waves_passed(
     } else if rollout.is_forward() {
         end(rollout, Outcome::Succeeded, None, None)
     } else {
-        back::end_rollback(rollout)
+        back::end_rollback(state, rollout)
     }))
 }
 
@@ -329,6 +329,9 @@ fn issue_orders(state: &State, rollout: &Rollout, progress: &Progress, _now: Tim
     if !moving.is_empty() {
         decision.waiting.push(sentences::moving(rollout, &moving));
     }
+    if !wave.unclear.is_empty() {
+        decision.waiting.push(sentences::unclear(&wave.unclear));
+    }
     (!decision.waiting.is_empty()).then_some(decision)
 }
 
@@ -342,7 +345,9 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
             .nodes
             .get(id)
             .is_some_and(|node| node.serves(&rollout.plan.app));
-        if in_flight >= in_flight_max || !availability.admits(id, serves) {
+        // The way back goes on one by one past nodes that are ill and that it cannot help.
+        let way_back = !rollout.is_forward() && in_flight == 0;
+        if in_flight >= in_flight_max || !(way_back || availability.admits(id, serves)) {
             kept_back += 1;
             continue;
         }

@@ -91,6 +91,15 @@ impl Node {
         self.current(app).is_some()
     }
 
+    /// Runs a release of the app, and has not found out yet how it does.
+    pub fn is_yet_to_tell(&self, app: &AppName) -> bool {
+        self.is_connected()
+            && self
+                .apps
+                .get(app)
+                .is_some_and(|app| app.current.is_some() && app.health == Health::Unknown)
+    }
+
     pub fn is_healthy(&self, app: &AppName) -> bool {
         self.is_connected()
             && self

@@ -27,6 +27,8 @@ pub struct WaveStand {
     /// Not told yet, and silent or unreachable.
     pub absent: Vec<NodeId>,
     pub moving: Vec<NodeId>,
+    /// Put back, and yet to find out whether that helped. Only on the way back.
+    pub unclear: Vec<NodeId>,
     /// Verified, and not told that the bake is over.
     pub baking: Vec<NodeId>,
     /// Told so, and not heard of since.
@@ -36,7 +38,10 @@ pub struct WaveStand {
 
 impl WaveStand {
     pub fn is_over_but_for_the_bake(&self) -> bool {
-        self.ready.is_empty() && self.absent.is_empty() && self.moving.is_empty()
+        self.ready.is_empty()
+            && self.absent.is_empty()
+            && self.moving.is_empty()
+            && self.unclear.is_empty()
     }
 
     pub fn good(&self) -> usize {
@@ -93,6 +98,9 @@ impl WaveStand {
             let current = wave == rollout.wave;
             match step.phase {
                 Phase::Done => stand.done += usize::from(current),
+                Phase::RolledBack if !rollout.is_forward() && node.is_yet_to_tell(&rollout.plan.app) => {
+                    stand.unclear.push(id.clone());
+                }
                 Phase::Failed | Phase::RolledBack => {}
                 _ if given_up => {}
                 Phase::Pending if node.is_connected() => stand.ready.push(id.clone()),

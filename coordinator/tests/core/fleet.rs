@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
+use fleet_coordinator::rollout::decide::decide_rollout;
 use fleet_coordinator::rollout::event::{Event, Stamped};
 use fleet_coordinator::rollout::input::{Input, Intent, PushRelease, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
@@ -446,6 +447,20 @@ impl Fleet {
 
     fn rollout(&self, number: RolloutNumber) -> &Rollout {
         &self.state.rollouts[&number]
+    }
+
+    pub fn node(&mut self, n: usize) -> &mut VirtualNode {
+        let id = self.nth(n);
+        self.nodes.get_mut(&id).unwrap()
+    }
+
+    /// What it waits for, in the words that people read.
+    pub fn waiting(&self, number: RolloutNumber) -> Vec<String> {
+        decide_rollout(&self.state, self.rollout(number), self.now)
+            .waiting
+            .into_iter()
+            .map(|waiting| waiting.what)
+            .collect()
     }
 
     pub fn outcome(&self, number: RolloutNumber) -> &'static str {

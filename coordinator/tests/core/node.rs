@@ -10,6 +10,8 @@ pub struct VirtualNode {
     pub connected: bool,
     pub current: Option<ReleaseRef>,
     pub ill: bool,
+    /// Has just started, and has not looked at its app yet.
+    pub unsure: bool,
     seen: Fence,
     good: Vec<ReleaseRef>,
     step: Option<StepStatus>,
@@ -21,6 +23,7 @@ impl Default for VirtualNode {
             connected: false,
             current: None,
             ill: false,
+            unsure: false,
             seen: Fence::ZERO,
             good: vec![],
             step: None,
@@ -37,6 +40,7 @@ impl VirtualNode {
             last_good: self.good.last().cloned(),
             health: match (&self.current, broken) {
                 (None, _) => Health::Empty,
+                (Some(_), _) if self.unsure => Health::Unknown,
                 (Some(_), true) => Health::Unhealthy { why: "503".into() },
                 (Some(_), false) => Health::Healthy,
             },

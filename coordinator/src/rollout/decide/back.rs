@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
-use fleet_proto::session::Phase;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Health, Phase};
 
 use super::end;
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart};
@@ -78,28 +79,61 @@ pub fn put_back(
     })
 }
 
-pub(super) fn end_rollback(rollout: &Rollout) -> Vec<Event> {
-    let nodes_in = |phase: fn(Phase) -> bool| -> Vec<NodeId> {
-        rollout
-            .steps
-            .iter()
-            .filter(|(_, step)| phase(step.phase))
-            .map(|(id, _)| id.clone())
-            .collect()
-    };
-    let failed = nodes_in(|phase| phase == Phase::Failed);
-    let left_behind = nodes_in(|phase| !phase.is_settled());
-    let (outcome, why) = if failed.is_empty() {
-        let why = (!left_behind.is_empty()).then(|| {
-            format!(
-                "{} cannot be reached and goes back when it returns",
-                super::sentences::nodes(&left_behind)
+/// It succeeded if every node that can be asked serves again as it did before.
+pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
+    let mut not_back = Vec::new();
+    let mut left_behind = Vec::new();
+    for (id, step) in &rollout.steps {
+        if !step.phase.is_settled() {
+            left_behind.push(id.clone());
+        } else if let Some(why) = why_not_back(state, rollout, id, step) {
+            not_back.push((id, why));
+        }
+    }
+    let (outcome, why) = match not_back.first() {
+        Some((id, why)) => {
+            let others = match not_back.len() {
+                1 => String::new(),
+                more => format!("{more} nodes are not back where they were; "),
+            };
+            (Outcome::Failed, Some(format!("{others}{id} {why}")))
+        }
+        None if left_behind.is_empty() => (Outcome::Succeeded, None),
+        None => {
+            let nodes = super::sentences::nodes(&left_behind);
+            let goes = if left_behind.len() == 1 { "goes back when it returns" } else { "go back when they return" };
+            (
+                Outcome::Succeeded,
+                Some(format!("{nodes} cannot be reached and {goes}")),
             )
-        });
-        (Outcome::Succeeded, why)
-    } else {
-        let why = format!("{} could not be put back", super::sentences::nodes(&failed));
-        (Outcome::Failed, Some(why))
+        }
     };
     end(rollout, outcome, why, None)
+}
+
+fn why_not_back(state: &State, rollout: &Rollout, id: &NodeId, step: &Step) -> Option<String> {
+    if step.phase == Phase::Failed {
+        let why = step.failure.as_ref().map_or("", |failure| failure.message.as_str());
+        return Some(format!("could not be put back: {why}"));
+    }
+    let node = state.nodes.get(id).filter(|node| node.is_connected())?;
+    let app = node.app(&rollout.plan.app);
+    match app.and_then(|app| Some((app.current.as_ref()?, &app.health))) {
+        Some((release, Health::Unhealthy { why })) => {
+            Some(format!("runs {release} again and is not healthy: {why}"))
+        }
+        Some(_) => None,
+        None => served_before(state, rollout, id).map(|before| format!("ran {before} before, and runs nothing now")),
+    }
+}
+
+/// What the node ran before the rollout that is undone here.
+fn served_before(state: &State, rollout: &Rollout, id: &NodeId) -> Option<ReleaseRef> {
+    let undone = match rollout.kind {
+        RolloutKind::Rollback {
+            parent: Some(parent), ..
+        } => state.rollouts.get(&parent).unwrap_or(rollout),
+        _ => rollout,
+    };
+    undone.steps.get(id)?.from.clone()
 }

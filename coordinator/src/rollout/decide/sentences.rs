@@ -100,6 +100,14 @@ pub(super) fn moving(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
     }
 }
 
+pub(super) fn unclear(ids: &[NodeId]) -> Waiting {
+    let runs = if ids.len() == 1 { "it runs" } else { "they run" };
+    Waiting {
+        hint: ids.first().map(|id| format!("fleetctl node show {id}")),
+        ..Waiting::new(format!("{} to say whether what {runs} again is healthy", nodes(ids)))
+    }
+}
+
 pub(super) fn absent(ids: &[NodeId]) -> Waiting {
     Waiting {
         hint: ids.first().map(|id| format!("fleetctl node show {id}")),
