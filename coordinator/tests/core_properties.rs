@@ -150,7 +150,10 @@ fn a_rollback_that_leaves_a_node_ill_has_not_succeeded() {
     let (fleet, number) = fleet_that_goes_back(|fleet| fleet.make(&Move::Sicken(1)));
     assert_eq!(fleet.outcome(number), "failed");
     let story = fleet.story(number);
-    assert!(story.contains("n001 runs v1 again and is not healthy: 503"), "{story}");
+    assert!(
+        story.contains("n001 runs v1 again and is not healthy: 503"),
+        "{story}"
+    );
 }
 
 #[test]
@@ -172,7 +175,12 @@ fn where_nothing_ran_before_nothing_runs_after_a_rollback_that_succeeded() {
     let mut fleet = Fleet::new(3, 1);
     let first = fleet.roll_out("v1", "1n,100").unwrap();
     fleet.make(&Move::AllAdvance(Fortune::Good));
-    fleet.request(Request::Abort { number: first, reason: None }).unwrap();
+    fleet
+        .request(Request::Abort {
+            number: first,
+            reason: None,
+        })
+        .unwrap();
     fleet.settle(Fortune::Good);
     let back = RolloutNumber(first.0 + 1);
     assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));

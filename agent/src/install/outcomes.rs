@@ -152,7 +152,9 @@ impl AppRecord {
                 }
                 self.current = Some(another);
             }
-            None => step.phase = Phase::RolledBack,
+            // What shall run stays so, and is tried again and again; but nobody is told
+            // that the node was put back.
+            None => step.phase = Phase::Failed,
         }
     }
 }

@@ -379,6 +379,20 @@ fn a_release_that_cannot_be_put_back_makes_way_for_the_one_before() {
 }
 
 #[test]
+fn a_node_that_nothing_can_be_put_back_on_has_failed_and_still_wants_its_last_good_release() {
+    let mut node = Node::after(&[1]);
+    node.bake(2);
+    node.settle(Outcome::Failed(failure("503")));
+    for _ in 0..3 {
+        node.settle(Outcome::CannotPutBack {
+            why: "its slot is gone".into(),
+        });
+    }
+    node.stands(Phase::Failed, Some(1), &[1]);
+    assert_eq!(node.record.work().run, Some(release(1)));
+}
+
+#[test]
 fn an_outcome_that_nobody_waits_for_is_an_error_and_changes_nothing() {
     let mut node = Node::after(&[1]);
     let before = node.record.clone();

@@ -38,10 +38,7 @@ pub struct WaveStand {
 
 impl WaveStand {
     pub fn is_over_but_for_the_bake(&self) -> bool {
-        self.ready.is_empty()
-            && self.absent.is_empty()
-            && self.moving.is_empty()
-            && self.unclear.is_empty()
+        self.ready.is_empty() && self.absent.is_empty() && self.moving.is_empty() && self.unclear.is_empty()
     }
 
     pub fn good(&self) -> usize {

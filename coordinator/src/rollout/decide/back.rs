@@ -101,7 +101,11 @@ pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
         None if left_behind.is_empty() => (Outcome::Succeeded, None),
         None => {
             let nodes = super::sentences::nodes(&left_behind);
-            let goes = if left_behind.len() == 1 { "goes back when it returns" } else { "go back when they return" };
+            let goes = if left_behind.len() == 1 {
+                "goes back when it returns"
+            } else {
+                "go back when they return"
+            };
             (
                 Outcome::Succeeded,
                 Some(format!("{nodes} cannot be reached and {goes}")),
@@ -113,17 +117,25 @@ pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
 
 fn why_not_back(state: &State, rollout: &Rollout, id: &NodeId, step: &Step) -> Option<String> {
     if step.phase == Phase::Failed {
-        let why = step.failure.as_ref().map_or("", |failure| failure.message.as_str());
+        let why = step
+            .failure
+            .as_ref()
+            .map_or("", |failure| failure.message.as_str());
         return Some(format!("could not be put back: {why}"));
     }
     let node = state.nodes.get(id).filter(|node| node.is_connected())?;
     let app = node.app(&rollout.plan.app);
+    let wanted = rollout.release();
     match app.and_then(|app| Some((app.current.as_ref()?, &app.health))) {
         Some((release, Health::Unhealthy { why })) => {
             Some(format!("runs {release} again and is not healthy: {why}"))
         }
+        Some((release, _)) if wanted.is_some_and(|wanted| wanted != release) => {
+            Some(format!("runs {release} and was to run another"))
+        }
         Some(_) => None,
-        None => served_before(state, rollout, id).map(|before| format!("ran {before} before, and runs nothing now")),
+        None => served_before(state, rollout, id)
+            .map(|before| format!("ran {before} before, and runs nothing now")),
     }
 }
 

@@ -104,7 +104,10 @@ pub(super) fn unclear(ids: &[NodeId]) -> Waiting {
     let runs = if ids.len() == 1 { "it runs" } else { "they run" };
     Waiting {
         hint: ids.first().map(|id| format!("fleetctl node show {id}")),
-        ..Waiting::new(format!("{} to say whether what {runs} again is healthy", nodes(ids)))
+        ..Waiting::new(format!(
+            "{} to say whether what {runs} again is healthy",
+            nodes(ids)
+        ))
     }
 }
 
