@@ -13,7 +13,7 @@ use fleet_proto::wire::enrolment_client::EnrolmentClient;
 use tonic::{Code, Status};
 
 use crate::config::Config;
-use crate::durable::{FileError, create_directory};
+use crate::durable::{self, FileError, create_directory};
 use crate::identity::{self, IdentityError};
 use crate::layout::Layout;
 
@@ -42,7 +42,7 @@ pub enum EnrolError {
 /// Tries each coordinator until one answers. An answer, even a refusal, is final.
 pub async fn enrol(config: &Config, layout: &Layout, token: &JoinToken) -> Result<Peer, EnrolError> {
     create_directory(layout.root())?;
-    let key = KeyAndRequest::generate()?;
+    let key = key_of_this_attempt(layout)?;
     let client_config = Arc::new(ArcSwap::from_pointee(enrolment_client_config(token.authority)?));
     let mut tried = Vec::new();
     for address in &config.coordinators {
@@ -71,6 +71,20 @@ pub async fn enrol(config: &Config, layout: &Layout, token: &JoinToken) -> Resul
     })
 }
 
+/// Kept until there is a certificate for it: an answer that is lost on the way can be
+/// asked for again, by the same key and nobody else.
+fn key_of_this_attempt(layout: &Layout) -> Result<KeyAndRequest, EnrolError> {
+    let path = layout.enrolment_key();
+    if let Ok(pem) = std::fs::read_to_string(&path)
+        && let Ok(known) = KeyAndRequest::again(&pem)
+    {
+        return Ok(known);
+    }
+    let key = KeyAndRequest::generate()?;
+    durable::replace(&path, key.key_pem.as_bytes(), 0o600)?;
+    Ok(key)
+}
+
 fn is_refusal(status: &Status) -> bool {
     !matches!(
         status.code(),
@@ -95,5 +109,6 @@ fn accept(
     let peer = credentials.peer()?;
     identity::must_be(&peer, &config.node)?;
     identity::write(layout, &answer.certificate_chain, &key.key_pem, &answer.authority)?;
+    durable::remove(&layout.enrolment_key())?;
     Ok(peer)
 }

@@ -24,7 +24,7 @@ pub enum IdentityError {
     )]
     Other { found: Identity, expected: NodeId },
     #[error(
-        "the certificate of this node expired at {expired_at}; no coordinator will accept it\nhint: enrol again: `fleet-agent enrol --token-file FILE`; `fleetctl token create` makes a token"
+        "the certificate of this node expired at {expired_at}; no coordinator will accept it\nhint: enrol again: `fleet-agent enrol --token-file FILE`; `fleetctl token create --node NAME` makes a token for it"
     )]
     Expired { expired_at: Timestamp },
     #[error(transparent)]

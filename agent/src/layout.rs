@@ -26,6 +26,11 @@ impl Layout {
         &self.root
     }
 
+    /// While there is no certificate for it yet.
+    pub fn enrolment_key(&self) -> PathBuf {
+        self.root.join("enrolment-key.pem")
+    }
+
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")
     }

@@ -25,7 +25,7 @@ pub struct Ledger {
     pub apps: BTreeMap<AppName, AppRecord>,
     /// Not yet taken by the coordinator, oldest first.
     pub history: Vec<HistoryEntry>,
-    /// The sequence of the newest history entry ever made.
+    /// The sequence of the newest history entry ever made. Rises, and is not dense.
     pub last_sequence: u64,
 }
 
@@ -146,7 +146,9 @@ impl Ledger {
         message: String,
         at: Timestamp,
     ) {
-        self.last_sequence += 1;
+        // Never below the clock: a node whose ledger was lost must not begin at numbers
+        // that the coordinator has taken before.
+        self.last_sequence = (self.last_sequence + 1).max(at.0);
         self.history.push(HistoryEntry {
             sequence: self.last_sequence,
             at,

@@ -14,11 +14,13 @@
 #[path = "core/support.rs"]
 mod support;
 
-use support::fleet::{Fleet, Fortune};
+use support::fleet::{Fleet, Fortune, app, hello};
 use support::moves::{Move, moves};
 
-use fleet_coordinator::rollout::input::{Reply, Request, RollBack};
+use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, RollBack};
 use fleet_proto::ids::RolloutNumber;
+use fleet_proto::release::OnFailure;
+use fleet_proto::session::Health;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
@@ -184,6 +186,84 @@ fn where_nothing_ran_before_nothing_runs_after_a_rollback_that_succeeded() {
     fleet.settle(Fortune::Good);
     let back = RolloutNumber(first.0 + 1);
     assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
+}
+
+#[test]
+fn a_node_that_was_set_up_anew_is_known_to_run_nothing() {
+    let mut fleet = Fleet::new(2, 1);
+    fleet.roll_out("v1", "100").unwrap();
+    fleet.settle(Fortune::Good);
+    let id = fleet.nth(0);
+    assert!(fleet.state.nodes[&id].apps[&app()].current.is_some());
+    fleet.input(Input::NodeConnected {
+        node: id.clone(),
+        hello: hello(&id, vec![]),
+    });
+    let known = &fleet.state.nodes[&id].apps[&app()];
+    assert_eq!((&known.current, &known.health), (&None, &Health::Empty));
+    assert_eq!(fleet.broken(), [""; 0]);
+}
+
+#[test]
+fn a_wave_whose_every_failure_was_accepted_passes() {
+    let mut fleet = Fleet::new(4, 1);
+    let intent = Intent {
+        version: Some("v1".parse().unwrap()),
+        waves: Some("1n,100".parse().unwrap()),
+        on_failure: Some(OnFailure::Pause),
+        ..Intent::default()
+    };
+    fleet.request(Request::StartRollout(intent)).unwrap();
+    let number = RolloutNumber(1);
+    for _ in 0..6 {
+        fleet.make(&Move::AllAdvance(Fortune::Bad));
+    }
+    assert_eq!(fleet.outcome(number), "paused", "{}", fleet.story(number));
+    fleet.make(&Move::Resume(None));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+/// What could not be fetched and is gone now is forgiven by one resume, not by two.
+#[test]
+fn a_node_that_failed_to_fetch_and_then_went_away_is_not_waited_for() {
+    let mut fleet = Fleet::new(3, 1);
+    let number = fleet.roll_out("v1", "100").unwrap();
+    fleet.make(&Move::Deliver {
+        node: 0,
+        twice: false,
+    });
+    fleet.make(&Move::Advance {
+        node: 0,
+        fortune: Fortune::NoBytes,
+    });
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "paused", "{}", fleet.story(number));
+    fleet.make(&Move::Disconnect(0));
+    fleet.make(&Move::Pass(12_000));
+    fleet.make(&Move::Resume(None));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+#[test]
+fn what_people_write_is_bounded_and_one_line() {
+    let mut fleet = Fleet::new(1, 1);
+    let number = fleet.roll_out("v1", "100").unwrap();
+    for (reason, expected) in [
+        (
+            "x".repeat(1001),
+            "a reason of 1001 characters is longer than the limit of 1000",
+        ),
+        (
+            "a\nb".to_owned(),
+            "a reason is one line of text, without control characters",
+        ),
+    ] {
+        let reason = Some(reason);
+        let refusal = fleet.request(Request::Pause { number, reason }).unwrap_err();
+        assert_eq!(refusal.message, expected);
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::digest::Digest;
 use crate::identity::{Identity, Who};
 use crate::quantity::Span;
 use crate::time::Timestamp;
@@ -49,6 +50,8 @@ pub struct Authority {
 pub struct Issued {
     pub chain_pem: String,
     pub serial: String,
+    /// Of the public key that was certified: the same key again is the same machine.
+    pub key: Digest,
 }
 
 /// A new key, and the request to certify it. The key never leaves its machine.
@@ -59,9 +62,17 @@ pub struct KeyAndRequest {
 
 impl KeyAndRequest {
     pub fn generate() -> Result<Self, AuthorityError> {
-        let key = KeyPair::generate().map_err(failed("make a key"))?;
+        Self::of(&KeyPair::generate().map_err(failed("make a key"))?)
+    }
+
+    /// For a key that was made before.
+    pub fn again(key_pem: &str) -> Result<Self, AuthorityError> {
+        Self::of(&KeyPair::from_pem(key_pem).map_err(failed("read the key"))?)
+    }
+
+    fn of(key: &KeyPair) -> Result<Self, AuthorityError> {
         let request = CertificateParams::default()
-            .serialize_request(&key)
+            .serialize_request(key)
             .map_err(failed("make a certificate request"))?;
         Ok(Self {
             key_pem: key.serialize_pem(),
@@ -136,11 +147,12 @@ impl Authority {
         let mut request = CertificateSigningRequestParams::from_der(&request)
             .map_err(failed("read the certificate request"))?;
         let serial = random_serial()?;
+        let key = Digest::of(request.public_key.der_bytes());
         request.params = self.params(who, life, now, serial.clone())?;
         let certificate = request
             .signed_by(&self.issuer)
             .map_err(failed("sign the certificate"))?;
-        Ok(self.with_chain(&certificate, &serial))
+        Ok(self.with_chain(&certificate, &serial, key))
     }
 
     fn params(
@@ -180,7 +192,7 @@ impl Authority {
         Ok(params)
     }
 
-    fn with_chain(&self, certificate: &Certificate, serial: &SerialNumber) -> Issued {
+    fn with_chain(&self, certificate: &Certificate, serial: &SerialNumber, key: Digest) -> Issued {
         Issued {
             chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
             serial: serial
@@ -188,6 +200,7 @@ impl Authority {
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
+            key,
         }
     }
 }

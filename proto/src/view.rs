@@ -260,6 +260,8 @@ pub struct ReleaseView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenView {
     pub id: TokenId,
+    /// The only node that it lets in; absent: any new one.
+    pub node: Option<NodeId>,
     pub labels: Labels,
     pub uses_left: u32,
     pub expires_at: Timestamp,

@@ -1,4 +1,4 @@
-use fleet_proto::ids::TokenId;
+use fleet_proto::ids::{NodeId, TokenId};
 use fleet_proto::labels::parse_label;
 use fleet_proto::quantity::Span;
 use fleet_proto::time::Timestamp;
@@ -34,6 +34,9 @@ pub struct CreateArgs {
     /// A label that nodes get by this token, as zone=a; may be given several times
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<String>,
+    /// Only for this node, be it new or one that lost its identity; it keeps its labels
+    #[arg(long, value_name = "NODE", conflicts_with = "uses")]
+    node: Option<NodeId>,
     /// How many nodes may use it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
@@ -71,6 +74,7 @@ async fn create(args: &CreateArgs, session: &Session) -> Result<(), Error> {
         labels,
         uses: args.uses,
         valid_for: args.valid_for.to_string(),
+        node: args.node.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let token = session.operator().await?.create_token(request).await?;
     let json = serde_json::json!({
@@ -82,7 +86,10 @@ async fn create(args: &CreateArgs, session: &Session) -> Result<(), Error> {
     session.screen.say(&format!(
         "token {} is good for {} until {} and is not shown again",
         token.id,
-        render::rollouts::count(args.uses as usize, "node"),
+        match &args.node {
+            Some(node) => node.to_string(),
+            None => render::rollouts::count(args.uses as usize, "node"),
+        },
         Timestamp(token.expires_at_ms)
     ));
     Ok(())

@@ -6,11 +6,15 @@ use super::nodes::labels;
 use super::table::Table;
 
 pub fn table(tokens: &[TokenView]) -> String {
-    let mut table = Table::new(&["token", "state", "uses left", "expires", "labels", "by"]);
+    let mut table = Table::new(&["token", "state", "for", "uses left", "expires", "labels", "by"]);
     for token in tokens {
         table.row(vec![
             token.id.to_string(),
             token.state.clone(),
+            token
+                .node
+                .as_ref()
+                .map_or_else(|| "any new node".to_owned(), ToString::to_string),
             token.uses_left.to_string(),
             token.expires_at.to_string(),
             labels(&token.labels),

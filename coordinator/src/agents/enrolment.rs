@@ -42,6 +42,7 @@ impl Enrolment for Newcomers {
             token: token.id.clone(),
             secret_hash: token.secret_hash(),
             node: node.clone(),
+            key: issued.key,
             platform,
         };
         self.handle

@@ -13,6 +13,7 @@ use tonic::{Response, Status};
 use super::documents::{answer, if_said};
 use super::{Answer, Operators};
 use crate::refusal;
+use crate::rollout::event::NewToken;
 use crate::rollout::input::{Refusal, RefusalKind, Reply, Request};
 use crate::rollout::plan::find_environment;
 use crate::rollout::state::State;
@@ -94,10 +95,13 @@ impl Operators {
         let token =
             JoinToken::generate(self.trust.fingerprint()).map_err(|error| refusal::internal(&error))?;
         let order = Request::CreateToken {
-            token: token.id.clone(),
-            secret_hash: token.secret_hash(),
-            labels: read_labels(request.labels)?,
-            uses: request.uses.max(1),
+            token: NewToken {
+                id: token.id.clone(),
+                secret_hash: token.secret_hash(),
+                node: if_said(&request.node)?,
+                labels: read_labels(request.labels)?,
+                uses: request.uses.max(1),
+            },
             valid_for,
         };
         match self.submit(by, order).await? {

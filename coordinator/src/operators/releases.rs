@@ -13,7 +13,8 @@ use super::documents::{answer, if_said};
 use super::{Answer, Operators};
 use crate::artifacts::Artifacts;
 use crate::refusal;
-use crate::rollout::input::{PushRelease, Request};
+use crate::rollout::event::PushRelease;
+use crate::rollout::input::Request;
 use crate::rollout::plan::{find_app, find_release};
 use crate::rollout::view;
 

@@ -161,8 +161,16 @@ fn too_many_lost(state: &State, rollout: &Rollout, progress: &Progress, _now: Ti
         .max_unreachable
         .of_rounded_down(rollout.plan.nodes());
     let wave = &progress.wave;
-    let barren =
-        wave.is_over_but_for_the_bake() && wave.good() == 0 && rollout.wave < rollout.plan.waves.len();
+    // A person who resumed in spite of every single node of the wave meant it.
+    let accepted = rollout
+        .steps
+        .values()
+        .filter(|step| step.wave == rollout.wave)
+        .all(|step| step.forgiven);
+    let barren = wave.is_over_but_for_the_bake()
+        && wave.good() == 0
+        && rollout.wave < rollout.plan.waves.len()
+        && !accepted;
     if progress.lost.len() <= allowed && !barren {
         return None;
     }

@@ -31,22 +31,12 @@ pub enum Event {
         select: Selector,
     },
     ReleasePushed {
-        app: AppName,
-        release: ReleaseRef,
-        counter: u64,
-        components: Vec<ComponentName>,
-        /// Those for which every component has an artifact; `any` fits all.
-        platforms: Vec<Platform>,
-        strategy: Strategy,
-        signed_by: Vec<String>,
+        push: Box<PushRelease>,
         by: String,
     },
 
     TokenCreated {
-        token: TokenId,
-        secret_hash: Digest,
-        labels: Labels,
-        uses: u32,
+        token: NewToken,
         expires_at: Timestamp,
         by: String,
     },
@@ -55,10 +45,11 @@ pub enum Event {
         by: String,
     },
 
-    /// Uses the token up by one.
+    /// Uses the token up by one. A node that was known comes back under its name.
     NodeEnrolled {
         node: NodeId,
         token: TokenId,
+        key: Digest,
         labels: Labels,
         platform: Platform,
     },
@@ -161,6 +152,29 @@ pub enum Event {
         phase: Phase,
         failure: Option<Failure>,
     },
+}
+
+/// What the coordinator knows of a release without its artifacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushRelease {
+    pub app: AppName,
+    pub release: ReleaseRef,
+    pub counter: u64,
+    pub components: Vec<ComponentName>,
+    /// Those for which every component has an artifact; `any` fits all.
+    pub platforms: Vec<Platform>,
+    pub strategy: Strategy,
+    pub signed_by: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    pub id: TokenId,
+    pub secret_hash: Digest,
+    /// The only name that it lets in, and lets in again; absent: any new one.
+    pub node: Option<NodeId>,
+    pub labels: Labels,
+    pub uses: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::quantity::{Amount, Span};
-use fleet_proto::release::{OnFailure, Platform, ReleaseRef, Strategy};
+use fleet_proto::release::{OnFailure, Platform};
 use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 use fleet_proto::waves::WaveSpec;
+
+use super::event::{NewToken, PushRelease};
 
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -63,10 +65,7 @@ pub enum Request {
     RollBack(RollBack),
     PushRelease(PushRelease),
     CreateToken {
-        token: TokenId,
-        secret_hash: Digest,
-        labels: Labels,
-        uses: u32,
+        token: NewToken,
         valid_for: Span,
     },
     RevokeToken {
@@ -77,6 +76,8 @@ pub enum Request {
         token: TokenId,
         secret_hash: Digest,
         node: NodeId,
+        /// Of the public key that the node made.
+        key: Digest,
         platform: Platform,
     },
     LabelNode {
@@ -117,17 +118,6 @@ pub struct RollBack {
     pub environment: Option<EnvironmentName>,
     pub to: Option<Version>,
     pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushRelease {
-    pub app: AppName,
-    pub release: ReleaseRef,
-    pub counter: u64,
-    pub components: Vec<ComponentName>,
-    pub platforms: Vec<Platform>,
-    pub strategy: Strategy,
-    pub signed_by: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

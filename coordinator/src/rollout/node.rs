@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::labels::Labels;
 use fleet_proto::release::{Platform, ReleaseRef};
@@ -15,6 +16,8 @@ pub struct Node {
     pub labels: Labels,
     pub platform: Platform,
     pub enrolled_at: Timestamp,
+    /// The key for which it got its first certificate.
+    pub enrolled_key: Digest,
     pub connection: Connection,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,

@@ -1,9 +1,9 @@
 //! What nodes say, as events. A report is a state, so the same one twice is one event.
 
 use fleet_proto::fence::Fence;
-use fleet_proto::ids::NodeId;
+use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::session::{
-    AppStatus, Failure, FailureClass, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus,
+    AppStatus, Failure, FailureClass, Health, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus,
 };
 use fleet_proto::time::Timestamp;
 
@@ -31,6 +31,26 @@ pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
         agent_version: hello.agent_version.clone(),
         facts: hello.facts.clone(),
     }]
+}
+
+/// A greeting names every app of the node. One that it does not name is not there any
+/// more, as on a node that was set up anew under its name.
+pub(super) fn gone_apps(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event> {
+    let Some(node) = state.nodes.get(id).filter(|node| !node.is_revoked()) else {
+        return vec![];
+    };
+    let is_named = |app: &AppName| hello.apps.iter().any(|status| status.app == *app);
+    node.apps
+        .iter()
+        .filter(|(app, known)| !is_named(app) && (known.current.is_some() || known.last_good.is_some()))
+        .map(|(app, _)| Event::NodeReported {
+            node: id.clone(),
+            app: app.clone(),
+            current: None,
+            last_good: None,
+            health: Health::Empty,
+        })
+        .collect()
 }
 
 pub(super) fn gone(state: &State, id: &NodeId, settings: &Settings, now: Timestamp) -> Vec<Event> {

@@ -1,24 +1,26 @@
 //! What operators ask for, as events or as a refusal that reads as a sentence.
 
 mod rollouts;
+mod tokens;
 
-use fleet_proto::digest::Digest;
-use fleet_proto::ids::{NodeId, TokenId};
+use fleet_proto::ids::NodeId;
 use fleet_proto::labels::Labels;
-use fleet_proto::release::Platform;
 use fleet_proto::time::Timestamp;
 
-use super::event::Event;
-use super::input::{PushRelease, Refusal, RefusalKind, Reply, Request};
+use super::event::{Event, PushRelease};
+use super::input::{Refusal, RefusalKind, Reply, Request};
 use super::state::State;
 
 pub(super) type Answer = Result<(Vec<Event>, Reply), Refusal>;
 
-/// Thirty-two thousand tokens are a leak, not a fleet.
-const TOKENS_MAX: usize = 32_768;
 const LABELS_MAX: usize = 64;
 
+/// Read aloud in every view of a rollout.
+const REASON_CHARS_MAX: usize = 1000;
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
 pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp) -> Answer {
+    must_be_short(request)?;
     match request {
         Request::StartRollout(intent) => rollouts::start(state, by, intent),
         Request::Pause { number, reason } => rollouts::pause(state, by, *number, reason.as_deref()),
@@ -26,57 +28,55 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::Abort { number, reason } => rollouts::abort(state, by, *number, reason.as_deref()),
         Request::RollBack(request) => rollouts::roll_back(state, by, request),
         Request::PushRelease(push) => push_release(state, by, push),
-        Request::CreateToken {
-            token,
-            secret_hash,
-            labels,
-            uses,
-            valid_for,
-        } => {
-            must_be_few(labels)?;
-            if *uses == 0 {
-                return Err(Refusal::new(RefusalKind::Usage, "a token needs at least one use"));
-            }
-            if state.tokens.len() >= TOKENS_MAX {
-                return Err(Refusal::new(
-                    RefusalKind::Refused,
-                    format!("there are {TOKENS_MAX} join tokens, which is the limit"),
-                )
-                .hint("give one token several uses with --uses; expired ones are forgotten after 30 days"));
-            }
-            let expires_at = now.plus(*valid_for);
-            let event = Event::TokenCreated {
-                token: token.clone(),
-                secret_hash: *secret_hash,
-                labels: labels.clone(),
-                uses: *uses,
-                expires_at,
-                by: by.to_owned(),
-            };
-            Ok((vec![event], Reply::TokenCreated { expires_at }))
-        }
-        Request::RevokeToken { token } => {
-            if !state.tokens.contains_key(token) {
-                return Err(
-                    Refusal::new(RefusalKind::NotFound, format!("there is no token {token}"))
-                        .hint("fleetctl token list"),
-                );
-            }
-            let event = Event::TokenRevoked {
-                token: token.clone(),
-                by: by.to_owned(),
-            };
-            Ok((vec![event], Reply::Done))
-        }
+        Request::CreateToken { token, valid_for } => tokens::create(state, by, token, now.plus(*valid_for)),
+        Request::RevokeToken { token } => tokens::revoke(state, by, token),
         Request::Enrol {
             token,
             secret_hash,
             node,
+            key,
             platform,
-        } => enrol(state, token, secret_hash, node, platform, now),
+        } => tokens::enrol(state, token, secret_hash, node, key, platform, now),
         Request::LabelNode { node, set, remove } => label(state, by, node, set, remove),
         Request::RevokeNode { node, reason } => revoke(state, by, node, reason),
     }
+}
+
+/// What people write is kept for ever, in the journal.
+fn must_be_short(request: &Request) -> Result<(), Refusal> {
+    let (reason, id) = match request {
+        Request::StartRollout(intent) => (intent.reason.as_deref(), intent.request_id.as_deref()),
+        Request::RollBack(request) => (request.reason.as_deref(), None),
+        Request::Pause { reason, .. } | Request::Abort { reason, .. } => (reason.as_deref(), None),
+        Request::RevokeNode { reason, .. } => (Some(reason.as_str()), None),
+        Request::Resume { .. }
+        | Request::PushRelease(_)
+        | Request::CreateToken { .. }
+        | Request::RevokeToken { .. }
+        | Request::Enrol { .. }
+        | Request::LabelNode { .. } => (None, None),
+    };
+    let texts = [
+        ("reason", reason, REASON_CHARS_MAX),
+        ("request id", id, REQUEST_ID_CHARS_MAX),
+    ];
+    for (what, text, limit) in texts {
+        let Some(text) = text else { continue };
+        let length = text.chars().count();
+        if length > limit {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                format!("a {what} of {length} characters is longer than the limit of {limit}"),
+            ));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Refusal::new(
+                RefusalKind::Usage,
+                format!("a {what} is one line of text, without control characters"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn must_be_few(labels: &Labels) -> Result<(), Refusal> {
@@ -108,71 +108,10 @@ fn push_release(state: &State, by: &str, push: &PushRelease) -> Answer {
         .hint("a release never changes; push these bytes under a new version"));
     }
     let event = Event::ReleasePushed {
-        app: app.clone(),
-        release: release.clone(),
-        counter: push.counter,
-        components: push.components.clone(),
-        platforms: push.platforms.clone(),
-        strategy: push.strategy.clone(),
-        signed_by: push.signed_by.clone(),
+        push: Box::new(push.clone()),
         by: by.to_owned(),
     };
     Ok((vec![event], Reply::Pushed { new: true }))
-}
-
-fn enrol(
-    state: &State,
-    id: &TokenId,
-    secret_hash: &Digest,
-    node: &NodeId,
-    platform: &Platform,
-    now: Timestamp,
-) -> Answer {
-    let refuse = |why: &str| {
-        Err(
-            Refusal::new(RefusalKind::NotAllowed, format!("join token {id} {why}"))
-                .hint("fleetctl token create makes a new one"),
-        )
-    };
-    // A wrong secret and a token that never was look the same from outside.
-    let Some(token) = state
-        .tokens
-        .get(id)
-        .filter(|token| token.secret_hash == *secret_hash)
-    else {
-        return refuse("is not known here");
-    };
-    if token.revoked {
-        return refuse("was revoked");
-    }
-    if token.expires_at <= now {
-        return refuse(&format!("expired at {}", token.expires_at));
-    }
-    if token.uses_left == 0 {
-        return refuse("is used up");
-    }
-    if let Some(known) = state.nodes.get(node) {
-        let (why, hint) = if known.is_revoked() {
-            (
-                "was revoked, and a revocation is for good",
-                "enrol under another name",
-            )
-        } else {
-            (
-                "is enrolled already",
-                "enrol under another name, or keep the identity that the node has",
-            )
-        };
-        return Err(Refusal::new(RefusalKind::Refused, format!("node {node} {why}")).hint(hint));
-    }
-    let event = Event::NodeEnrolled {
-        node: node.clone(),
-        token: id.clone(),
-        labels: token.labels.clone(),
-        platform: platform.clone(),
-    };
-    let labels = token.labels.clone();
-    Ok((vec![event], Reply::Enrolled { labels }))
 }
 
 fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a super::node::Node, Refusal> {

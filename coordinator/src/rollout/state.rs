@@ -59,6 +59,7 @@ pub struct Release {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub secret_hash: Digest,
+    pub node: Option<NodeId>,
     pub labels: Labels,
     pub uses_left: u32,
     pub expires_at: Timestamp,

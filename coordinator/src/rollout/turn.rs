@@ -96,6 +96,7 @@ fn take(
             for status in &hello.apps {
                 events.append(&mut reports::status(state, node, status));
             }
+            events.append(&mut reports::gone_apps(state, node, hello));
             record(state, events, now, turn)?;
             remind(state, node, hello.apps.iter(), turn);
             return Ok(());

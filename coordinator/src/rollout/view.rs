@@ -152,6 +152,7 @@ pub fn tokens(state: &State, now: Timestamp) -> Vec<TokenView> {
         .iter()
         .map(|(id, token)| TokenView {
             id: id.clone(),
+            node: token.node.clone(),
             labels: token.labels.clone(),
             uses_left: token.uses_left,
             expires_at: token.expires_at,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
-use fleet_coordinator::rollout::event::{Event, Stamped};
-use fleet_coordinator::rollout::input::{Input, Intent, PushRelease, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::input::{Input, Intent, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
@@ -97,18 +97,20 @@ impl Fleet {
         let zone = ["a", "b", "c"][i % zones];
         let labels: Labels = [("zone".to_owned(), zone.to_owned())].into();
         let token = format!("t{i}").parse().unwrap();
-        self.request(Request::CreateToken {
-            token,
+        let token = NewToken {
+            id: token,
             secret_hash: Digest::of(b"s"),
+            node: None,
             labels,
             uses: 1,
-            valid_for: Span::from_secs(60),
-        })
-        .unwrap();
+        };
+        let valid_for = Span::from_secs(60);
+        self.request(Request::CreateToken { token, valid_for }).unwrap();
         self.request(Request::Enrol {
             token: format!("t{i}").parse().unwrap(),
             secret_hash: Digest::of(b"s"),
             node: node.clone(),
+            key: Digest::of(node.as_str().as_bytes()),
             platform: "linux/amd64".parse().unwrap(),
         })
         .unwrap();
@@ -116,7 +118,7 @@ impl Fleet {
         self.connect(&node);
     }
 
-    fn input(&mut self, input: Input) -> Option<Result<Reply, Refusal>> {
+    pub fn input(&mut self, input: Input) -> Option<Result<Reply, Refusal>> {
         let before = self.down();
         let turn = turn(&mut self.state, &[input], &self.settings, self.now).unwrap();
         for stamped in &turn.events {
@@ -206,20 +208,7 @@ impl Fleet {
             return;
         };
         node.connected = true;
-        let hello = Hello {
-            protocol: fleet_proto::PROTOCOL,
-            agent_version: "test".into(),
-            facts: Facts {
-                platform: "linux/amd64".parse().unwrap(),
-                hostname: id.to_string(),
-                kernel: "6".into(),
-                cpus: 2,
-                memory: Bytes(1),
-                disk_free: Bytes(1),
-                booted_at: Timestamp(0),
-            },
-            apps: vec![node.status()],
-        };
+        let hello = hello(id, vec![node.status()]);
         self.input(Input::NodeConnected {
             node: id.clone(),
             hello,
@@ -320,7 +309,7 @@ impl Fleet {
         &self.broken
     }
 
-    fn nth(&self, n: usize) -> NodeId {
+    pub fn nth(&self, n: usize) -> NodeId {
         self.nodes.keys().nth(n % self.nodes.len()).unwrap().clone()
     }
 
@@ -485,6 +474,23 @@ impl Fleet {
         let events = self.events.iter().map(fleet_coordinator::rollout::view::event);
         let told = events.filter(|event| event.rollout == Some(number) || event.rollout.is_none());
         told.map(|event| event.message).collect::<Vec<_>>().join("\n")
+    }
+}
+
+pub fn hello(id: &NodeId, apps: Vec<AppStatus>) -> Hello {
+    Hello {
+        protocol: fleet_proto::PROTOCOL,
+        agent_version: "test".into(),
+        facts: Facts {
+            platform: "linux/amd64".parse().unwrap(),
+            hostname: id.to_string(),
+            kernel: "6".into(),
+            cpus: 2,
+            memory: Bytes(1),
+            disk_free: Bytes(1),
+            booted_at: Timestamp(0),
+        },
+        apps,
     }
 }
 

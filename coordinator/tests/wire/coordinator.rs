@@ -105,12 +105,30 @@ impl Coordinator {
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             uses,
             valid_for: valid_for.to_owned(),
+            node: String::new(),
+        };
+        self.operator().create_token(request).await.unwrap().into_inner()
+    }
+
+    pub async fn token_for(&self, node: &str) -> wire::TokenCreated {
+        let request = wire::CreateTokenRequest {
+            node: node.to_owned(),
+            ..wire::CreateTokenRequest::default()
         };
         self.operator().create_token(request).await.unwrap().into_inner()
     }
 
     pub async fn enrol(&self, token: &str, node: &str) -> Result<Credentials, Status> {
-        let made = KeyAndRequest::generate().unwrap();
+        self.enrol_key(token, node, KeyAndRequest::generate().unwrap())
+            .await
+    }
+
+    pub async fn enrol_key(
+        &self,
+        token: &str,
+        node: &str,
+        made: KeyAndRequest,
+    ) -> Result<Credentials, Status> {
         let parsed: JoinToken = token.parse().unwrap();
         let config = enrolment_client_config(parsed.authority).unwrap();
         let request = wire::EnrolRequest {

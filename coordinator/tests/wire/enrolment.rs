@@ -1,10 +1,12 @@
 //! Join tokens: what they are good for, and when they are not.
 
+use fleet_proto::authority::KeyAndRequest;
 use fleet_proto::tls::Credentials;
 use fleet_proto::wire;
+use fleet_proto::wire::agent_client::AgentClient;
 use tonic::Code;
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Session};
 
 async fn refused(coordinator: &Coordinator, token: &str, node: &str, expected: &str) {
     let status = coordinator.enrol(token, node).await.err().unwrap();
@@ -20,7 +22,8 @@ async fn a_token_lets_in_as_many_as_it_says() {
         first.peer().unwrap().identity.to_string(),
         "spiffe://fleet.test/node/n1"
     );
-    refused(&coordinator, &token.token, "n1", "node n1 is enrolled already").await;
+    let other = coordinator.token(1, "1h").await;
+    refused(&coordinator, &other.token, "n1", "node n1 is enrolled already").await;
     coordinator.enrol(&token.token, "n2").await.unwrap();
     refused(&coordinator, &token.token, "n3", "is used up").await;
     // The labels come with the token.
@@ -55,6 +58,73 @@ async fn what_is_wrong_with_a_token_is_said() {
     let forged = [parts[0], parts[1], other[2], parts[3]].join(".");
     refused(&coordinator, &forged, "n1", "is not known here").await;
     coordinator.enrol(&real.token, "n1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_given_again_to_the_same_key_alone() {
+    let coordinator = Coordinator::start().await;
+    let token = coordinator.token(1, "1h").await;
+    let key = KeyAndRequest::generate().unwrap();
+    let again = KeyAndRequest::again(&key.key_pem).unwrap();
+    let third = KeyAndRequest::again(&key.key_pem).unwrap();
+    coordinator.enrol_key(&token.token, "n1", key).await.unwrap();
+    // Another machine that has the name and the token.
+    refused(&coordinator, &token.token, "n1", "is used up").await;
+    let credentials = coordinator.enrol_key(&token.token, "n1", again).await.unwrap();
+    let mut client = AgentClient::new(coordinator.member(&credentials));
+    Session::welcomed(&mut client).await;
+    coordinator.until_connection_is("n1", "Silent").await;
+    // Once it was heard of, nothing was lost.
+    let status = coordinator
+        .enrol_key(&token.token, "n1", third)
+        .await
+        .err()
+        .unwrap();
+    assert!(status.message().contains("is used up"), "{status}");
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_identity_comes_back_under_its_name() {
+    let coordinator = Coordinator::start().await;
+    let mut lost = coordinator.node("n1").await;
+    Session::welcomed(&mut lost).await;
+    let stranger = coordinator.token(1, "1h").await;
+    let status = coordinator.enrol(&stranger.token, "n1").await.err().unwrap();
+    assert!(
+        status.message().contains("fleetctl token create --node n1"),
+        "{status}"
+    );
+    let token = coordinator.token_for("n1").await;
+    refused(&coordinator, &token.token, "n2", "is for n1 alone").await;
+    let credentials = coordinator.enrol(&token.token, "n1").await.unwrap();
+    let mut client = AgentClient::new(coordinator.member(&credentials));
+    let _session = Session::welcomed(&mut client).await;
+    coordinator.until_connection_is("n1", "Connected").await;
+    // Its labels are those that it had.
+    let query = wire::NodesQuery {
+        select: "zone=a".into(),
+    };
+    let nodes = coordinator.operator().nodes(query).await.unwrap().into_inner();
+    assert!(nodes.json.contains("\"n1\""), "{}", nodes.json);
+}
+
+#[tokio::test]
+async fn nobody_comes_back_from_a_revocation() {
+    let coordinator = Coordinator::start().await;
+    coordinator.node("n1").await;
+    let token = coordinator.token_for("n1").await;
+    let query = wire::NodeQuery {
+        node: "n1".into(),
+        reason: "stolen".into(),
+    };
+    coordinator.operator().revoke_node(query).await.unwrap();
+    refused(&coordinator, &token.token, "n1", "a revocation is for good").await;
+    let request = wire::CreateTokenRequest {
+        node: "n1".into(),
+        ..wire::CreateTokenRequest::default()
+    };
+    let status = coordinator.operator().create_token(request).await.unwrap_err();
+    assert!(status.message().contains("a revocation is for good"), "{status}");
 }
 
 #[tokio::test]

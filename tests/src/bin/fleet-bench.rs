@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
-use fleet_coordinator::rollout::event::{Event, Stamped};
-use fleet_coordinator::rollout::input::{Input, Intent, PushRelease, Request, Settings};
+use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::input::{Input, Intent, Request, Settings};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
@@ -98,23 +98,28 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
             select: "environment=production".parse()?,
         },
         Event::TokenCreated {
-            token: "t".parse()?,
-            secret_hash: Digest::of(b"t"),
-            labels: Labels::new(),
-            uses: u32::MAX,
+            token: NewToken {
+                id: "t".parse()?,
+                secret_hash: Digest::of(b"t"),
+                node: None,
+                labels: Labels::new(),
+                uses: u32::MAX,
+            },
             expires_at: Timestamp(u64::MAX),
             by: "bench".into(),
         },
     ];
     for version in ["v1", "v2"] {
         events.push(Event::ReleasePushed {
-            app: app()?,
-            release: release(version)?,
-            counter: 1,
-            components: vec!["web".parse()?],
-            platforms: vec![Platform::any()],
-            strategy: Strategy::default(),
-            signed_by: vec![],
+            push: Box::new(PushRelease {
+                app: app()?,
+                release: release(version)?,
+                counter: 1,
+                components: vec!["web".parse()?],
+                platforms: vec![Platform::any()],
+                strategy: Strategy::default(),
+                signed_by: vec![],
+            }),
             by: "bench".into(),
         });
     }
@@ -131,6 +136,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
         events.push(Event::NodeEnrolled {
             node: node.clone(),
             token: "t".parse()?,
+            key: Digest::of(&[]),
             labels,
             platform: platform.clone(),
         });

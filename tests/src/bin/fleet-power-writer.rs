@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
+use fleet_coordinator::rollout::event::NewToken;
 use fleet_coordinator::rollout::input::{Request, Settings};
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
@@ -66,10 +67,13 @@ fn ask_driver(path: &Path) -> anyhow::Result<()> {
     for i in 0..RECORDS_MAX {
         let id = format!("t{i}");
         let request = Request::CreateToken {
-            token: id.parse()?,
-            secret_hash: Digest::of(id.as_bytes()),
-            labels: BTreeMap::new(),
-            uses: 1,
+            token: NewToken {
+                id: id.parse()?,
+                secret_hash: Digest::of(id.as_bytes()),
+                node: None,
+                labels: BTreeMap::new(),
+                uses: 1,
+            },
             valid_for: Span::from_secs(3600),
         };
         runtime

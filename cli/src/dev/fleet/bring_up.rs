@@ -109,6 +109,7 @@ impl Fleet {
                 labels: [label("zone", zone), label("environment", ENVIRONMENT)].into(),
                 uses: u32::try_from(new.len()).unwrap_or(u32::MAX),
                 valid_for: Span::from_secs(600).to_string(),
+                node: String::new(),
             };
             let token = operator.create_token(request).await?.token;
             for node in new {

@@ -182,7 +182,7 @@ fn forgiven(state: &State, rollout: &Rollout) -> Vec<NodeId> {
         .filter(|(id, step)| {
             let gone = state.nodes.get(*id).is_none_or(Node::is_unreachable);
             let failed = step.failure.is_some() && !step.failed_as(FailureClass::Infrastructure);
-            failed || (gone && !step.phase.is_settled())
+            failed || (gone && (!step.phase.is_settled() || step.failure.is_some()))
         })
         .map(|(id, _)| id.clone())
         .collect()

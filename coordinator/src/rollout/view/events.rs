@@ -74,12 +74,17 @@ fn tell(event: &Event) -> Told {
             "environment-defined",
             format!("environment {environment} takes nodes with {select}"),
         ),
-        Event::ReleasePushed { app, release, by, .. } => {
+        Event::ReleasePushed { push, by } => {
+            let (app, release) = (&push.app, &push.release);
             of_fleet("release-pushed", format!("{by} pushed {app} {release}"))
         }
-        Event::TokenCreated { token, uses, by, .. } => of_fleet(
+        Event::TokenCreated { token, by, .. } => of_fleet(
             "token-created",
-            format!("{by} created join token {token} for {uses} nodes"),
+            match (&token.node, token.uses) {
+                (Some(node), _) => format!("{by} created join token {} for {node}", token.id),
+                (None, 1) => format!("{by} created join token {} for 1 node", token.id),
+                (None, uses) => format!("{by} created join token {} for {uses} nodes", token.id),
+            },
         ),
         Event::TokenRevoked { token, by } => {
             of_fleet("token-revoked", format!("{by} revoked join token {token}"))

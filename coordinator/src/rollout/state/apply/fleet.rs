@@ -1,0 +1,129 @@
+//! The fleet: environments, releases, tokens and nodes.
+
+use std::collections::BTreeMap;
+
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::{EnvironmentName, NodeId, TokenId};
+use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::quantity::Span;
+use fleet_proto::release::Platform;
+use fleet_proto::time::Timestamp;
+
+use super::IllegalEvent;
+use crate::rollout::event::{NewToken, PushRelease};
+use crate::rollout::node::{Connection, Node};
+use crate::rollout::state::{Environment, Release, State, Token};
+
+/// How long an expired token is still told apart from one that never was.
+const TOKENS_KEPT: Span = Span::from_secs(30 * 86_400);
+
+impl State {
+    pub(super) fn take_charge(&mut self, term: u64) -> Result<(), IllegalEvent> {
+        if term <= self.term {
+            return Err(IllegalEvent::Term {
+                last: self.term,
+                found: term,
+            });
+        }
+        self.term = term;
+        Ok(())
+    }
+
+    pub(super) fn define_environment(&mut self, name: &EnvironmentName, select: &Selector) {
+        let environment = self.environments.entry(name.clone());
+        let environment = environment.or_insert_with(|| Environment {
+            select: select.clone(),
+            desired: BTreeMap::new(),
+        });
+        environment.select = select.clone();
+    }
+
+    pub(super) fn push_release(&mut self, push: &PushRelease, by: &str, at: Timestamp) {
+        let releases = self.releases.entry(push.app.clone()).or_default();
+        releases.insert(
+            push.release.version.clone(),
+            Release {
+                release: push.release.clone(),
+                counter: push.counter,
+                components: push.components.clone(),
+                platforms: push.platforms.clone(),
+                strategy: push.strategy.clone(),
+                signed_by: push.signed_by.clone(),
+                pushed_at: at,
+                by: by.to_owned(),
+            },
+        );
+    }
+
+    pub(super) fn create_token(&mut self, new: &NewToken, expires_at: Timestamp, by: &str, at: Timestamp) {
+        self.tokens
+            .retain(|_, known| known.expires_at.plus(TOKENS_KEPT) > at);
+        let token = Token {
+            secret_hash: new.secret_hash,
+            node: new.node.clone(),
+            labels: new.labels.clone(),
+            uses_left: new.uses,
+            expires_at,
+            revoked: false,
+            by: by.to_owned(),
+        };
+        self.tokens.insert(new.id.clone(), token);
+    }
+
+    pub(super) fn use_up(&mut self, token: &TokenId) -> Result<(), IllegalEvent> {
+        let token = self.token(token)?;
+        token.uses_left = token.uses_left.saturating_sub(1);
+        Ok(())
+    }
+
+    /// A node that comes back under its name is as it was, until it says how it is.
+    pub(super) fn enrol(
+        &mut self,
+        node: &NodeId,
+        key: Digest,
+        labels: &Labels,
+        platform: &Platform,
+        at: Timestamp,
+    ) {
+        let known = self.nodes.remove(node);
+        self.silent.remove(node);
+        let (apps, history_taken) =
+            known.map_or_else(Default::default, |known| (known.apps, known.history_taken));
+        self.nodes.insert(
+            node.clone(),
+            Node {
+                labels: labels.clone(),
+                platform: platform.clone(),
+                enrolled_at: at,
+                enrolled_key: key,
+                connection: Connection::Unreachable { since: at },
+                facts: None,
+                agent_version: None,
+                apps,
+                history_taken,
+            },
+        );
+    }
+
+    pub(super) fn token(&mut self, token: &TokenId) -> Result<&mut Token, IllegalEvent> {
+        self.tokens
+            .get_mut(token)
+            .ok_or_else(|| IllegalEvent::NoToken(token.clone()))
+    }
+
+    pub(super) fn node(&mut self, node: &NodeId) -> Result<&mut Node, IllegalEvent> {
+        self.nodes
+            .get_mut(node)
+            .ok_or_else(|| IllegalEvent::NoNode(node.clone()))
+    }
+
+    pub(super) fn connect(&mut self, node: &NodeId, connection: Connection) -> Result<(), IllegalEvent> {
+        self.node(node)?.connection = connection;
+        if matches!(connection, Connection::Silent { .. }) {
+            self.silent.insert(node.clone());
+        } else {
+            self.silent.remove(node);
+        }
+        Ok(())
+    }
+}
