@@ -1,5 +1,6 @@
 //! The agents' side: enrolment, the session, certificates, and what they fetch.
 
+mod admission;
 mod enrolment;
 mod fetch;
 mod outbound;
@@ -21,9 +22,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::artifacts::Artifacts;
 use crate::driver::Handle;
+use crate::rollout::state::Step;
 use crate::trust::Trust;
 use crate::{caller, refusal};
 
+pub use admission::Admission;
 pub use enrolment::Newcomers;
 pub use outbound::Outbound;
 
@@ -37,6 +40,7 @@ pub struct Agents {
     /// Held while a stream comes or goes, so that the driver hears of both in the
     /// order in which they happened.
     pub presence: Arc<Mutex<()>>,
+    pub admission: Arc<Admission>,
 }
 
 impl Agents {
@@ -45,12 +49,32 @@ impl Agents {
         let node = caller::node(caller)?;
         self.handle.read(|state| match state.nodes.get(&node) {
             None => Err(Status::permission_denied(format!(
-                "node {node} is not known here; the coordinator's state may be older than the node\nhint: enrol it again under another name"
+                "node {node} is not known here; the coordinator's state may be older than the node\nhint: `fleetctl token create --node {node}` lets it in again"
             ))),
             Some(known) if known.is_revoked() => Err(revoked(&node)),
             Some(_) => Ok(()),
         })?;
         Ok(node)
+    }
+
+    /// A rollout waits for those in the middle of a step; nobody waits for the others.
+    async fn wait_for_a_place(&self, node: &NodeId) -> Result<(), Status> {
+        let in_step = self.handle.read(|state| {
+            let mut active = state
+                .active
+                .iter()
+                .filter_map(|number| state.rollouts.get(number));
+            active.any(|rollout| rollout.steps.get(node).is_some_and(Step::is_in_flight))
+        });
+        if in_step {
+            return Ok(());
+        }
+        self.admission.wait().await.map_err(|full| {
+            Status::unavailable(format!(
+                "many nodes come back at once; the queue is {} s long",
+                full.0.as_secs()
+            ))
+        })
     }
 }
 
@@ -72,6 +96,7 @@ impl Agent for Agents {
     ) -> Result<Response<Outbound>, Status> {
         let caller = caller::of(&request)?;
         let node = self.admit(&caller)?;
+        self.wait_for_a_place(&node).await?;
         let outbound = session::open(self, node, caller, request.into_inner()).await?;
         Ok(Response::new(outbound))
     }

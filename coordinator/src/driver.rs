@@ -1,10 +1,10 @@
 //! The only loop: inputs → events → journal → state → answers and commands.
 //!
-//! One thread owns the journal and writes the state; everybody else reads the state
-//! through [`Handle::read`] and speaks to the loop through bounded queues. The state is
-//! locked from the turn until its events are durable: nobody sees, and nobody is sent,
-//! what a power cut could undo. A turn takes all that is waiting, so that many reports
-//! cost one append.
+//! One thread owns the journal and the state; everybody else speaks to it through
+//! bounded queues, and reads a second state through [`Handle::read`]. That one takes a
+//! turn's events when they are durable: nobody sees, and nobody is sent, what a power cut
+//! could undo, and nobody who reads waits for the disk. A turn takes all that is waiting,
+//! so that many reports cost one append.
 
 mod recovery;
 mod sessions;
@@ -87,7 +87,8 @@ pub struct Figures {
 #[derive(Clone)]
 pub struct Handle {
     queue: mpsc::Sender<Message>,
-    state: Arc<RwLock<State>>,
+    /// As far as it is durable.
+    published: Arc<RwLock<State>>,
     sessions: Arc<Sessions>,
     position: watch::Receiver<u64>,
     figures: Arc<RwLock<Figures>>,
@@ -115,7 +116,7 @@ impl Handle {
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.published.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {
@@ -149,7 +150,8 @@ impl Handle {
 pub struct Driver {
     journal: Journal,
     queue: mpsc::Receiver<Message>,
-    state: Arc<RwLock<State>>,
+    state: State,
+    published: Arc<RwLock<State>>,
     sessions: Arc<Sessions>,
     position: watch::Sender<u64>,
     figures: Arc<RwLock<Figures>>,
@@ -175,12 +177,12 @@ impl Driver {
         let state = recovery::replay(recovered)?;
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (position, changes) = watch::channel(state.position);
-        let state = Arc::new(RwLock::new(state));
+        let published = Arc::new(RwLock::new(state.clone()));
         let sessions = Arc::new(Sessions::default());
         let figures = Arc::new(RwLock::new(Figures::default()));
         let handle = Handle {
             queue: sender,
-            state: state.clone(),
+            published: published.clone(),
             sessions: sessions.clone(),
             position: changes,
             figures: figures.clone(),
@@ -190,6 +192,7 @@ impl Driver {
             journal,
             queue,
             state,
+            published,
             sessions,
             position,
             figures,
@@ -270,13 +273,11 @@ impl Driver {
                 Message::Stop => {}
             }
         }
-        let shared = self.state.clone();
-        let mut state = shared.write().unwrap_or_else(PoisonError::into_inner);
-        let after = state.position;
-        let outcome = turn(&mut state, &inputs, &self.settings, Timestamp::now())?;
-        let append_seconds = self.append(state.term, after, &outcome.events)?;
-        let position = state.position;
-        drop(state);
+        let after = self.state.position;
+        let outcome = turn(&mut self.state, &inputs, &self.settings, Timestamp::now())?;
+        let append_seconds = self.append(self.state.term, after, &outcome.events)?;
+        self.publish(&outcome.events)?;
+        let position = self.state.position;
         self.position
             .send_if_modified(|known| std::mem::replace(known, position) != position);
         self.count(&outcome, begun.elapsed().as_secs_f64(), append_seconds);
@@ -302,6 +303,17 @@ impl Driver {
         Ok(begun.elapsed().as_secs_f64())
     }
 
+    fn publish(&self, events: &[Stamped]) -> Result<(), DriverError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            published.apply(event)?;
+        }
+        Ok(())
+    }
+
     fn send(&self, messages: Vec<(NodeId, ToAgent)>) {
         for (node, message) in messages {
             self.sessions.send(&node, message);
@@ -325,10 +337,8 @@ impl Driver {
     }
 
     fn snapshot(&mut self) -> Result<(), DriverError> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let position = state.position;
-        let bytes = serde_json::to_vec(&*state).map_err(DriverError::Encode)?;
-        drop(state);
+        let position = self.state.position;
+        let bytes = serde_json::to_vec(&self.state).map_err(DriverError::Encode)?;
         self.journal.save_snapshot(position, &bytes)?;
         self.snapshot_at = position;
         Ok(())

@@ -9,6 +9,7 @@
 mod connection;
 mod live;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use fleet_proto::tls::ALPN_ENROL;
 use tokio::io::AsyncBufReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +33,12 @@ pub use live::Live;
 /// between would also block a graceful stop for ever.
 const ARRIVAL_DEADLINE: Duration = Duration::from_secs(10);
 /// A handshake costs half a millisecond of a core; more at once would only all be late.
+/// Past this the one that has been at it for longest is dropped: those who mean well need
+/// a moment, and silent ones cannot keep them out.
 const ARRIVING_MAX: usize = 512;
+/// Whoever has no certificate yet has one thing to ask, and then goes.
+const NEWCOMER_LIFE: Duration = Duration::from_secs(30);
+const NEWCOMERS_MAX: usize = 256;
 /// Connections that arrived and were not yet taken by their server.
 const DOOR_QUEUE_MAX: usize = 64;
 /// After an accept failed, as when file descriptors are used up: do not spin.
@@ -95,12 +102,9 @@ pub fn listen(
 }
 
 async fn accept(listener: &TcpListener, trust: &Arc<Trust>, live: &Arc<Live>, ways: &Ways) {
-    let arriving = Arc::new(Semaphore::new(ARRIVING_MAX));
+    let mut arriving = Arriving::default();
+    let newcomers = Arc::new(Semaphore::new(NEWCOMERS_MAX));
     loop {
-        // Those who wait, wait in the kernel's queue.
-        let Ok(permit) = arriving.clone().acquire_owned().await else {
-            return;
-        };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -109,23 +113,65 @@ async fn accept(listener: &TcpListener, trust: &Arc<Trust>, live: &Arc<Live>, wa
                 continue;
             }
         };
-        let (trust, live, ways) = (trust.clone(), live.clone(), ways.clone());
-        tokio::spawn(async move {
+        let (trust, live, ways, newcomers) = (trust.clone(), live.clone(), ways.clone(), newcomers.clone());
+        arriving.add(tokio::spawn(async move {
             let arrived = tokio::time::timeout(ARRIVAL_DEADLINE, arrive(stream, address, &trust, &live));
-            let (way, connection) = match arrived.await.map_err(Arrival::from).and_then(|arrived| arrived) {
-                Ok((None, connection)) => (ways.newcomers, connection),
-                Ok((Some(Who::Node(_)), connection)) => (ways.nodes, connection),
-                Ok((Some(_), connection)) => (ways.operators, connection),
+            match arrived.await.map_err(Arrival::from).and_then(|arrived| arrived) {
+                // Through the door in a task of its own: nobody who has arrived is dropped.
+                Ok((who, connection)) => {
+                    tokio::spawn(let_in(who, connection, ways, newcomers));
+                }
                 Err(error) => {
                     let why = chain(&error);
                     tracing::info!(%address, %why, "refused a connection");
-                    return;
                 }
+            }
+        }));
+    }
+}
+
+/// Those in their handshake, oldest first.
+#[derive(Default)]
+struct Arriving {
+    tasks: VecDeque<JoinHandle<()>>,
+}
+
+impl Arriving {
+    fn add(&mut self, task: JoinHandle<()>) {
+        self.tasks.push_back(task);
+        if self.tasks.len() > ARRIVING_MAX {
+            self.tasks.retain(|task| !task.is_finished());
+        }
+        if self.tasks.len() > ARRIVING_MAX
+            && let Some(oldest) = self.tasks.pop_front()
+        {
+            oldest.abort();
+        }
+    }
+}
+
+async fn let_in(who: Option<Who>, connection: Connection, ways: Ways, newcomers: Arc<Semaphore>) {
+    // A closed door means that the coordinator stops.
+    match who {
+        Some(Who::Node(_)) => {
+            let _ = ways.nodes.send(Ok(connection)).await;
+        }
+        Some(_) => {
+            let _ = ways.operators.send(Ok(connection)).await;
+        }
+        None => {
+            let Ok(_place) = newcomers.try_acquire() else {
+                tracing::warn!(
+                    limit = NEWCOMERS_MAX,
+                    "too many newcomers at once; one is turned away"
+                );
+                return;
             };
-            drop(permit);
-            // A closed door means that the coordinator stops.
-            let _ = way.send(Ok(connection)).await;
-        });
+            let (cut, over) = (connection.cut(), connection.over());
+            let _ = ways.newcomers.send(Ok(connection)).await;
+            let _ = tokio::time::timeout(NEWCOMER_LIFE, over.cancelled()).await;
+            cut.cancel();
+        }
     }
 }
 

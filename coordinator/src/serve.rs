@@ -101,6 +101,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             heartbeat: config.heartbeat,
             stopping: stopping.clone(),
             presence: Arc::default(),
+            admission: Arc::default(),
         },
         newcomers: Newcomers {
             handle: handle.clone(),

@@ -43,25 +43,16 @@ pub(super) async fn open(
     // The queue is empty, so this cannot fail.
     let _ = sender.try_send(ToAgent::Welcome(welcome));
     let over = agents.stopping.child_token();
-    let id = {
-        let _order = agents.presence.lock().await;
-        let id = agents.handle.sessions().attach(node.clone(), sender);
-        let connected = Input::NodeConnected {
-            node: node.clone(),
-            hello,
-        };
-        agents.handle.report(connected).await;
-        id
-    };
     tracing::info!(%node, address = %caller.address, "connected");
     let session = Session {
         agents: agents.clone(),
         node: node.clone(),
-        id,
         over: over.clone(),
         ending: caller.ending.clone(),
     };
-    tokio::spawn(session.run(inbound));
+    // A task of its own from the first word to the driver: a caller who goes away in the
+    // middle of this call must not leave a node behind that seems to be there.
+    tokio::spawn(session.run(hello, sender, inbound));
     Ok(Outbound::new(node, queue, caller.ending, over))
 }
 
@@ -94,13 +85,13 @@ async fn greeting(inbound: &mut Streaming<wire::FromAgent>) -> Result<Hello, Sta
 struct Session {
     agents: Agents,
     node: NodeId,
-    id: SessionId,
     over: CancellationToken,
     ending: CancellationToken,
 }
 
 impl Session {
-    async fn run(self, inbound: Streaming<wire::FromAgent>) {
+    async fn run(self, hello: Hello, queue: mpsc::Sender<ToAgent>, inbound: Streaming<wire::FromAgent>) {
+        let id = self.arrive(hello, queue).await;
         let why = tokio::select! {
             why = self.listen(inbound) => why,
             () = self.over.cancelled() => "the stream was closed".to_owned(),
@@ -108,12 +99,24 @@ impl Session {
         };
         tracing::info!(node = %self.node, %why, "disconnected");
         let _order = self.agents.presence.lock().await;
-        let newest = self.agents.handle.sessions().detach(&self.node, self.id);
+        let newest = self.agents.handle.sessions().detach(&self.node, id);
         // A coordinator that stops says nothing of its nodes: they are well.
         if newest && !self.agents.stopping.is_cancelled() {
             let gone = Input::NodeGone { node: self.node };
             self.agents.handle.report(gone).await;
         }
+    }
+
+    async fn arrive(&self, hello: Hello, queue: mpsc::Sender<ToAgent>) -> SessionId {
+        let _order = self.agents.presence.lock().await;
+        let sessions = self.agents.handle.sessions();
+        let id = sessions.attach(self.node.clone(), queue, self.over.clone());
+        let connected = Input::NodeConnected {
+            node: self.node.clone(),
+            hello,
+        };
+        self.agents.handle.report(connected).await;
+        id
     }
 
     /// Until the stream ends; says why it did.

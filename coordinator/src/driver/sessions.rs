@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::session::ToAgent;
@@ -20,23 +21,32 @@ pub struct Sessions {
 #[derive(Default)]
 struct Open {
     newest: u64,
-    by_node: BTreeMap<NodeId, (SessionId, mpsc::Sender<ToAgent>)>,
+    by_node: BTreeMap<NodeId, Stream>,
+}
+
+struct Stream {
+    id: SessionId,
+    queue: mpsc::Sender<ToAgent>,
+    /// Ends both halves of it.
+    over: CancellationToken,
 }
 
 impl Sessions {
-    /// A newer stream takes the place of an older one, whose queue closes with that.
-    pub fn attach(&self, node: NodeId, queue: mpsc::Sender<ToAgent>) -> SessionId {
+    /// A newer stream takes the place of an older one, which ends with that.
+    pub fn attach(&self, node: NodeId, queue: mpsc::Sender<ToAgent>, over: CancellationToken) -> SessionId {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.newest += 1;
         let id = SessionId(open.newest);
-        open.by_node.insert(node, (id, queue));
+        if let Some(older) = open.by_node.insert(node, Stream { id, queue, over }) {
+            older.over.cancel();
+        }
         id
     }
 
-    /// True when the node has no newer stream: then it is gone.
+    /// True when the node has no newer stream, and was not detached before: then it is gone.
     pub fn detach(&self, node: &NodeId, id: SessionId) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = open.by_node.get(node).is_none_or(|(newest, _)| *newest == id);
+        let newest = open.by_node.get(node).is_some_and(|stream| stream.id == id);
         if newest {
             open.by_node.remove(node);
         }
@@ -46,22 +56,21 @@ impl Sessions {
     /// A node that does not take its messages is cut off: it comes back and is told
     /// again what it missed, which a dropped message would not do.
     pub fn send(&self, node: &NodeId, message: ToAgent) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let delivered = open
-            .by_node
-            .get(node)
-            .is_none_or(|(_, queue)| queue.try_send(message).is_ok());
-        if !delivered {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = open.by_node.get(node) else {
+            return;
+        };
+        if stream.queue.try_send(message).is_err() && !stream.over.is_cancelled() {
             tracing::warn!(%node, "does not take its messages; its stream is cut");
-            open.by_node.remove(node);
+            stream.over.cancel();
         }
     }
 
     /// To everybody, as far as their queues take it.
     pub fn send_to_all(&self, message: &ToAgent) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, queue) in open.by_node.values() {
-            let _ = queue.try_send(message.clone());
+        for stream in open.by_node.values() {
+            let _ = stream.queue.try_send(message.clone());
         }
     }
 
@@ -75,5 +84,47 @@ impl Sessions {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+    use fleet_proto::quantity::Span;
+
+    fn message() -> ToAgent {
+        ToAgent::GoAway {
+            retry_after: Span::ZERO,
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_does_not_listen_is_cut_off_and_then_gone_once() {
+        let sessions = Sessions::default();
+        let node: NodeId = "n1".parse().unwrap();
+        let (queue, _not_read) = mpsc::channel(1);
+        let over = CancellationToken::new();
+        let id = sessions.attach(node.clone(), queue, over.clone());
+        sessions.send(&node, message());
+        assert!(!over.is_cancelled());
+        sessions.send(&node, message());
+        assert!(over.is_cancelled());
+        assert!(sessions.detach(&node, id));
+        assert!(!sessions.detach(&node, id));
+    }
+
+    #[test]
+    fn a_newer_stream_ends_the_older_whose_end_means_nothing() {
+        let sessions = Sessions::default();
+        let node: NodeId = "n1".parse().unwrap();
+        let (queue, _read) = mpsc::channel(1);
+        let older = CancellationToken::new();
+        let first = sessions.attach(node.clone(), queue.clone(), older.clone());
+        let second = sessions.attach(node.clone(), queue, CancellationToken::new());
+        assert!(older.is_cancelled());
+        assert!(!sessions.detach(&node, first));
+        assert!(sessions.detach(&node, second));
     }
 }

@@ -30,7 +30,7 @@ pub struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _entry: Entry,
+    entry: Entry,
 }
 
 impl Connection {
@@ -49,8 +49,18 @@ impl Connection {
                 ending: entry.ending(),
             },
             cut: Box::pin(entry.cut().cancelled_owned()),
-            _entry: entry,
+            entry,
         }
+    }
+
+    /// Ends it at once.
+    pub(super) fn cut(&self) -> CancellationToken {
+        self.entry.cut()
+    }
+
+    /// Fires when it has ended.
+    pub(super) fn over(&self) -> CancellationToken {
+        self.entry.over()
     }
 
     fn must_not_be_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {

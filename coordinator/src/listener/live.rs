@@ -34,6 +34,7 @@ pub(super) struct Entry {
     number: u64,
     ending: CancellationToken,
     cut: CancellationToken,
+    over: CancellationToken,
 }
 
 impl Live {
@@ -53,6 +54,7 @@ impl Live {
             number,
             ending,
             cut,
+            over: CancellationToken::new(),
         }
     }
 
@@ -90,11 +92,16 @@ impl Entry {
     pub(super) fn cut(&self) -> CancellationToken {
         self.cut.clone()
     }
+
+    pub(super) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut open = self.live.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.connections.remove(&self.number);
+        self.over.cancel();
     }
 }

@@ -1,5 +1,7 @@
 //! Who is refused at the door, and with which words.
 
+use std::time::{Duration, Instant};
+
 use fleet_proto::authority::{Authority, KeyAndRequest, fingerprint};
 use fleet_proto::identity::Who;
 use fleet_proto::quantity::Span;
@@ -114,4 +116,22 @@ async fn as_a_node_that_nobody_enrolled() {
         status.message().starts_with("node n9 is not known here"),
         "{status}"
     );
+}
+
+/// Those who say nothing hold a place for ten seconds; nobody waits that long for them.
+#[tokio::test]
+async fn silent_callers_keep_nobody_out() {
+    let coordinator = Coordinator::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..700 {
+        silent.push(
+            tokio::net::TcpStream::connect(coordinator.running.grpc)
+                .await
+                .unwrap(),
+        );
+    }
+    let begun = Instant::now();
+    let mut client = coordinator.node("n1").await;
+    Session::welcomed(&mut client).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
