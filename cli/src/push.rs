@@ -28,7 +28,7 @@ pub struct Pushed {
     pub bytes: u64,
     pub uploaded_files: u64,
     pub uploaded_bytes: u64,
-    /// The very same release was there before; nothing was done.
+    /// The very same release was there before; at most what was damaged was sent again.
     pub already_there: bool,
 }
 
@@ -63,20 +63,49 @@ pub async fn push(
         already_there: false,
     };
     let manifest = manifest(operator, &file, version, contents.components).await?;
-    if let Some(digest) = same_as_before(operator, &manifest).await? {
-        return Ok(Pushed {
-            digest,
-            already_there: true,
-            ..pushed
-        });
-    }
-    let signed = manifest.sign(keys)?;
-    let Uploaded { files, bytes } = upload::upload(operator, &contents.blobs).await?;
-    operator.push_release(&signed).await?;
+    let signed = match same_as_before(operator, &manifest).await? {
+        Some(earlier) => {
+            pushed.already_there = true;
+            signed_too(earlier, keys)
+        }
+        None => manifest.sign(keys)?,
+    };
     pushed.digest = signed.digest();
-    pushed.uploaded_files = files;
-    pushed.uploaded_bytes = bytes;
+    pushed.send(operator, &contents.blobs).await?;
+    if let Err(refused) = operator.push_release(&signed).await {
+        // A release that is there already is looked at closely, and what is damaged is
+        // set aside: then there is something to send after all.
+        if !pushed.already_there || !pushed.send(operator, &contents.blobs).await? {
+            return Err(refused);
+        }
+        operator.push_release(&signed).await?;
+    }
     Ok(pushed)
+}
+
+impl Pushed {
+    /// What the coordinator lacks, if it lacks anything.
+    async fn send(
+        &mut self,
+        operator: &mut Operator,
+        blobs: &BTreeMap<Digest, Source>,
+    ) -> Result<bool, Error> {
+        let Uploaded { files, bytes } = upload::upload(operator, blobs).await?;
+        self.uploaded_files += files;
+        self.uploaded_bytes += bytes;
+        Ok(files + bytes > 0)
+    }
+}
+
+/// The same bytes, signed by these keys too: a release may need several people.
+fn signed_too(mut earlier: SignedManifest, keys: &[SecretKey]) -> SignedManifest {
+    for key in keys {
+        let signature = key.sign(&earlier.bytes);
+        if !earlier.signatures.contains(&signature) {
+            earlier.signatures.push(signature);
+        }
+    }
+    earlier
 }
 
 fn replace_path(file: &mut AppFile, name: &ComponentName, path: &std::path::Path) -> Result<(), Error> {
@@ -172,7 +201,10 @@ async fn newest_counter(operator: &mut Operator, app: &str) -> Result<Option<u64
 
 /// Pushing the same files as the same version again is nothing to do; anything else
 /// under a version that exists is refused here, before a byte is sent.
-async fn same_as_before(operator: &mut Operator, manifest: &Manifest) -> Result<Option<Digest>, Error> {
+async fn same_as_before(
+    operator: &mut Operator,
+    manifest: &Manifest,
+) -> Result<Option<SignedManifest>, Error> {
     let earlier: SignedManifest = match operator
         .release(manifest.app.as_str(), manifest.version.as_str())
         .await
@@ -188,7 +220,7 @@ async fn same_as_before(operator: &mut Operator, manifest: &Manifest) -> Result<
         ..manifest.clone()
     };
     if before == same {
-        return Ok(Some(earlier.digest()));
+        return Ok(Some(earlier));
     }
     Err(Error::refused(
         format!(

@@ -4,6 +4,7 @@
 //!  ab/abcdef…      the blob with that digest; a release's manifest is one of them
 //!  ab/abcdef….sig  who signed that manifest
 //!  *.partial       being written; swept at start
+//!  *.damaged       was not what its name says; set aside
 //! ```
 //!
 //! A name appears when its bytes are whole: written beside, hashed on the way, synced,
@@ -12,6 +13,7 @@
 
 mod error;
 mod read;
+mod room;
 mod signed;
 mod upload;
 

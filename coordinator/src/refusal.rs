@@ -33,6 +33,8 @@ pub fn name(error: NameError) -> Status {
 pub fn artifact(error: &ArtifactError) -> Status {
     let code = match error {
         ArtifactError::Unknown { .. } => Code::NotFound,
+        ArtifactError::Damaged { .. } => Code::DataLoss,
+        ArtifactError::NoRoom { .. } => Code::FailedPrecondition,
         ArtifactError::WrongDigest { .. }
         | ArtifactError::Digest(_)
         | ArtifactError::OutOfOrder { .. }

@@ -53,3 +53,43 @@ fn a_release_that_changes_59_of_7278_files_moves_those_59() {
     assert!(fetches[0].contains("files=7278 of=7278"), "{}", fetches[0]);
     assert!(fetches[1].contains("files=59 of=7278"), "{}", fetches[1]);
 }
+
+/// Bytes rot on disks. What is damaged on the coordinator's reaches no node, is set
+/// aside, and the next push of the same release brings it again.
+#[test]
+fn a_damaged_artifact_is_brought_again_by_the_next_push() {
+    let fleet = Fleet::start(1).unwrap();
+    let file = lay_out(&fleet.root().join("app"), Behaviour::Good).unwrap();
+    let web = fleet.root().join("app/web");
+    write_files(&web, 0..3, "first");
+    let push = || {
+        let arguments = ["release", "push", "v1.0.0", "--file", file.to_str().unwrap()];
+        let ended = fleet.ctl(&arguments).unwrap();
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout
+    };
+    push();
+    let rot = |content: &str| {
+        let digest = fleet_proto::digest::Digest::of(content.as_bytes()).to_string();
+        let shelf = fleet.coordinator_directory().join("state/artifacts");
+        let blob = shelf.join(&digest[..2]).join(&digest);
+        std::fs::write(&blob, "w".repeat(content.len())).unwrap();
+    };
+    // Found by a node that fetches it.
+    rot("first 1\n");
+    let out = fleet.ctl(&["rollout", "v1.0.0"]).unwrap();
+    assert_eq!(out.code, 1, "{}", out.stderr);
+    assert!(
+        out.stderr.contains("is damaged on the coordinator's disk"),
+        "{}",
+        out.stderr
+    );
+    assert!(push().contains("uploaded what was damaged or missing: 1 file"));
+    // Found by the push itself.
+    rot("first 2\n");
+    assert!(push().contains("uploaded what was damaged or missing: 1 file"));
+    assert!(push().contains("nothing to do"));
+    let out = fleet.ctl(&["resume", "1"]).unwrap();
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    fleet.wait_until_all_serve("v1.0.0").unwrap();
+}

@@ -42,10 +42,15 @@ pub fn pushed(pushed: &Pushed) -> String {
         app, version, digest, ..
     } = pushed;
     if pushed.already_there {
-        return format!(
-            "{app} {version} ({}) is there already; nothing to do",
-            digest.short()
-        );
+        let digest = digest.short();
+        return match pushed.uploaded_bytes {
+            0 => format!("{app} {version} ({digest}) is there already; nothing to do"),
+            bytes => format!(
+                "{app} {version} ({digest}) is there already; uploaded what was damaged or missing: {}, {}",
+                files(pushed.uploaded_files),
+                Bytes(bytes)
+            ),
+        };
     }
     format!(
         "pushed {app} {version} ({}): {}, {}; uploaded {}, {}",

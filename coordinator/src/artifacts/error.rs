@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
+use fleet_proto::quantity::Bytes;
 use fleet_proto::release::ReleaseError;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,18 @@ pub enum ArtifactError {
     Unknown { digest: Digest },
     #[error(transparent)]
     Digest(#[from] fleet_proto::digest::DigestError),
+    #[error(
+        "the artifact {} is damaged on the coordinator's disk, and was set aside\nhint: push the release again: `fleetctl release push` sends what is missing", .digest.short()
+    )]
+    Damaged { digest: Digest },
+    #[error(
+        "there is no room for {needed} more: {free} are free on the coordinator's disk, of which {reserve} are kept for its journal\nhint: free some, or move `state` in coordinator.toml to a larger disk"
+    )]
+    NoRoom {
+        needed: Bytes,
+        free: Bytes,
+        reserve: Bytes,
+    },
     #[error("the bytes sent as {expected} have the digest {found}")]
     WrongDigest { expected: Digest, found: Digest },
     #[error("a piece begins at {found}, expected {expected}; pieces of a blob follow each other")]

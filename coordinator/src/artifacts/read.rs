@@ -1,10 +1,11 @@
-//! Reading a blob piece by piece, from anywhere in it.
+//! Reading a blob piece by piece, from anywhere in it. One that is not what its name says
+//! is set aside: it is missing from then on, and the next push brings it again.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use fleet_proto::digest::Digest;
+use fleet_proto::digest::{Digest, Hasher};
 
 use super::error::{ArtifactError, file};
 use super::{Artifacts, BLOB_BYTES_MAX};
@@ -16,6 +17,8 @@ pub struct Blob {
     pub digest: Digest,
     pub bytes: u64,
     pub offset: u64,
+    /// Of what was read; only where reading began at the beginning.
+    hasher: Option<Hasher>,
 }
 
 impl Artifacts {
@@ -43,7 +46,18 @@ impl Artifacts {
             digest,
             bytes,
             offset,
+            hasher: (offset == 0).then(Hasher::default),
         })
+    }
+
+    /// Reads it all, and says whether it is what its name says.
+    pub fn verify(&self, digest: Digest) -> Result<(), ArtifactError> {
+        const PIECE_BYTES: usize = 1 << 20;
+        let mut blob = self.read(digest, 0)?;
+        while !blob.is_at_end() {
+            blob.next_piece(PIECE_BYTES)?;
+        }
+        Ok(())
     }
 
     /// The whole blob, for what is read by the coordinator itself: manifests and trees.
@@ -60,12 +74,8 @@ impl Artifacts {
         blob.file
             .read_to_end(&mut bytes)
             .map_err(file("read", &blob.path))?;
-        let found = Digest::of(&bytes);
-        if found != digest {
-            return Err(ArtifactError::WrongDigest {
-                expected: digest,
-                found,
-            });
+        if Digest::of(&bytes) != digest {
+            return Err(blob.set_aside());
         }
         Ok(bytes)
     }
@@ -84,6 +94,30 @@ impl Blob {
             .read_to_end(&mut piece)
             .map_err(file("read", &self.path))?;
         self.offset += piece.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&piece);
+        }
+        let was_cut_short = piece.is_empty() && !self.is_at_end();
+        let is_wrong = self.is_at_end()
+            && self
+                .hasher
+                .take()
+                .is_some_and(|hasher| hasher.finish().0 != self.digest);
+        if was_cut_short || is_wrong {
+            return Err(self.set_aside());
+        }
         Ok(piece)
+    }
+
+    /// Kept for whoever wants to know what happened to it.
+    fn set_aside(&self) -> ArtifactError {
+        let aside = self.path.with_extension("damaged");
+        match std::fs::rename(&self.path, &aside) {
+            Ok(()) => tracing::error!(kept = %aside.display(), "an artifact is damaged and was set aside"),
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "an artifact is damaged and cannot be set aside");
+            }
+        }
+        ArtifactError::Damaged { digest: self.digest }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fleet_proto::digest::{Digest, Hasher};
 
 use super::error::{ArtifactError, file};
-use super::{Artifacts, BLOB_BYTES_MAX};
+use super::{Artifacts, BLOB_BYTES_MAX, room};
 use crate::durable;
 
 /// Two uploads of the same blob write to files of their own.
@@ -48,6 +48,7 @@ impl Artifacts {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, ArtifactError> {
         let digest = Digest::of(bytes);
         if !self.holds(&digest) {
+            room::must_be_there(&self.directory, bytes.len() as u64)?;
             let path = self.path(&digest);
             durable::write_file(&path, bytes).map_err(file("write", &path))?;
         }
@@ -91,6 +92,7 @@ impl Upload {
                 limit: bytes,
             });
         }
+        room::must_be_there(&self.artifacts.directory, data.len() as u64)?;
         if let Err(error) = partial.file.write_all(data) {
             let path = partial.path.clone();
             partial.discard();
@@ -121,6 +123,7 @@ impl Upload {
     }
 
     fn begin(&self, digest: Digest, bytes: u64) -> Result<Partial, ArtifactError> {
+        room::must_be_there(&self.artifacts.directory, bytes)?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = self.artifacts.path(&digest);
         let path = durable::partial_path(&path.with_extension(number.to_string()));
