@@ -14,7 +14,7 @@
 #[path = "core/support.rs"]
 mod support;
 
-use support::fleet::{Fleet, Fortune, app, hello};
+use support::fleet::{Fleet, Fortune, app, hello, release};
 use support::moves::{Move, moves};
 
 use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, RollBack};
@@ -186,6 +186,8 @@ fn where_nothing_ran_before_nothing_runs_after_a_rollback_that_succeeded() {
     fleet.settle(Fortune::Good);
     let back = RolloutNumber(first.0 + 1);
     assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
+    let story = fleet.story(back);
+    assert!(story.contains("runs nothing, as before"), "{story}");
 }
 
 #[test]
@@ -244,6 +246,89 @@ fn a_node_that_failed_to_fetch_and_then_went_away_is_not_waited_for() {
     fleet.make(&Move::Resume(None));
     fleet.settle(Fortune::Good);
     assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+/// An environment wants what it wanted, whatever a failed rollout did and undid.
+#[test]
+fn a_failed_rollout_and_its_rollback_leave_the_desired_release_alone() {
+    let mut fleet = Fleet::new(2, 1);
+    for version in ["v1", "v2"] {
+        fleet.roll_out(version, "100").unwrap();
+        fleet.settle(Fortune::Good);
+    }
+    // Both are back on v1 by hand; bringing v2 again works on one and fails on the other.
+    for node in [0, 1] {
+        fleet.node(node).current = Some(release("v1"));
+        fleet.make(&Move::Connect(node));
+    }
+    let number = fleet.roll_out("v2", "100").unwrap();
+    let first = fleet.touched_nodes(number)[0].clone();
+    for _ in 0..3 {
+        fleet.make(&Move::AllAdvance(Fortune::Good));
+    }
+    let second = usize::from(fleet.nth(0) == first);
+    fleet.make(&Move::Deliver {
+        node: second,
+        twice: false,
+    });
+    for _ in 0..4 {
+        fleet.make(&Move::Advance {
+            node: second,
+            fortune: Fortune::Bad,
+        });
+    }
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "failed", "{}", fleet.story(number));
+    let back = RolloutNumber(number.0 + 1);
+    assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
+    let desired = |fleet: &Fleet| fleet.state.environments[&"dev".parse().unwrap()].desired[&app()].clone();
+    assert_eq!(desired(&fleet), release("v2"));
+    // An operator who takes everybody back means it.
+    let (fleet, _) = fleet_that_goes_back(|_| ());
+    assert_eq!(desired(&fleet), release("v1"));
+}
+
+#[test]
+fn a_canary_that_matches_nobody_is_refused() {
+    let mut fleet = Fleet::new(3, 1);
+    let intent = Intent {
+        version: Some("v1".parse().unwrap()),
+        canary: Some("zone=zz".parse().unwrap()),
+        ..Intent::default()
+    };
+    let refusal = fleet.request(Request::StartRollout(intent)).unwrap_err();
+    assert_eq!(
+        refusal.message,
+        "canary zone=zz matches none of the 3 nodes that would move"
+    );
+}
+
+#[test]
+fn a_revoked_node_is_called_revoked_and_nobody_waits_for_it() {
+    let mut fleet = Fleet::new(3, 1);
+    fleet.roll_out("v1", "100").unwrap();
+    fleet.settle(Fortune::Good);
+    let number = fleet.roll_out("v2", "1n,100").unwrap();
+    fleet.make(&Move::AllAdvance(Fortune::Good));
+    let node = fleet.touched_nodes(number)[0].clone();
+    let reason = "stolen".to_owned();
+    fleet
+        .request(Request::RevokeNode {
+            node: node.clone(),
+            reason,
+        })
+        .unwrap();
+    assert_eq!(fleet.outcome(number), "paused");
+    let waiting = fleet.waiting(number).join("; ");
+    assert!(waiting.contains(&format!("{node} was revoked")), "{waiting}");
+    fleet.request(Request::Abort { number, reason: None }).unwrap();
+    fleet.settle(Fortune::Good);
+    let back = RolloutNumber(number.0 + 1);
+    let story = fleet.story(back);
+    assert!(
+        story.contains(&format!("{node} was revoked and stays as it is")),
+        "{story}"
+    );
 }
 
 #[test]

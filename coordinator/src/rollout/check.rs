@@ -213,12 +213,21 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
     if *outcome != Outcome::Succeeded {
         return;
     }
+    if !rollout.steps.is_empty()
+        && !rollout
+            .steps
+            .values()
+            .any(|step| step.order == Some(Order::Commit))
+    {
+        broken.push(format!("{} succeeded with no good node", rollout.number));
+    }
     for (i, wave) in rollout.plan.waves.iter().enumerate() {
         let good = wave
             .nodes
             .iter()
             .filter_map(|node| rollout.steps.get(node))
-            .any(|step| step.order == Some(Order::Commit));
+            // What a person accepted when resuming is accepted.
+            .any(|step| step.order == Some(Order::Commit) || step.forgiven);
         if !good {
             broken.push(format!(
                 "{} succeeded with no good node in wave {}",

@@ -14,7 +14,7 @@ use super::availability::{self, Availability};
 use super::event::{Event, Outcome, PauseCause, RolloutKind};
 use super::gate::{self, Verdict};
 use super::progress::Progress;
-use super::state::{Course, Rollout, State};
+use super::state::{Course, Rollout, State, Step};
 
 pub use back::{Scope, put_back};
 
@@ -161,21 +161,27 @@ fn too_many_lost(state: &State, rollout: &Rollout, progress: &Progress, _now: Ti
         .max_unreachable
         .of_rounded_down(rollout.plan.nodes());
     let wave = &progress.wave;
-    // A person who resumed in spite of every single node of the wave meant it.
-    let accepted = rollout
-        .steps
-        .values()
-        .filter(|step| step.wave == rollout.wave)
-        .all(|step| step.forgiven);
     let barren = wave.is_over_but_for_the_bake()
         && wave.good() == 0
         && rollout.wave < rollout.plan.waves.len()
-        && !accepted;
+        && !is_accepted(rollout);
     if progress.lost.len() <= allowed && !barren {
         return None;
     }
+    if progress.lost.is_empty() {
+        let why = format!("no node of wave {} got good", rollout.wave + 1);
+        return pause(rollout, PauseCause::NobodyGood, why);
+    }
     let why = sentences::lost(state, rollout, &progress.lost, allowed);
     pause(rollout, PauseCause::Unreachable, why)
+}
+
+/// A person who resumed in spite of every single node of the wave meant it; but a rollout
+/// that nobody took is not one that succeeded.
+fn is_accepted(rollout: &Rollout) -> bool {
+    let mut in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
+    let is_last = rollout.wave + 1 == rollout.plan.waves.len();
+    in_wave.all(|step| step.forgiven) && (!is_last || rollout.steps.values().any(Step::is_committed))
 }
 
 /// Pauses once; a rollout that is paused already stays as it is.
@@ -226,6 +232,7 @@ fn held_or_paused(
             since: Some(*since),
             hint: Some(match cause {
                 PauseCause::Operator => format!("fleetctl resume {number}"),
+                PauseCause::NobodyGood => format!("fleetctl abort {number}"),
                 _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
             }),
             ..Waiting::new(match cause {

@@ -64,6 +64,7 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
     if movable.is_empty() && left_out.is_empty() {
         return Err(no_nodes(state, &target, &intent.select));
     }
+    must_match_somebody(intent.canary.as_ref(), &movable)?;
     let order = spread::order(
         &movable,
         &strategy.spread,
@@ -81,6 +82,22 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
         strategy,
     };
     Ok((plan, release))
+}
+
+/// A canary that is mistyped must not become none at all.
+fn must_match_somebody(canary: Option<&Selector>, movable: &BTreeMap<&NodeId, &Node>) -> Result<(), Refusal> {
+    let Some(canary) = canary else { return Ok(()) };
+    if movable.is_empty() || movable.values().any(|node| canary.matches(&node.labels)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalKind::Refused,
+        format!(
+            "canary {canary} matches none of the {} nodes that would move",
+            movable.len()
+        ),
+    )
+    .hint("fleetctl nodes shows the labels of each"))
 }
 
 /// The nodes that a held rollout has not reached, cut by a longer list of waves. The

@@ -1,7 +1,7 @@
 //! How a rollout stands, counted once: what the rules in `decide` and `check` read.
 
 use fleet_proto::ids::NodeId;
-use fleet_proto::session::{FailureClass, Order, Phase};
+use fleet_proto::session::{FailureClass, Phase};
 
 use super::node::Node;
 use super::state::{Rollout, State, Step};
@@ -102,7 +102,7 @@ impl WaveStand {
                 _ if given_up => {}
                 Phase::Pending if node.is_connected() => stand.ready.push(id.clone()),
                 Phase::Pending => stand.absent.push(id.clone()),
-                Phase::Baking if step.order == Some(Order::Commit) => stand.committing.push(id.clone()),
+                Phase::Baking if step.is_committed() => stand.committing.push(id.clone()),
                 Phase::Baking => stand.baking.push(id.clone()),
                 _ => stand.moving.push(id.clone()),
             }

@@ -161,6 +161,11 @@ impl Step {
         matches!(self.phase, Phase::Baking | Phase::Done)
     }
 
+    /// Told to keep the release.
+    pub fn is_committed(&self) -> bool {
+        self.order == Some(Order::Commit)
+    }
+
     pub fn failed_as(&self, class: FailureClass) -> bool {
         self.failure
             .as_ref()
@@ -171,6 +176,16 @@ impl Step {
 impl Rollout {
     pub fn is_ended(&self) -> bool {
         matches!(self.course, Course::Ended { .. })
+    }
+
+    pub fn succeeded(&self) -> bool {
+        matches!(
+            self.course,
+            Course::Ended {
+                outcome: Outcome::Succeeded,
+                ..
+            }
+        )
     }
 
     pub fn is_forward(&self) -> bool {

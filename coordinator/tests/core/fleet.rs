@@ -457,11 +457,15 @@ impl Fleet {
     }
 
     pub fn touched(&self, number: RolloutNumber) -> usize {
-        self.rollout(number)
-            .steps
-            .values()
-            .filter(|step| step.is_issued())
-            .count()
+        self.touched_nodes(number).len()
+    }
+
+    pub fn touched_nodes(&self, number: RolloutNumber) -> Vec<NodeId> {
+        let steps = self.rollout(number).steps.iter();
+        steps
+            .filter(|(_, step)| step.is_issued())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub fn all_run(&self, version: &str) -> bool {

@@ -198,9 +198,20 @@ impl State {
         }
     }
 
-    /// A rollout that succeeded says what the environment wants from now on; a
-    /// rollback says so only where all nodes agree.
+    /// A rollout that succeeded says what the environment wants from now on; a rollback
+    /// says so only where all nodes agree, and only if it undid what was wanted: after a
+    /// rollout that failed, the environment wants what it wanted before.
     fn record_desired(&mut self, rollout: &Rollout) {
+        if let RolloutKind::Rollback {
+            parent: Some(parent), ..
+        } = &rollout.kind
+            && self
+                .rollouts
+                .get(parent)
+                .is_some_and(|parent| !parent.succeeded())
+        {
+            return;
+        }
         let app = &rollout.plan.app;
         let mut reached: Vec<_> = match &rollout.kind {
             RolloutKind::Forward { release } => vec![Some(release.clone())],
