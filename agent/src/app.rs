@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
-use crate::effects::converge::{Converge, ConvergeError, Started};
+use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::{Node, fetch};
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
@@ -186,15 +186,23 @@ impl RunLane {
         }
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
-        let started = self.make_run(now.work.run.clone()).await?;
+        let look = match now.work.purpose {
+            Purpose::PutBack => Look::AtBytes,
+            _ => Look::AtNothing,
+        };
+        let started = self.make_run(now.work.run.clone(), look).await?;
         self.converged = Some(now.work.run.clone());
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
 
-    async fn make_run(&self, release: Option<ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+    async fn make_run(
+        &self,
+        release: Option<ReleaseRef>,
+        look: Look,
+    ) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref())).await;
+        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref(), look)).await;
         ran.unwrap_or_else(|error| {
             let path = self.converge.layout.app(&self.converge.app);
             Err(crate::durable::failed("work in", path)(std::io::Error::other(error)).into())

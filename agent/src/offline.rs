@@ -12,7 +12,7 @@ use fleet_proto::version::Version;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
-use crate::effects::converge::{Converge, ConvergeError};
+use crate::effects::converge::{Converge, ConvergeError, Look};
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
@@ -31,6 +31,13 @@ pub enum OfflineError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     PutBack(#[from] PutBackError),
+    #[error(
+        "cannot put {app} back: {source}; nothing was changed\nhint: `fleet-agent releases` shows what else there is, `fleet-agent rollback --to VERSION` takes it"
+    )]
+    Unfit {
+        app: AppName,
+        source: Box<ConvergeError>,
+    },
     #[error("cannot put {app} back")]
     Converge {
         app: AppName,
@@ -113,9 +120,17 @@ pub async fn rollback(
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
     let moved = put_back(&mut ledger, app, to, Timestamp::now())?;
+    let converge = converge(config, &layout, app);
+    // Before anything is promised: a person can still name another release.
+    converge
+        .must_be_whole(&moved.to)
+        .map_err(|source| OfflineError::Unfit {
+            app: app.clone(),
+            source: Box::new(source),
+        })?;
     held.ledger.write(ledger.clone())?;
 
-    let ill = match converge(config, &layout, app).run(Some(&moved.to)) {
+    let ill = match converge.run(Some(&moved.to), Look::AtNothing) {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
         Ok(None) => None,
         // It stays rolling back in the ledger: the agent goes on with it when it starts.

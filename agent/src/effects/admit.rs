@@ -21,7 +21,7 @@ impl History {
     pub fn of(record: &AppRecord, release: &ReleaseRef) -> Self {
         Self {
             floor: record.floor,
-            was_good: record.is_good(release),
+            was_good: record.has_proven(release),
         }
     }
 }

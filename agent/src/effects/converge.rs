@@ -24,6 +24,8 @@ pub enum ConvergeError {
     Slot(#[from] SlotError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("the files of {release} on the disk are not as they were laid out")]
+    Damaged { release: ReleaseRef },
     #[error("the app is being stopped together with the agent")]
     Shut,
     #[error("component {component} cannot be described")]
@@ -46,14 +48,26 @@ pub enum ConvergeError {
     },
 }
 
+fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
+    if target.slot.is_whole() {
+        return Ok(());
+    }
+    Err(ConvergeError::Damaged {
+        release: target.release.clone(),
+    })
+}
+
 impl ConvergeError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Template { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Shut | Self::Start { .. } | Self::Stop { .. } => {
-                FailureClass::Infrastructure
-            }
+            Self::Slot(_)
+            | Self::File(_)
+            | Self::Damaged { .. }
+            | Self::Shut
+            | Self::Start { .. }
+            | Self::Stop { .. } => FailureClass::Infrastructure,
         }
     }
 
@@ -62,7 +76,7 @@ impl ConvergeError {
             Self::Template { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
-            Self::Slot(_) | Self::File(_) | Self::Shut => None,
+            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
         }
     }
 }
@@ -96,6 +110,15 @@ pub struct Converge {
     pub gate: Arc<Mutex<Gate>>,
 }
 
+/// How closely a release is looked at before what runs is stopped for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It has just been laid out; or there is nothing else, and ill is better than absent.
+    AtNothing,
+    /// It has been lying there for long, and another one could be taken instead.
+    AtBytes,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Gate {
     #[default]
@@ -106,13 +129,16 @@ pub enum Gate {
 impl Converge {
     /// Stops what should not run, in the reverse order of its start; switches; starts
     /// what should. Blocks as long as stopping takes.
-    pub fn run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+    pub fn run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
+        if let (Look::AtBytes, Some(target)) = (look, &target) {
+            must_be_whole(target)?;
+        }
         let parts = target
             .as_ref()
             .map(|target| target.parts.as_slice())
@@ -141,6 +167,10 @@ impl Converge {
                 })?;
         }
         Ok(target)
+    }
+
+    pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
+        must_be_whole(&self.describe(&Slots::new(&self.layout, &self.app), release)?)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.
