@@ -34,9 +34,6 @@ fn seed() -> RngSeed {
     RngSeed::Fixed(seed)
 }
 
-/// Split in four so that a test runner can use the cores that there are.
-const CASES: u32 = 2_600;
-
 fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> {
     let mut fleet = Fleet::new(nodes, zones);
     for act in moves {
@@ -53,24 +50,26 @@ fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> 
 }
 
 macro_rules! properties {
-    ($($name:ident: $nodes:expr, $moves:expr;)*) => {
-        proptest! {
-            #![proptest_config(Config { cases: CASES, max_shrink_iters: 4_000, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
-            $(
+    ($($name:ident: $cases:expr, $nodes:expr, $moves:expr;)*) => {
+        $(
+            proptest! {
+                #![proptest_config(Config { cases: $cases, max_shrink_iters: 4_000, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
                 #[test]
                 fn $name(nodes in $nodes, zones in 1..4_usize, moves in moves($moves)) {
                     run(nodes, zones, &moves)?;
                 }
-            )*
-        }
+            }
+        )*
     };
 }
 
+// Above ten thousand altogether; split in four so that a test runner can use the cores
+// that there are, fewer where each takes longer.
 properties! {
-    safety_holds_in_small_fleets: 1..5_usize, 60;
-    safety_holds_in_fleets_of_a_dozen: 5..14_usize, 90;
-    safety_holds_in_short_histories: 1..30_usize, 25;
-    safety_holds_in_larger_fleets: 14..40_usize, 110;
+    safety_holds_in_small_fleets: 3_600, 1..5_usize, 60;
+    safety_holds_in_fleets_of_a_dozen: 2_800, 5..14_usize, 90;
+    safety_holds_in_short_histories: 2_800, 1..30_usize, 25;
+    safety_holds_in_larger_fleets: 1_200, 14..40_usize, 110;
 }
 
 /// Whatever happened before: when all nodes are there and behave, and an operator clears
@@ -132,6 +131,13 @@ fn what_is_tried_again_after_a_resume_counts_like_the_first_time() {
     assert_eq!(fleet.broken(), [""; 0]);
 }
 
+fn whole_app() -> RollBack {
+    RollBack {
+        app: Some(app()),
+        ..RollBack::default()
+    }
+}
+
 /// v1 and then v2 everywhere, and a rollback of that to look at.
 fn fleet_that_goes_back(prepare: impl Fn(&mut Fleet)) -> (Fleet, RolloutNumber) {
     let mut fleet = Fleet::new(3, 1);
@@ -140,7 +146,7 @@ fn fleet_that_goes_back(prepare: impl Fn(&mut Fleet)) -> (Fleet, RolloutNumber) 
         fleet.settle(Fortune::Good);
     }
     prepare(&mut fleet);
-    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(RollBack::default())) else {
+    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(whole_app())) else {
         panic!("no rollback");
     };
     fleet.settle(Fortune::Good);
@@ -210,6 +216,7 @@ fn a_node_that_was_set_up_anew_is_known_to_run_nothing() {
 fn a_wave_whose_every_failure_was_accepted_passes() {
     let mut fleet = Fleet::new(4, 1);
     let intent = Intent {
+        app: Some(app()),
         version: Some("v1".parse().unwrap()),
         waves: Some("1n,100".parse().unwrap()),
         on_failure: Some(OnFailure::Pause),
@@ -292,6 +299,7 @@ fn a_failed_rollout_and_its_rollback_leave_the_desired_release_alone() {
 fn a_canary_that_matches_nobody_is_refused() {
     let mut fleet = Fleet::new(3, 1);
     let intent = Intent {
+        app: Some(app()),
         version: Some("v1".parse().unwrap()),
         canary: Some("zone=zz".parse().unwrap()),
         ..Intent::default()

@@ -153,11 +153,14 @@ fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
         Amount::Count(count) => count as usize,
         Amount::Percent(percent) => total * usize::from(percent) / 100,
     };
+    let succeeded_at = rollout.ended_at().filter(|_| rollout.succeeded());
     let counted = |release: bool| {
         rollout
             .steps
             .values()
             .filter(|step| !step.forgiven)
+            // What a node tells of after a success, having been away, ended nothing.
+            .filter(|step| succeeded_at.is_none_or(|end| step.since <= end))
             .filter_map(|step| step.failure.as_ref())
             .filter(|failure| (failure.class == FailureClass::Release) == release)
             .count()
