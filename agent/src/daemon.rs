@@ -31,6 +31,7 @@ use crate::effects::admit::History;
 use crate::effects::chain;
 use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
+use crate::effects::room::Disk;
 use crate::hold::{Held, HoldError, hold};
 use crate::identity::{self, IdentityError};
 use crate::install::{Answer, Outcome};
@@ -87,6 +88,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             config: config.clone(),
             layout: layout.clone(),
             reach: reach.clone(),
+            disk: Disk::of(layout.root().to_owned()),
         },
         held,
         apps: BTreeMap::new(),

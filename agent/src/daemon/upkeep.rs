@@ -5,6 +5,7 @@ use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 
 use super::{Daemon, DaemonError};
+use crate::durable;
 use crate::effects::chain;
 use crate::install::Recovery;
 use crate::slots::Slots;
@@ -57,7 +58,13 @@ impl Daemon {
         let record = record.clone();
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
-        let pruned = tokio::task::spawn_blocking(move || slots.prune(|digest| record.keeps(digest))).await;
+        let incoming = self.node.layout.incoming(app);
+        let pruned = tokio::task::spawn_blocking(move || {
+            // Half a release that nobody waits for any more.
+            durable::remove(&incoming)?;
+            slots.prune(|digest| record.keeps(digest))
+        })
+        .await;
         match pruned {
             Ok(Ok(gone)) if gone.is_empty() => {}
             Ok(Ok(gone)) => tracing::info!(%app, slots = gone.len(), "old releases removed"),

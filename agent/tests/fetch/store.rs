@@ -9,13 +9,14 @@ use arc_swap::ArcSwap;
 use fleet_agent::config::Config;
 use fleet_agent::effects::admit::History;
 use fleet_agent::effects::fetch::{Node, fetch};
+use fleet_agent::effects::room::Disk;
 use fleet_agent::layout::Layout;
 use fleet_agent::link::Reach;
 use fleet_agent::slots::Slots;
 use fleet_proto::authority::{Authority, KeyAndRequest};
 use fleet_proto::digest::Digest;
 use fleet_proto::identity::Who;
-use fleet_proto::quantity::Span;
+use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{Manifest, ReleaseRef, SignedManifest};
 use fleet_proto::session::Failure;
 use fleet_proto::signing::SecretKey;
@@ -40,6 +41,8 @@ pub enum Manners {
     BreaksOffAfter(usize),
     /// Sends other bytes, this many times.
     Corrupt(usize),
+    /// Has enough after this many pieces, and says that it will not go on.
+    Closes(usize),
     /// Sends more than there is.
     Endless,
 }
@@ -93,6 +96,12 @@ impl Store {
         {
             pieces.truncate(count);
             pieces.push(Err(Status::unavailable("the line is cut")));
+        }
+        if let Manners::Closes(count) = *manners
+            && pieces.len() > count
+        {
+            pieces.truncate(count);
+            pieces.push(Err(Status::permission_denied("no more for you")));
         }
         pieces
     }
@@ -263,6 +272,7 @@ impl Shelf {
             node: Node {
                 layout: Layout::new(&config.state),
                 reach: Reach::new(&config.coordinators, &client).unwrap(),
+                disk: Disk::of(config.state.clone()),
                 config: Arc::new(config),
             },
             _directory: directory,
@@ -299,6 +309,16 @@ impl Bench {
         *self.store.manners.lock().unwrap() = manners;
     }
 
+    /// A disk of which so much is free when the state takes so much of it.
+    pub fn free_while_used(&mut self, free: impl Fn(u64) -> u64 + Send + Sync + 'static) {
+        let state = self.node.config.state.clone();
+        self.node.disk = Disk::with(move || Bytes(free(bytes_in(&state))));
+    }
+
+    pub fn used(&self) -> u64 {
+        bytes_in(&self.node.config.state)
+    }
+
     pub fn asked(&self) -> Asked {
         std::mem::take(&mut self.store.asked.lock().unwrap())
     }
@@ -314,4 +334,16 @@ impl Bench {
         let slots = Slots::new(&self.node.layout, &"shop".parse().unwrap());
         assert!(slots.all().is_empty());
     }
+}
+
+fn bytes_in(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(about) if about.is_dir() => bytes_in(&entry.path()),
+        Ok(about) => about.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
 }
