@@ -17,6 +17,7 @@ use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::log;
+use crate::tasks::{Ended, watch};
 
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -40,9 +41,16 @@ pub struct Assignment {
 
 #[derive(Debug)]
 pub enum AppEvent {
-    Outcome { assignment: u64, outcome: Outcome },
-    Fetched { outcome: Outcome },
+    Outcome {
+        assignment: u64,
+        outcome: Outcome,
+    },
+    Fetched {
+        outcome: Outcome,
+    },
     Health(Health),
+    /// Nothing more would be done for the app.
+    LaneEnded(Ended),
 }
 
 pub type Events = mpsc::Sender<(AppName, AppEvent)>;
@@ -57,22 +65,19 @@ pub struct App {
 impl App {
     pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
         let (assignment, receiver) = watch::channel(first);
-        let mut lanes = JoinSet::new();
-        lanes.spawn(fetch_lane(
-            node,
-            converge.app.clone(),
-            receiver.clone(),
-            events.clone(),
-        ));
-        let run = RunLane {
+        let app = &converge.app;
+        let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
+        let running = RunLane {
             converge: converge.clone(),
-            events,
+            events: events.clone(),
             assignment: receiver,
             crew: None,
             converged: None,
             health: None,
         };
-        lanes.spawn(run.run());
+        let mut lanes = JoinSet::new();
+        lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
+        lanes.spawn(watch_lane("run lane", app.clone(), events, running.run()));
         Self {
             converge,
             assignment,
@@ -93,6 +98,16 @@ impl App {
     pub fn assign(&self, assignment: Assignment) {
         self.assignment.send_replace(assignment);
     }
+}
+
+async fn watch_lane(
+    task: &'static str,
+    app: AppName,
+    events: Events,
+    lane: impl Future<Output = ()> + Send + 'static,
+) {
+    let ended = watch(task, lane).await;
+    let _daemon_gone = events.send((app, AppEvent::LaneEnded(ended))).await;
 }
 
 async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<Assignment>, events: Events) {
@@ -331,5 +346,23 @@ async fn watch_or_wait(crew: &mut Option<Crew>) {
     match crew {
         Some(crew) => crew.watch().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_that_panics_is_told_to_the_daemon() {
+        let (events, mut told) = mpsc::channel(1);
+        let lane = watch_lane("run lane", "shop".parse().unwrap(), events, async {
+            panic!("no more")
+        });
+        lane.await;
+        let (app, event) = told.recv().await.unwrap();
+        assert_eq!(app.as_str(), "shop");
+        assert!(matches!(event, AppEvent::LaneEnded(ended) if ended.how.contains("no more")));
     }
 }

@@ -22,7 +22,6 @@ use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use crate::app::{App, AppEvent, Assignment};
 use crate::config::{Config, OnStop};
@@ -41,6 +40,7 @@ use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::supervise::Supervisor;
 use crate::renew::Renewal;
+use crate::tasks::{Ended, Tasks};
 
 const EVENTS_MAX: usize = 64;
 const REFUSALS_MAX: usize = 32;
@@ -59,6 +59,8 @@ pub enum DaemonError {
     Ledger(#[from] LedgerError),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Task(#[from] Ended),
 }
 
 /// Runs until told to stop.
@@ -105,8 +107,9 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
     };
     daemon.recover().await?;
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(local::serve(local::listen(&layout.socket())?, questions));
+    let mut tasks = Tasks::default();
+    let socket = local::listen(&layout.socket())?;
+    tasks.spawn("local socket", local::serve(socket, questions));
     let link = Link {
         reach: reach.clone(),
         report: reported,
@@ -114,7 +117,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         events: link_events,
         state: config.state.clone(),
     };
-    tasks.spawn(link.run());
+    tasks.spawn("link to the coordinator", link.run());
     let renewal = Renewal {
         layout,
         node: config.node.clone(),
@@ -122,7 +125,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         client_config,
         peer,
     };
-    tasks.spawn(renewal.run());
+    tasks.spawn("renewal of certificates", renewal.run());
     service::ready();
     let mut watchdog = tokio::time::interval(service::watchdog_interval());
 
@@ -138,6 +141,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
                     break OnStop::Keep;
                 }
             }
+            ended = tasks.ended() => return Err(ended.into()),
             _ = watchdog.tick() => service::alive(),
             _ = terminate.recv() => break config.on_stop,
             _ = interrupt.recv() => break config.on_stop,
@@ -253,6 +257,7 @@ impl Daemon {
                 self.report();
                 Ok(())
             }
+            AppEvent::LaneEnded(ended) => Err(ended.into()),
             AppEvent::Fetched { outcome } => self.settle(app, outcome).await,
             AppEvent::Outcome { assignment, outcome } => {
                 // Of work that has been taken back meanwhile: nobody's outcome.

@@ -38,4 +38,5 @@ pub mod render;
 pub mod renew;
 pub mod slots;
 pub mod status;
+pub mod tasks;
 pub mod template;
