@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Command, Health, HistoryCause, Refusal, ToAgent};
+use fleet_proto::session::{Command, Health, HistoryCause, Order, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
@@ -190,12 +190,7 @@ impl Daemon {
                 self.commit(ledger).await?;
                 self.report();
             }
-            LinkEvent::Message(ToAgent::Prefetch { app, release }) => {
-                self.prefetch.insert(app.clone(), release);
-                if self.apps.contains_key(&app) {
-                    self.assign(&app);
-                }
-            }
+            LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }
         Ok(())
@@ -226,12 +221,32 @@ impl Daemon {
             }
             Answer::Accepted => {
                 tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
-                self.prefetch.remove(app);
+                // The word that a bake is over says nothing of what comes next.
+                if !matches!(command.order, Order::Commit) {
+                    self.prefetch.remove(app);
+                }
                 self.commit(ledger).await?;
                 self.proceed(app).await?;
             }
         }
         Ok(())
+    }
+
+    /// Also of an app that was never ordered here: its first order shall be quick too.
+    fn prefetch(&mut self, app: &AppName, release: ReleaseRef) {
+        // Those that run, and those of which something was fetched ahead: never more
+        // than the node may have anyway.
+        let is_new = !self.apps.contains_key(app);
+        if is_new && self.apps.len() >= APPS_MAX {
+            tracing::warn!(%app, %release, "not fetched ahead: this node has {APPS_MAX} apps, which is the limit");
+            return;
+        }
+        if !self.node.config.accepts(app) {
+            tracing::warn!(%app, %release, "not fetched ahead: this node does not accept the app");
+            return;
+        }
+        self.prefetch.insert(app.clone(), release);
+        self.assign(app);
     }
 
     fn refuse(&self, command: &Command, why: String) {
@@ -308,24 +323,22 @@ impl Daemon {
     }
 
     fn assign(&mut self, app: &AppName) {
-        let Some(record) = self.record(app) else {
-            return;
-        };
-        let work = record.work();
+        let record = self.record(app);
+        let work = record.map(AppRecord::work);
         let prefetch = self.prefetch.get(app).cloned();
-        let history = work
-            .fetch
-            .as_ref()
+        let fetched = work.as_ref().and_then(|work| work.fetch.as_ref());
+        let history = fetched
             .or(prefetch.as_ref())
-            .map(|release| History::of(record, release))
+            .zip(record)
+            .map(|(release, record)| History::of(record, release))
             .unwrap_or_default();
-        self.assigned += 1;
         let assignment = Assignment {
-            number: self.assigned,
+            number: self.assigned + 1,
             work,
             prefetch,
             history,
         };
+        self.assigned += 1;
         if let Some(app) = self.apps.get(app) {
             app.assign(assignment);
             return;

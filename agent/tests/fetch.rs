@@ -1,7 +1,13 @@
 //! Fetching from a store that behaves, and from stores that do not, over mutual TLS.
-#![expect(clippy::unwrap_used, reason = "a failed test says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test says where"
+)]
 
 #[path = "fetch/store.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod store;
 
 use fleet_agent::effects::admit::History;

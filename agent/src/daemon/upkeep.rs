@@ -51,7 +51,7 @@ impl Daemon {
             .step
             .as_ref()
             .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
-        if !settled || self.prefetch.contains_key(app) {
+        if !settled {
             return Ok(());
         }
         record.forget_old_releases(self.node.config.limits.good_releases_max());
@@ -59,10 +59,13 @@ impl Daemon {
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
         let incoming = self.node.layout.incoming(app);
+        let ahead = self.prefetch.get(app).map(|release| release.digest);
         let pruned = tokio::task::spawn_blocking(move || {
-            // Half a release that nobody waits for any more.
-            durable::remove(&incoming)?;
-            slots.prune(|digest| record.keeps(digest))
+            if ahead.is_none() {
+                // Half a release that nobody waits for any more.
+                durable::remove(&incoming)?;
+            }
+            slots.prune(|digest| record.keeps(digest) || ahead == Some(*digest))
         })
         .await;
         match pruned {
