@@ -32,6 +32,7 @@ pub mod ledger;
 pub mod link;
 pub mod local;
 pub mod offline;
+pub mod person;
 pub mod probe;
 pub mod process;
 pub mod render;

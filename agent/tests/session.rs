@@ -16,8 +16,9 @@ use fleet_proto::fence::Fence;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{Command, Order, Phase, ToAgent};
+use fleet_proto::session::{Command, FromAgent, Order, Phase, ToAgent};
 
+use nix::unistd::{Uid, User};
 use store::{Bench, Shelf, Visit};
 
 /// Something that runs, and proves itself in so many milliseconds.
@@ -127,4 +128,40 @@ async fn no_more_is_fetched_ahead_than_a_node_may_have() {
     })
     .await;
     assert_eq!(bench.releases_asked(), fleet_agent::ledger::APPS_MAX);
+}
+
+/// Deploys the release and says that its bake is over.
+async fn bring(visit: &mut Visit, bench: &Bench, version: &str, generation: u32) {
+    let release = bench.release(version);
+    order(visit, generation, Order::Deploy { release }).await;
+    visit.until_phase(Phase::Baking).await;
+    order(visit, generation + 1, Order::Commit).await;
+    visit.until_phase(Phase::Done).await;
+}
+
+#[tokio::test]
+async fn who_rolls_back_by_hand_is_known_by_the_kernels_word() {
+    let mut shelf = Shelf::new();
+    shelf.put("v1", 1, &[("a", b"one")], runs(50));
+    shelf.put("v2", 2, &[("a", b"two")], runs(50));
+    let mut bench = shelf.bench("").await;
+    bench.run_agent();
+    let mut visit = bench.visit().await;
+    visit.welcome().await;
+    bring(&mut visit, &bench, "v1", 1).await;
+    bring(&mut visit, &bench, "v2", 3).await;
+    let mut command = bench.command();
+    command.arg("rollback").env("USER", "mallory");
+    let ended = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap();
+    assert!(ended.unwrap().status.success());
+    let said = loop {
+        if let FromAgent::History(entry) = visit.hear().await.unwrap() {
+            break entry.message;
+        }
+    };
+    let me = User::from_uid(Uid::current()).unwrap().unwrap().name;
+    let expected = format!("put back by hand on the node, by {me}");
+    assert!(said.starts_with(&expected) && !said.contains("mallory"), "{said}");
 }

@@ -413,7 +413,7 @@ fn config(directory: &Path, address: &str, key: &SecretKey, extra: &str) -> Conf
 impl Bench {
     /// Starts the agent itself, as people do.
     pub fn run_agent(&mut self) {
-        let agent = self.command().arg("run").spawn().unwrap();
+        let agent = self.command().arg("run").env("USER", "mallory").spawn().unwrap();
         self.agent = Some(agent);
     }
 
