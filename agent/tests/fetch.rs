@@ -117,7 +117,13 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
         let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
         run.command.push("${var.nope}".to_owned());
     });
-    let bench = shelf.bench("").await;
+    shelf.put("tls", 9, files, |manifest| {
+        let check = serde_json::json!({
+            "name": "health", "probe": {"kind": "http", "url": "https://127.0.0.1:${var.port}/health"}
+        });
+        manifest.components[0].checks = vec![serde_json::from_value(check).unwrap()];
+    });
+    let bench = shelf.bench("vars.port = \"8443\"").await;
     let history = History {
         floor: 5,
         was_good: false,
@@ -140,6 +146,10 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
             "component web of other-platform has no artifact for linux/",
         ),
         ("template", "component web: `${var.nope}` is not set on this node"),
+        (
+            "tls",
+            "component web: check health: `https://127.0.0.1:8443/health` asks for TLS, which checks do not speak\nhint: ",
+        ),
     ] {
         let failure = bench.fetch_after(version, &history).await.unwrap_err();
         assert_eq!(failure.class, FailureClass::Release, "{version}");
