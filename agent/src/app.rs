@@ -17,6 +17,7 @@ use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::log;
+use crate::tasks::{Ended, watch};
 
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -30,9 +31,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
-    /// Rises with each; an outcome of an older one is nobody's.
+    /// Rises with each piece of work; an outcome of an older one is nobody's.
     pub number: u64,
-    pub work: Work,
+    /// None where nothing was ever ordered: whatever runs is not touched.
+    pub work: Option<Work>,
     /// What may be fetched ahead of an order.
     pub prefetch: Option<ReleaseRef>,
     pub history: History,
@@ -40,9 +42,16 @@ pub struct Assignment {
 
 #[derive(Debug)]
 pub enum AppEvent {
-    Outcome { assignment: u64, outcome: Outcome },
-    Fetched { outcome: Outcome },
+    Outcome {
+        assignment: u64,
+        outcome: Outcome,
+    },
+    Fetched {
+        outcome: Outcome,
+    },
     Health(Health),
+    /// Nothing more would be done for the app.
+    LaneEnded(Ended),
 }
 
 pub type Events = mpsc::Sender<(AppName, AppEvent)>;
@@ -57,22 +66,19 @@ pub struct App {
 impl App {
     pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
         let (assignment, receiver) = watch::channel(first);
-        let mut lanes = JoinSet::new();
-        lanes.spawn(fetch_lane(
-            node,
-            converge.app.clone(),
-            receiver.clone(),
-            events.clone(),
-        ));
-        let run = RunLane {
+        let app = &converge.app;
+        let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
+        let running = RunLane {
             converge: converge.clone(),
-            events,
+            events: events.clone(),
             assignment: receiver,
             crew: None,
             converged: None,
             health: None,
         };
-        lanes.spawn(run.run());
+        let mut lanes = JoinSet::new();
+        lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
+        lanes.spawn(watch_lane("run lane", app.clone(), events, running.run()));
         Self {
             converge,
             assignment,
@@ -90,46 +96,66 @@ impl App {
         self.converge.clone()
     }
 
-    pub fn assign(&self, assignment: Assignment) {
-        self.assignment.send_replace(assignment);
+    /// The same work goes on under the number that it has, whatever else has changed.
+    pub fn assign(&self, next: Assignment) {
+        self.assignment.send_modify(|now| {
+            let number = if now.work == next.work {
+                now.number
+            } else {
+                next.number
+            };
+            *now = Assignment { number, ..next };
+        });
     }
 }
 
+async fn watch_lane(
+    task: &'static str,
+    app: AppName,
+    events: Events,
+    lane: impl Future<Output = ()> + Send + 'static,
+) {
+    let ended = watch(task, lane).await;
+    let _daemon_gone = events.send((app, AppEvent::LaneEnded(ended))).await;
+}
+
 async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<Assignment>, events: Events) {
-    let wanted = |assignment: &Assignment| assignment.work.fetch.clone().or(assignment.prefetch.clone());
-    let mut done: Option<(ReleaseRef, Outcome)> = None;
+    let mut done: Option<Fetched> = None;
     loop {
         let now = assignment.borrow_and_update().clone();
-        let Some(release) = wanted(&now) else {
+        let Some(release) = now.to_fetch().cloned() else {
             done = None;
             if assignment.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let ordered = now.work.fetch.as_ref() == Some(&release);
-        // Fetched ahead, and now ordered: it is told, unless it failed and is tried again.
-        let known = done.take().filter(|(known, outcome)| {
-            *known == release && (!ordered || matches!(outcome, Outcome::Staged { .. }))
-        });
-        let outcome = match known {
-            Some((_, outcome)) => outcome,
+        let outcome = match done.take().filter(|done| done.answers(&now, &release)) {
+            Some(done) => done.outcome,
             None => tokio::select! {
                 fetched = fetch(&node, &app, &release, &now.history) => match fetched {
                     Ok(counter) => Outcome::Staged { release: release.clone(), counter },
                     Err(failure) => Outcome::NotStaged { release: release.clone(), failure: *failure },
                 },
-                () = until_other(&mut assignment, &release, wanted) => continue,
+                () = until_other(&mut assignment, &release) => continue,
             },
         };
-        done = Some((release.clone(), outcome.clone()));
-        let is_ordered = assignment.borrow().work.fetch.as_ref() == Some(&release);
-        if is_ordered {
+        let latest = assignment.borrow().clone();
+        let is_ordered = latest.ordered() == Some(&release);
+        if is_ordered && latest.history == now.history {
             let event = (app.clone(), AppEvent::Fetched { outcome });
             if events.send(event).await.is_err() {
                 return;
             }
-            done = None;
+        } else {
+            done = Some(Fetched {
+                history: now.history,
+                release,
+                outcome,
+            });
+            if is_ordered {
+                continue;
+            }
         }
         if assignment.changed().await.is_err() {
             return;
@@ -137,13 +163,38 @@ async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<As
     }
 }
 
-async fn until_other(
-    assignment: &mut watch::Receiver<Assignment>,
-    release: &ReleaseRef,
-    wanted: impl Fn(&Assignment) -> Option<ReleaseRef>,
-) {
+impl Assignment {
+    fn ordered(&self) -> Option<&ReleaseRef> {
+        self.work.as_ref().and_then(|work| work.fetch.as_ref())
+    }
+
+    fn to_fetch(&self) -> Option<&ReleaseRef> {
+        self.ordered().or(self.prefetch.as_ref())
+    }
+}
+
+/// What came of fetching ahead.
+struct Fetched {
+    release: ReleaseRef,
+    /// By which it was admitted.
+    history: History,
+    outcome: Outcome,
+}
+
+impl Fetched {
+    /// Fetched ahead, and now ordered: it is told, unless it failed and is tried again,
+    /// or the node has moved on since and has to look again whether it may run here.
+    fn answers(&self, now: &Assignment, release: &ReleaseRef) -> bool {
+        let is_staged = matches!(self.outcome, Outcome::Staged { .. });
+        self.release == *release
+            && self.history == now.history
+            && (is_staged || now.ordered() != Some(release))
+    }
+}
+
+async fn until_other(assignment: &mut watch::Receiver<Assignment>, release: &ReleaseRef) {
     while assignment.changed().await.is_ok() {
-        if wanted(&assignment.borrow_and_update()).as_ref() != Some(release) {
+        if assignment.borrow_and_update().to_fetch() != Some(release) {
             return;
         }
     }
@@ -164,11 +215,27 @@ struct RunLane {
 /// The daemon is gone.
 struct Over;
 
+/// What the lane is at.
+struct Task {
+    number: u64,
+    work: Work,
+}
+
 impl RunLane {
     async fn run(mut self) {
         let mut earlier = None;
         loop {
-            let now = self.assignment.borrow_and_update().clone();
+            let (number, work) = {
+                let now = self.assignment.borrow_and_update();
+                (now.number, now.work.clone())
+            };
+            let Some(work) = work else {
+                if self.assignment.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let now = Task { number, work };
             let ended = match self.make_so(&now).await {
                 Ok(()) => self.attend(&now, earlier).await,
                 Err(error) => self.could_not(&now, &error).await,
@@ -180,7 +247,7 @@ impl RunLane {
         }
     }
 
-    async fn make_so(&mut self, now: &Assignment) -> Result<(), ConvergeError> {
+    async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
         if self.converged.as_ref() == Some(&now.work.run) {
             return Ok(());
         }
@@ -210,7 +277,7 @@ impl RunLane {
     }
 
     /// Looks on until there is other work.
-    async fn attend(&mut self, now: &Assignment, earlier: Option<Purpose>) -> Result<(), Over> {
+    async fn attend(&mut self, now: &Task, earlier: Option<Purpose>) -> Result<(), Over> {
         let purpose = now.work.purpose;
         if purpose == Purpose::Verify && earlier != Some(Purpose::Activate) {
             // It has run for a while: its time to prove itself begins now.
@@ -238,7 +305,14 @@ impl RunLane {
             tokio::pin!(look);
             loop {
                 tokio::select! {
-                    changed = self.assignment.changed() => return changed.map_err(|_| Over),
+                    changed = self.assignment.changed() => {
+                        changed.map_err(|_| Over)?;
+                        // What else has changed, as what to fetch ahead, must not begin
+                        // a verification anew.
+                        if self.assignment.borrow_and_update().number != now.number {
+                            return Ok(());
+                        }
+                    }
                     () = &mut look => break,
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
@@ -265,7 +339,7 @@ impl RunLane {
         }
     }
 
-    async fn could_not(&mut self, now: &Assignment, error: &ConvergeError) -> Result<(), Over> {
+    async fn could_not(&mut self, now: &Task, error: &ConvergeError) -> Result<(), Over> {
         let why = chain(error);
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
@@ -293,7 +367,7 @@ impl RunLane {
         Ok(())
     }
 
-    async fn tell(&self, now: &Assignment, outcome: Outcome) -> Result<(), Over> {
+    async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {
         let event = AppEvent::Outcome {
             assignment: now.number,
             outcome,
@@ -339,5 +413,23 @@ async fn watch_or_wait(crew: &mut Option<Crew>) {
     match crew {
         Some(crew) => crew.watch().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_that_panics_is_told_to_the_daemon() {
+        let (events, mut told) = mpsc::channel(1);
+        let lane = watch_lane("run lane", "shop".parse().unwrap(), events, async {
+            panic!("no more")
+        });
+        lane.await;
+        let (app, event) = told.recv().await.unwrap();
+        assert_eq!(app.as_str(), "shop");
+        assert!(matches!(event, AppEvent::LaneEnded(ended) if ended.how.contains("no more")));
     }
 }

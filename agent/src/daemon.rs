@@ -17,12 +17,11 @@ use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Command, Health, HistoryCause, Refusal, ToAgent};
+use fleet_proto::session::{Command, Health, HistoryCause, Order, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use crate::app::{App, AppEvent, Assignment};
 use crate::config::{Config, OnStop};
@@ -31,6 +30,7 @@ use crate::effects::admit::History;
 use crate::effects::chain;
 use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
+use crate::effects::room::Disk;
 use crate::hold::{Held, HoldError, hold};
 use crate::identity::{self, IdentityError};
 use crate::install::{Answer, Outcome};
@@ -40,6 +40,7 @@ use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::supervise::Supervisor;
 use crate::renew::Renewal;
+use crate::tasks::{Ended, Tasks};
 
 const EVENTS_MAX: usize = 64;
 const REFUSALS_MAX: usize = 32;
@@ -58,6 +59,8 @@ pub enum DaemonError {
     Ledger(#[from] LedgerError),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Task(#[from] Ended),
 }
 
 /// Runs until told to stop.
@@ -87,6 +90,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             config: config.clone(),
             layout: layout.clone(),
             reach: reach.clone(),
+            disk: Disk::of(layout.root().to_owned()),
         },
         held,
         apps: BTreeMap::new(),
@@ -103,8 +107,9 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
     };
     daemon.recover().await?;
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(local::serve(local::listen(&layout.socket())?, questions));
+    let mut tasks = Tasks::default();
+    let socket = local::listen(&layout.socket())?;
+    tasks.spawn("local socket", local::serve(socket, questions));
     let link = Link {
         reach: reach.clone(),
         report: reported,
@@ -112,7 +117,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         events: link_events,
         state: config.state.clone(),
     };
-    tasks.spawn(link.run());
+    tasks.spawn("link to the coordinator", link.run());
     let renewal = Renewal {
         layout,
         node: config.node.clone(),
@@ -120,7 +125,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         client_config,
         peer,
     };
-    tasks.spawn(renewal.run());
+    tasks.spawn("renewal of certificates", renewal.run());
     service::ready();
     let mut watchdog = tokio::time::interval(service::watchdog_interval());
 
@@ -136,6 +141,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
                     break OnStop::Keep;
                 }
             }
+            ended = tasks.ended() => return Err(ended.into()),
             _ = watchdog.tick() => service::alive(),
             _ = terminate.recv() => break config.on_stop,
             _ = interrupt.recv() => break config.on_stop,
@@ -184,12 +190,7 @@ impl Daemon {
                 self.commit(ledger).await?;
                 self.report();
             }
-            LinkEvent::Message(ToAgent::Prefetch { app, release }) => {
-                self.prefetch.insert(app.clone(), release);
-                if self.apps.contains_key(&app) {
-                    self.assign(&app);
-                }
-            }
+            LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }
         Ok(())
@@ -220,12 +221,32 @@ impl Daemon {
             }
             Answer::Accepted => {
                 tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
-                self.prefetch.remove(app);
+                // The word that a bake is over says nothing of what comes next.
+                if !matches!(command.order, Order::Commit) {
+                    self.prefetch.remove(app);
+                }
                 self.commit(ledger).await?;
                 self.proceed(app).await?;
             }
         }
         Ok(())
+    }
+
+    /// Also of an app that was never ordered here: its first order shall be quick too.
+    fn prefetch(&mut self, app: &AppName, release: ReleaseRef) {
+        // Those that run, and those of which something was fetched ahead: never more
+        // than the node may have anyway.
+        let is_new = !self.apps.contains_key(app);
+        if is_new && self.apps.len() >= APPS_MAX {
+            tracing::warn!(%app, %release, "not fetched ahead: this node has {APPS_MAX} apps, which is the limit");
+            return;
+        }
+        if !self.node.config.accepts(app) {
+            tracing::warn!(%app, %release, "not fetched ahead: this node does not accept the app");
+            return;
+        }
+        self.prefetch.insert(app.clone(), release);
+        self.assign(app);
     }
 
     fn refuse(&self, command: &Command, why: String) {
@@ -251,6 +272,7 @@ impl Daemon {
                 self.report();
                 Ok(())
             }
+            AppEvent::LaneEnded(ended) => Err(ended.into()),
             AppEvent::Fetched { outcome } => self.settle(app, outcome).await,
             AppEvent::Outcome { assignment, outcome } => {
                 // Of work that has been taken back meanwhile: nobody's outcome.
@@ -301,24 +323,22 @@ impl Daemon {
     }
 
     fn assign(&mut self, app: &AppName) {
-        let Some(record) = self.record(app) else {
-            return;
-        };
-        let work = record.work();
+        let record = self.record(app);
+        let work = record.map(AppRecord::work);
         let prefetch = self.prefetch.get(app).cloned();
-        let history = work
-            .fetch
-            .as_ref()
+        let fetched = work.as_ref().and_then(|work| work.fetch.as_ref());
+        let history = fetched
             .or(prefetch.as_ref())
-            .map(|release| History::of(record, release))
+            .zip(record)
+            .map(|(release, record)| History::of(record, release))
             .unwrap_or_default();
-        self.assigned += 1;
         let assignment = Assignment {
-            number: self.assigned,
+            number: self.assigned + 1,
             work,
             prefetch,
             history,
         };
+        self.assigned += 1;
         if let Some(app) = self.apps.get(app) {
             app.assign(assignment);
             return;

@@ -47,9 +47,9 @@ impl Layout {
         self.root.join("agent.sock")
     }
 
-    /// Blobs on their way in, named by digest.
-    pub fn incoming(&self) -> PathBuf {
-        self.root.join("incoming")
+    /// An app's blobs on their way in, named by digest.
+    pub fn incoming(&self, app: &AppName) -> PathBuf {
+        self.root.join("incoming").join(app.as_str())
     }
 
     pub fn apps(&self) -> PathBuf {

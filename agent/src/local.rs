@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use fleet_proto::ids::AppName;
 use fleet_proto::version::Version;
+use nix::unistd::{Pid, Uid};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::durable::{self, FileError, failed};
+use crate::person;
 use crate::status::NodeStatus;
 
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -50,6 +52,7 @@ pub struct RolledBack {
 /// A question, and where its answer goes.
 pub struct Asked {
     pub question: Question,
+    pub by: String,
     pub answer: oneshot::Sender<Answer>,
 }
 
@@ -97,6 +100,7 @@ pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Asked>) {
 }
 
 async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<(), LocalError> {
+    let by = asker(&stream)?;
     let mut stream = BufReader::new(stream);
     let line = tokio::time::timeout(QUESTION_DEADLINE, read_line(&mut stream))
         .await
@@ -104,16 +108,29 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
     let (answer, answered) = oneshot::channel();
     let answer = match serde_json::from_slice(&line) {
         Ok(question) => {
-            let _agent_stops = questions.send(Asked { question, answer }).await;
-            answered.await.unwrap_or_else(|_| Answer::Refused {
-                why: "the agent is stopping".to_owned(),
-            })
+            let _agent_stops = questions.send(Asked { question, by, answer }).await;
+            // Whoever asked waits no longer than that.
+            let answered = tokio::time::timeout(ANSWER_DEADLINE, answered).await;
+            answered
+                .map_err(|_| LocalError::NoAnswer)?
+                .unwrap_or_else(|_| Answer::Refused {
+                    why: "the agent is stopping".to_owned(),
+                })
         }
         Err(error) => Answer::Refused {
             why: format!("the question cannot be understood: {error}"),
         },
     };
     write_line(&mut stream, &answer).await
+}
+
+/// By the kernel's word: the agent's own environment says who started the agent.
+fn asker(stream: &UnixStream) -> Result<String, std::io::Error> {
+    let peer = stream.peer_cred()?;
+    Ok(person::of(
+        Uid::from_raw(peer.uid()),
+        peer.pid().map(Pid::from_raw),
+    ))
 }
 
 /// None if no agent listens there.

@@ -18,6 +18,7 @@ use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
 use crate::ledger::{Ledger, LedgerError, Step};
 use crate::local::RolledBack;
+use crate::person;
 use crate::process::supervise::Supervisor;
 
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
@@ -70,6 +71,7 @@ pub fn put_back(
     ledger: &mut Ledger,
     app: &AppName,
     to: Option<&Version>,
+    by: &str,
     now: Timestamp,
 ) -> Result<Moved, PutBackError> {
     let apps = ledger.apps.keys().cloned().collect();
@@ -78,22 +80,12 @@ pub fn put_back(
         known: apps,
     })?;
     let moved = record.put_back_by_hand(to)?;
-    let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok();
-    let message = by.map_or_else(
-        || "put back by hand on the node".to_owned(),
-        |by| {
-            format!(
-                "put back by hand on the node, by {}",
-                crate::process::log::harmless(&by)
-            )
-        },
-    );
     ledger.record(
         app,
         moved.from.clone(),
         Some(moved.to.clone()),
         HistoryCause::ByHand,
-        message,
+        format!("put back by hand on the node, by {by}"),
         now,
     );
     Ok(moved)
@@ -119,7 +111,7 @@ pub async fn rollback(
     let layout = Layout::new(&config.state);
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
-    let moved = put_back(&mut ledger, app, to, Timestamp::now())?;
+    let moved = put_back(&mut ledger, app, to, &person::oneself(), Timestamp::now())?;
     let converge = converge(config, &layout, app);
     // Before anything is promised: a person can still name another release.
     converge

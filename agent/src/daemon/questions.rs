@@ -30,7 +30,9 @@ impl Daemon {
             Question::Stop => return Ok(Some(asked.answer)),
             Question::Rollback { app, to } => {
                 let mut ledger = self.ledger();
-                match crate::offline::put_back(&mut ledger, &app, to.as_ref(), Timestamp::now()) {
+                let put_back =
+                    crate::offline::put_back(&mut ledger, &app, to.as_ref(), &asked.by, Timestamp::now());
+                match put_back {
                     Ok(moved) => {
                         let moved = RolledBack {
                             app: app.clone(),
@@ -38,6 +40,8 @@ impl Daemon {
                             to: moved.to.version,
                             ill: None,
                         };
+                        // Those who have given up waiting make room.
+                        self.waiting.retain(|waiting| !waiting.answer.is_closed());
                         self.waiting.push(Waiting {
                             moved,
                             answer: asked.answer,

@@ -5,6 +5,7 @@ use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 
 use super::{Daemon, DaemonError};
+use crate::durable;
 use crate::effects::chain;
 use crate::install::Recovery;
 use crate::slots::Slots;
@@ -50,14 +51,23 @@ impl Daemon {
             .step
             .as_ref()
             .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
-        if !settled || self.prefetch.contains_key(app) {
+        if !settled {
             return Ok(());
         }
         record.forget_old_releases(self.node.config.limits.good_releases_max());
         let record = record.clone();
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
-        let pruned = tokio::task::spawn_blocking(move || slots.prune(|digest| record.keeps(digest))).await;
+        let incoming = self.node.layout.incoming(app);
+        let ahead = self.prefetch.get(app).map(|release| release.digest);
+        let pruned = tokio::task::spawn_blocking(move || {
+            if ahead.is_none() {
+                // Half a release that nobody waits for any more.
+                durable::remove(&incoming)?;
+            }
+            slots.prune(|digest| record.keeps(digest) || ahead == Some(*digest))
+        })
+        .await;
         match pruned {
             Ok(Ok(gone)) if gone.is_empty() => {}
             Ok(Ok(gone)) => tracing::info!(%app, slots = gone.len(), "old releases removed"),

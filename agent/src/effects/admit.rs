@@ -7,6 +7,7 @@ use fleet_proto::session::FailureClass;
 use super::{Failed, chain, failure};
 use crate::config::Config;
 use crate::ledger::AppRecord;
+use crate::probe::http;
 use crate::template::{TemplateError, Words};
 
 /// What the ledger says that matters here.
@@ -82,18 +83,19 @@ pub fn admit(
                 Platform::here()
             ));
         }
-        // A word that cannot be filled in is found now, while the old release runs.
-        fill(config, &manifest, component).map_err(|error| {
+        // What can never work is found now, while the old release runs.
+        describe(config, &manifest, component).map_err(|why| {
             failure(
                 FailureClass::Release,
-                format!("component {}: {error}", component.name),
+                format!("component {}: {why}", component.name),
             )
         })?;
     }
     Ok(manifest)
 }
 
-fn fill(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), TemplateError> {
+/// Every command, variable and check as this node would run it.
+fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), String> {
     let words = Words {
         node: config.node.clone(),
         app: manifest.app.clone(),
@@ -101,18 +103,27 @@ fn fill(config: &Config, manifest: &Manifest, component: &Component) -> Result<(
         directory: "/".into(),
         vars: config.vars.clone(),
     };
+    fill(&words, component).map_err(|error| error.to_string())?;
+    for check in &component.checks {
+        let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
+        match &check.probe {
+            Probe::Http { url, .. } => {
+                let url = words.fill(url).map_err(|error| wrong(&error))?;
+                http::parse(&url).map_err(|error| wrong(&error))?;
+            }
+            Probe::Tcp { address } => words.fill(address).map(drop).map_err(|error| wrong(&error))?,
+            Probe::Exec { command } => words.fill_all(command).map(drop).map_err(|error| wrong(&error))?,
+            Probe::Process => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill(words: &Words, component: &Component) -> Result<(), TemplateError> {
     let Run::Supervise(supervise) = &component.run;
     words.fill_all(&supervise.command)?;
     for value in supervise.env.values() {
         words.fill(value)?;
-    }
-    for check in &component.checks {
-        match &check.probe {
-            Probe::Http { url, .. } => words.fill(url).map(drop)?,
-            Probe::Tcp { address } => words.fill(address).map(drop)?,
-            Probe::Exec { command } => words.fill_all(command).map(drop)?,
-            Probe::Process => {}
-        }
     }
     Ok(())
 }

@@ -101,6 +101,15 @@ pub fn has_variable(pid: i32, name: &str, value: &Path) -> bool {
         .any(|variable| variable == wanted.as_bytes())
 }
 
+/// What a process was started with.
+pub fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|variable| {
+        let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
+}
+
 /// Tells one boot from another: numbers and ticks begin anew with each.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")

@@ -160,6 +160,45 @@ fn only_what_no_slot_has_is_missing_and_a_changed_file_counts_as_missing() {
     assert_eq!(std::fs::read_to_string(bench.file(&third, "a")).unwrap(), "one");
 }
 
+/// A release takes its room once: what was fetched is not copied.
+#[test]
+fn what_was_fetched_is_moved_into_its_place() {
+    let bench = Bench::new();
+    let (release, signed, tree) = bench.release("v1", &[("a*", "one"), ("b", "one"), ("c", "two")]);
+    let mut building = bench.slots.build(&release).unwrap();
+    building.write_manifest(&signed).unwrap();
+    building
+        .write_tree(&"web".parse().unwrap(), &tree.encode().unwrap(), tree)
+        .unwrap();
+    let incoming = bench.directory.path().join("incoming");
+    std::fs::create_dir_all(&incoming).unwrap();
+    let blob = |text: &str| incoming.join(Digest::of(text.as_bytes()).to_string());
+    let before = building.bytes_needed();
+    std::fs::write(blob("one"), "one").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&blob("one").metadata().unwrap());
+    // What a power cut has emptied is found out, and only that is asked for again.
+    std::fs::write(blob("two"), "tw\0").unwrap();
+    let lost = building.place_from(&incoming).unwrap();
+    assert_eq!(lost.iter().map(|lost| lost.bytes).collect::<Vec<_>>(), [3]);
+    assert!(!blob("one").exists(), "it was copied");
+    assert_eq!(building.bytes_needed() * 3, before);
+    std::fs::write(blob("two"), "two").unwrap();
+    assert!(building.place_from(&incoming).unwrap().is_empty());
+    assert_eq!(
+        (
+            building.bytes_needed(),
+            std::fs::read_dir(&incoming).unwrap().count()
+        ),
+        (0, 0)
+    );
+    building.finish().unwrap();
+    let about = |path: &str| bench.file(&release, path).metadata().unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&about("a")), inode);
+    assert_eq!(about("a").permissions().mode() & 0o7777, 0o755);
+    assert_eq!(about("b").permissions().mode() & 0o7777, 0o644);
+    assert!(bench.slots.open(&release).unwrap().is_whole());
+}
+
 #[test]
 fn links_that_were_planted_are_not_followed() {
     let bench = Bench::new();
