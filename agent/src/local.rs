@@ -54,6 +54,8 @@ pub struct Asked {
     pub question: Question,
     pub by: String,
     pub answer: oneshot::Sender<Answer>,
+    /// Ends when the answer is written, or cannot be.
+    pub told: oneshot::Receiver<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +108,17 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
         .await
         .map_err(|_| LocalError::NoAnswer)??;
     let (answer, answered) = oneshot::channel();
+    let (telling, told) = oneshot::channel::<()>();
     let answer = match serde_json::from_slice(&line) {
         Ok(question) => {
-            let _agent_stops = questions.send(Asked { question, by, answer }).await;
+            let _agent_stops = questions
+                .send(Asked {
+                    question,
+                    by,
+                    answer,
+                    told,
+                })
+                .await;
             // Whoever asked waits no longer than that.
             let answered = tokio::time::timeout(ANSWER_DEADLINE, answered).await;
             answered
@@ -121,7 +131,9 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
             why: format!("the question cannot be understood: {error}"),
         },
     };
-    write_line(&mut stream, &answer).await
+    let written = write_line(&mut stream, &answer).await;
+    drop(telling);
+    written
 }
 
 /// By the kernel's word: the agent's own environment says who started the agent.

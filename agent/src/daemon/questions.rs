@@ -1,5 +1,7 @@
 //! What people on the node ask of the running agent, through the local socket.
 
+use std::time::Duration;
+
 use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
@@ -11,23 +13,43 @@ use crate::ledger::AppRecord;
 use crate::local::{Answer, Asked, Question, RolledBack};
 use crate::status::{self, Daemon as DaemonState, NodeStatus};
 
+/// A line of a few bytes to a process on this machine.
+const TELLING_MAX: Duration = Duration::from_secs(1);
+
 /// A rollback by hand whose outcome somebody waits for.
 pub(super) struct Waiting {
     moved: RolledBack,
     answer: oneshot::Sender<Answer>,
 }
 
+/// Whoever told the agent to stop, and wants to know that it has.
+pub(super) struct Asker {
+    answer: oneshot::Sender<Answer>,
+    told: oneshot::Receiver<()>,
+}
+
+impl Asker {
+    /// Nothing of the agent is left to answer afterwards, so this waits for the answer to
+    /// be out.
+    pub(super) async fn has_stopped(self) {
+        let _asker_gone = self.answer.send(Answer::Stopped);
+        let _written_or_too_slow = tokio::time::timeout(TELLING_MAX, self.told).await;
+    }
+}
+
 impl Daemon {
-    pub(super) async fn local(
-        &mut self,
-        asked: Asked,
-    ) -> Result<Option<oneshot::Sender<Answer>>, DaemonError> {
+    pub(super) async fn local(&mut self, asked: Asked) -> Result<Option<Asker>, DaemonError> {
         match asked.question {
             Question::Status => {
                 let status = Box::new(self.status());
                 let _asker_gone = asked.answer.send(Answer::Status(status));
             }
-            Question::Stop => return Ok(Some(asked.answer)),
+            Question::Stop => {
+                return Ok(Some(Asker {
+                    answer: asked.answer,
+                    told: asked.told,
+                }));
+            }
             Question::Rollback { app, to } => {
                 let mut ledger = self.ledger();
                 let put_back =
