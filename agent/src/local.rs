@@ -1,6 +1,7 @@
 //! The local socket: what people on the node ask of a running agent. One line of JSON
 //! each way.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -71,10 +72,22 @@ pub enum LocalError {
 /// Only the agent's own user can connect: the socket is in its directory, and is 0600.
 pub fn listen(path: &Path) -> Result<UnixListener, FileError> {
     durable::remove(path)?;
-    let listener = UnixListener::bind(path).map_err(failed("listen at", path))?;
+    let listener =
+        by_short_name(path, |short| UnixListener::bind(short)).map_err(failed("listen at", path))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(failed("set the mode of", path))?;
     Ok(listener)
+}
+
+/// A socket's name has at most 107 bytes, and a state directory may be deeper than that:
+/// it is named through an open directory.
+fn by_short_name<T>(path: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
+    let directory = std::fs::File::open(durable::parent(path))?;
+    let name = path.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd")
+        .join(directory.as_raw_fd().to_string())
+        .join(name);
+    act(&short)
 }
 
 pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Asked>) {
@@ -147,7 +160,11 @@ fn asker(stream: &UnixStream) -> Result<String, std::io::Error> {
 
 /// None if no agent listens there.
 pub async fn ask(path: &Path, question: &Question) -> Result<Option<Answer>, LocalError> {
-    let Ok(stream) = UnixStream::connect(path).await else {
+    let connected = by_short_name(path, |short| std::os::unix::net::UnixStream::connect(short));
+    let Ok(stream) = connected.and_then(|stream| {
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    }) else {
         return Ok(None);
     };
     let mut stream = BufReader::new(stream);

@@ -81,11 +81,11 @@ impl Misplaced {
     }
 
     fn within(self, file: &str, text: &str) -> ConfigError {
-        let before = text.get(..self.offset).unwrap_or_default();
+        let (line, column) = config::place(text.get(..self.offset).unwrap_or_default());
         ConfigError::Malformed(Malformed {
             file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            line,
+            column,
             message: self.message,
             hint: self.hint,
         })
@@ -109,12 +109,12 @@ pub fn name_of(path: &Path) -> Result<AppName, Error> {
 }
 
 fn text_of(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::usage(
+    config::read_text(path).map_err(|error| match &error {
+        ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::usage(
             format!("there is no {}", path.display()),
             "`fleetctl init` writes one; --file FILE names another",
         ),
-        _ => Error::file(format!("cannot read {}", path.display()))(source),
+        _ => error.into(),
     })
 }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use fleetctl::cli::Cli;
 use fleetctl::error::Error;
 use fleetctl::exit::Exit;
-use fleetctl::render::screen::Screen;
+use fleetctl::render::screen::{Format, Screen};
 use fleetctl::session::Session;
 use fleetctl::{commands, render};
 
@@ -21,6 +21,12 @@ fn main() -> anyhow::Result<ExitCode> {
             } else {
                 Exit::Done
             };
+            // It could not be read, so this is all that is known of how it should look.
+            let asks_for_json = std::env::args().any(|word| word == "json" || word == "--output=json");
+            if exit == Exit::Usage && asks_for_json {
+                let screen = Screen::of_this_process(Format::Json);
+                return Ok(told(&screen, &usage_error(&usage)).into());
+            }
             let _reader_gone = usage.print();
             return Ok(exit.into());
         }
@@ -31,16 +37,33 @@ fn main() -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let exit = match runtime.block_on(run(cli, screen)) {
+    let mut exit = match runtime.block_on(run(cli, screen)) {
         Ok(exit) => exit,
-        Err(error) => {
-            screen.say(&render::error::error(&error));
-            error.exit()
-        }
+        Err(error) => told(&screen, &error),
     };
+    if let Some(error) = render::screen::lost() {
+        exit = told(&screen, &Error::file("cannot write what was asked for")(error));
+    }
     // A reader of files that is still at it would hold the exit up.
     runtime.shutdown_background();
     Ok(exit.into())
+}
+
+/// The first line says what is wrong; the rest is help for people.
+fn usage_error(usage: &clap::Error) -> Error {
+    let text = usage.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
+    Error::usage(message, "fleetctl --help")
+}
+
+fn told(screen: &Screen, error: &Error) -> Exit {
+    let text = match screen.format {
+        Format::Text => render::error::error(error),
+        Format::Json => render::error::json(error),
+    };
+    screen.say(&text);
+    error.exit()
 }
 
 async fn run(cli: Cli, screen: Screen) -> Result<Exit, Error> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::dev::fleet::{Fleet, Ready};
+use crate::dev::fleet::{self, Fleet, Ready};
 use crate::dev::story;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -15,6 +15,7 @@ use crate::session::Session;
 #[command(after_help = "\
 Example:
   fleetctl dev --nodes 11 --dir fleet        then, in another terminal: . fleet/env
+  fleetctl dev --stop --dir fleet            stops a fleet whose terminal is gone
   fleetctl dev --story                       three rollouts, one of them bad; ends by itself
 
 Needs no root and no cloud. Ctrl-C stops every process; a fleet in a directory that
@@ -29,6 +30,9 @@ pub struct Args {
     /// Tell the whole tale by itself: a good release, a better one, a bad one
     #[arg(long)]
     story: bool,
+    /// Stop the fleet that runs in DIR, as after its terminal went away
+    #[arg(long, requires = "dir", conflicts_with = "story")]
+    stop: bool,
 }
 
 /// Every way in which people and systems end a program.
@@ -60,6 +64,12 @@ impl Stop {
 
 pub async fn run(args: Args, session: &Session) -> Result<Exit, Error> {
     let screen = &session.screen;
+    if let (true, Some(directory)) = (args.stop, &args.dir) {
+        let ended = fleet::stop_lost(directory).await?;
+        let json = serde_json::json!({ "stopped": ended });
+        screen.value(&json, |_| render::dev::stopped(directory, &ended));
+        return Ok(Exit::Done);
+    }
     // Before the first process: from here on nothing ends without being stopped.
     let mut stop = Stop::listen()?;
     let mut fleet = Fleet::prepare(args.dir.as_deref(), usize::from(args.nodes)).await?;

@@ -21,6 +21,8 @@ use crate::identity::write_private;
 use crate::operator::Operator;
 use crate::release_keys::{public_path, read_secret};
 
+pub use tear_down::stop_lost;
+
 pub const ENVIRONMENT: &str = "dev";
 const OPERATOR: &str = "admin";
 const INIT_DEADLINE: Duration = Duration::from_secs(30);
@@ -170,7 +172,11 @@ fn must_be_free(layout: &Layout) -> Result<(), Error> {
                 stray.program.display(),
                 stray.pid
             ),
-            format!("use it: `. '{}'`; or another directory", layout.env().display()),
+            format!(
+                "use it: `. '{}'`; or stop it: `fleetctl dev --stop --dir '{}'`",
+                layout.env().display(),
+                root.display()
+            ),
         ));
     }
     let mut entries = root

@@ -10,6 +10,7 @@ use super::binaries::Binaries;
 use super::layout::Layout;
 use super::process::{self, Process};
 use crate::error::Error;
+use crate::identity::write_private;
 
 pub const ZONES: [&str; 3] = ["a", "b", "c"];
 const ENROL_DEADLINE: Duration = Duration::from_secs(30);
@@ -96,8 +97,22 @@ impl Node {
 
     pub async fn enrol(&self, binaries: &Binaries, token: &str) -> Result<(), Error> {
         let config = self.config.to_string_lossy();
-        let args = ["enrol", "--config", config.as_ref(), "--token", token];
-        process::run(&binaries.agent, &args, &self.log, ENROL_DEADLINE).await?;
+        // By a file: what stands on a command line, everybody on this machine can read.
+        let path = self.config.with_file_name("join-token");
+        let failed = || Error::file(format!("cannot write {}", path.display()));
+        let _absent = std::fs::remove_file(&path);
+        write_private(&path, token).map_err(failed())?;
+        let file = path.to_string_lossy();
+        let args = [
+            "enrol",
+            "--config",
+            config.as_ref(),
+            "--token-file",
+            file.as_ref(),
+        ];
+        let enrolled = process::run(&binaries.agent, &args, &self.log, ENROL_DEADLINE).await;
+        std::fs::remove_file(&path).map_err(failed())?;
+        enrolled?;
         std::fs::write(&self.enrolled, "")
             .map_err(Error::file(format!("cannot write {}", self.enrolled.display())))
     }

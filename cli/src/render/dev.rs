@@ -49,6 +49,14 @@ pub fn ready(fleet: &Fleet, ready: &Ready) -> String {
     )
 }
 
+pub fn stopped(directory: &std::path::Path, ended: &[String]) -> String {
+    match ended.len() {
+        0 => format!("nothing runs in {}", directory.display()),
+        1 => format!("stopped 1 process of the fleet in {}", directory.display()),
+        more => format!("stopped {more} processes of the fleet in {}", directory.display()),
+    }
+}
+
 pub fn tale(tale: &Tale) -> String {
     let mut table = Table::new(&["rollout", "release", "waves", "outcome", "seconds", "nodes moved"]);
     for chapter in &tale.chapters {

@@ -5,7 +5,37 @@ use std::fmt::Write;
 
 use crate::error::Error;
 
+/// An error in its parts.
+struct Told {
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// `{"error": "…", "hint": "…", "exit": 1}`, in one line.
+pub fn json(error: &Error) -> String {
+    let told = told(error);
+    let text = [vec![told.message], told.causes].concat().join(": ");
+    let mut object = serde_json::json!({ "error": text, "exit": error.exit().code() });
+    if let Some(hint) = told.hint {
+        object["hint"] = hint.into();
+    }
+    object.to_string()
+}
+
 pub fn error(error: &Error) -> String {
+    let told = told(error);
+    let mut text = format!("error: {}", told.message);
+    for cause in told.causes {
+        let _infallible = write!(text, "\n  because: {cause}");
+    }
+    if let Some(hint) = told.hint {
+        let _infallible = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+fn told(error: &Error) -> Told {
     let mut message = error.to_string();
     let mut hint = error.hint();
     // Messages from elsewhere may bring their hint along.
@@ -13,16 +43,17 @@ pub fn error(error: &Error) -> String {
         hint = Some(inner.to_owned());
         message = before.to_owned();
     }
-    let mut text = format!("error: {message}");
+    let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let _infallible = write!(text, "\n  because: {inner}");
+        causes.push(inner.to_string());
         cause = inner.source();
     }
-    if let Some(hint) = hint {
-        let _infallible = write!(text, "\nhint: {hint}");
+    Told {
+        message,
+        causes,
+        hint,
     }
-    text
 }
 
 #[cfg(test)]
@@ -39,6 +70,10 @@ mod tests {
         assert_eq!(
             super::error(&Error::refused("no\nhint: inner", "outer")),
             "error: no\nhint: inner"
+        );
+        assert_eq!(
+            json(&Error::refused("no", "yes")),
+            r#"{"error":"no","exit":1,"hint":"yes"}"#
         );
     }
 }

@@ -55,6 +55,10 @@ pub fn brief(plan: &PlanView) -> String {
     for wave in &plan.waves {
         let _infallible = write!(text, "\n  {}", wave_line(wave));
     }
+    if plan.waves.is_empty() {
+        let _infallible = write!(text, "\n  {}", nothing_moves(plan));
+        return text;
+    }
     if !plan.dropped.is_empty() {
         let _infallible = write!(
             text,
@@ -70,6 +74,22 @@ pub fn brief(plan: &PlanView) -> String {
         );
     }
     text
+}
+
+fn nothing_moves(plan: &PlanView) -> String {
+    let left_out = plan.left_out.len();
+    match plan.left_out.first() {
+        None => "nothing moves: no node is there".to_owned(),
+        Some(first) if plan.left_out.iter().all(|node| node.why == first.why) => {
+            format!("nothing moves, for {}: {}", count(left_out, "node"), first.why)
+        }
+        Some(first) => format!(
+            "nothing moves: {} left out, {}: {}",
+            count(left_out, "node"),
+            first.node,
+            first.why
+        ),
+    }
 }
 
 fn wave_line(wave: &WavePlanView) -> String {

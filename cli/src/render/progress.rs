@@ -40,15 +40,17 @@ impl Progress {
             lines.lines.push(format!("{} {headline}", clock(view.started_at)));
         }
         let moved = waves_that_moved(last.as_ref(), view);
-        // Where a view brings much at once, it reads in the order in which it happened.
-        for (wave, before) in &moved {
-            if *before == WaveStateView::Pending {
+        // Where a view brings much at once, it reads in the order in which it happened:
+        // a wave starts, its nodes move, it passes, and then the next one starts.
+        for wave in &view.waves {
+            let before = moved.iter().find(|(moved, _)| moved.wave == wave.wave);
+            if before.is_some_and(|(_, before)| *before == WaveStateView::Pending) {
                 lines.add(wave.started_at.unwrap_or(view.started_at), &started(wave, view));
             }
-        }
-        steps(last.as_ref(), view, &mut lines);
-        for (wave, _) in &moved {
-            wave_goes_on(wave, view, &mut lines);
+            steps(last.as_ref(), view, wave.wave, &mut lines);
+            if before.is_some() {
+                wave_goes_on(wave, view, &mut lines);
+            }
         }
         self.waiting(view, now, &mut lines);
         state(last.as_ref(), view, &mut lines);
@@ -132,11 +134,11 @@ fn started(wave: &WaveView, view: &RolloutView) -> String {
     format!("{} starts: to {}, {nodes}", name(wave, view), wave.reach)
 }
 
-fn steps(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
+fn steps(last: Option<&RolloutView>, view: &RolloutView, wave: usize, lines: &mut Lines) {
     let before: BTreeMap<_, &StepView> = last
         .map(|last| last.steps.iter().map(|step| (&step.node, step)).collect())
         .unwrap_or_default();
-    let mut steps: Vec<&StepView> = view.steps.iter().collect();
+    let mut steps: Vec<&StepView> = view.steps.iter().filter(|step| step.wave == wave).collect();
     steps.sort_by_key(|step| step.since);
     for step in steps {
         let (phase, unreachable) = before

@@ -3,11 +3,21 @@
 //! Data goes to stdout, everything else to stderr. A reader that went away (`| head`)
 //! is not an error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::Mutex;
 
 use serde::Serialize;
 
 use super::paint::Paint;
+
+/// Why something that was asked for could not be written. Told once, at the end: until
+/// then the work goes on, for nobody undoes a rollout because a disk is full.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Taken by `main`, which then does not claim success.
+pub fn lost() -> Option<io::Error> {
+    LOST.lock().ok()?.take()
+}
 
 /// Text is for people; JSON is for programs: the documents of the HTTP API, one a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -57,7 +67,20 @@ impl Screen {
 
     /// What was asked for.
     pub fn data(&self, text: &str) -> Reader {
-        write_line(&mut std::io::stdout().lock(), text)
+        let mut out = std::io::stdout().lock();
+        self.written(write_line(&mut out, text))
+    }
+
+    fn written(self, result: io::Result<()>) -> Reader {
+        let Err(error) = result else {
+            return Reader::There;
+        };
+        if error.kind() != ErrorKind::BrokenPipe
+            && let Ok(mut lost) = LOST.lock()
+        {
+            *lost = Some(error);
+        }
+        Reader::Gone
     }
 
     /// Everything that is not what was asked for.
@@ -67,7 +90,8 @@ impl Screen {
 
     /// Bytes for stdout as they are: completions, and nothing else.
     pub fn raw(&self, bytes: &[u8]) {
-        let _reader_gone = std::io::stdout().lock().write_all(bytes);
+        let mut out = std::io::stdout().lock();
+        self.written(out.write_all(bytes).and_then(|()| out.flush()));
     }
 
     /// Cursor movements and all, for live progress.
@@ -91,10 +115,7 @@ impl Screen {
     }
 }
 
-fn write_line(out: &mut impl Write, text: &str) -> Reader {
+fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
     let text = text.trim_end_matches('\n');
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => Reader::There,
-        Err(_) => Reader::Gone,
-    }
+    writeln!(out, "{text}").and_then(|()| out.flush())
 }
