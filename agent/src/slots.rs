@@ -179,6 +179,17 @@ impl Slots {
         target.file_name()?.to_str()?.parse().ok()
     }
 
+    /// All of the switch that needs room on the disk. What is current stays so.
+    pub fn prepare_switch(&self, to: &ReleaseRef) -> Result<(), FileError> {
+        let new = durable::beside(&self.layout.current(&self.app), "new");
+        let target = Path::new("slots").join(to.digest.to_string());
+        if self.current() == Some(to.digest) || std::fs::read_link(&new).is_ok_and(|there| there == target) {
+            return Ok(());
+        }
+        durable::remove(&new)?;
+        std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))
+    }
+
     /// The atomic switch. To nothing: the link goes.
     pub fn switch(&self, to: Option<&ReleaseRef>) -> Result<(), FileError> {
         if self.current() == to.map(|release| release.digest) {
@@ -187,10 +198,8 @@ impl Slots {
         let link = self.layout.current(&self.app);
         match to {
             Some(release) => {
+                self.prepare_switch(release)?;
                 let new = durable::beside(&link, "new");
-                durable::remove(&new)?;
-                let target = Path::new("slots").join(release.digest.to_string());
-                std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))?;
                 std::fs::rename(&new, &link).map_err(failed("switch", &link))?;
             }
             None => durable::remove(&link)?,

@@ -76,6 +76,15 @@ pub struct Part {
     pub run: RunDirectory,
 }
 
+impl Part {
+    fn cannot_start(&self, source: SuperviseError) -> ConvergeError {
+        ConvergeError::Start {
+            component: self.component.name.clone(),
+            source,
+        }
+    }
+}
+
 /// A release whose processes have been started.
 #[derive(Debug, Clone)]
 pub struct Started {
@@ -105,7 +114,8 @@ pub enum Gate {
 
 impl Converge {
     /// Stops what should not run, in the reverse order of its start; switches; starts
-    /// what should. Blocks as long as stopping takes.
+    /// what should. What a full disk would not let through is tried before anything is
+    /// stopped. Blocks as long as stopping takes.
     pub fn run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
@@ -117,14 +127,19 @@ impl Converge {
             .as_ref()
             .map(|target| target.parts.as_slice())
             .unwrap_or_default();
+        let runs_already = |part: &&Part| glance(&part.run).is_some_and(|state| state.spec == part.spec.id());
+        for part in parts.iter().filter(|part| !runs_already(part)) {
+            self.supervisor
+                .prepare(&part.run, &part.spec)
+                .map_err(|source| part.cannot_start(source))?;
+        }
+        if let Some(release) = to {
+            slots.prepare_switch(release)?;
+        }
         for component in self.stop_order(&slots) {
             let run = self.run_directory(&component);
             let wanted = parts.iter().find(|part| part.component.name == component);
-            let runs = glance(&run);
-            let runs_as_wanted = wanted
-                .zip(runs)
-                .is_some_and(|(part, state)| state.spec == part.spec.id());
-            if runs_as_wanted {
+            if wanted.as_ref().is_some_and(runs_already) {
                 continue;
             }
             self.supervisor
@@ -135,10 +150,7 @@ impl Converge {
         for part in parts {
             self.supervisor
                 .start(&part.run, &part.spec)
-                .map_err(|source| ConvergeError::Start {
-                    component: part.component.name.clone(),
-                    source,
-                })?;
+                .map_err(|source| part.cannot_start(source))?;
         }
         Ok(target)
     }
