@@ -105,7 +105,7 @@ pub async fn rollback(
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
     let moved = put_back(&mut ledger, app, to, &person::oneself(), Timestamp::now())?;
-    held.ledger.write(ledger.clone())?;
+    held.write(ledger.clone())?;
 
     let ill = match converge(config, &layout, app).run(Some(&moved.to)) {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
@@ -121,7 +121,7 @@ pub async fn rollback(
     if let Some(record) = ledger.apps.get_mut(app) {
         record.settle(Outcome::PutBack { ill: ill.clone() }, Timestamp::now())?;
     }
-    held.ledger.write(ledger)?;
+    held.write(ledger)?;
     Ok(RolledBack {
         app: app.clone(),
         from: moved.from.map(|from| from.version),

@@ -84,6 +84,8 @@ impl Daemon {
         if !gone.is_empty() {
             tracing::info!(%app, slots = gone.len(), "old releases removed");
         }
+        // The next rollback may need it as the last one did.
+        tokio::task::block_in_place(|| self.held.keep_ballast());
         gone.extend(incoming);
         remove_beside(app, gone);
         Ok(())

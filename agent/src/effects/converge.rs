@@ -7,6 +7,7 @@ use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Component, ReleaseRef, Run};
 use fleet_proto::session::FailureClass;
 
+use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
 use crate::layout::Layout;
@@ -54,6 +55,18 @@ impl ConvergeError {
             Self::Slot(_) | Self::File(_) | Self::Shut | Self::Start { .. } | Self::Stop { .. } => {
                 FailureClass::Infrastructure
             }
+        }
+    }
+
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::Slot(SlotError::File(error))
+            | Self::File(error)
+            | Self::Start {
+                source: SuperviseError::File(error),
+                ..
+            } => error.is_no_room(),
+            _ => false,
         }
     }
 
@@ -121,6 +134,13 @@ impl Converge {
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
+        match self.make_run(to) {
+            Err(error) if error.is_no_room() && Ballast::new(&self.layout).give_up() => self.make_run(to),
+            other => other,
+        }
+    }
+
+    fn make_run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
         let parts = target
