@@ -213,7 +213,16 @@ async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
 async fn keep_measuring(part: Part, to: mpsc::Sender<Sight>) {
     let mut meter = Meter::new(part.run.clone());
     loop {
-        if let Some(share) = meter.look() {
+        // All processes of the node are looked at, and there may be thousands.
+        let looked = tokio::task::spawn_blocking(move || {
+            let share = meter.look();
+            (meter, share)
+        });
+        let Ok((back, share)) = looked.await else {
+            return;
+        };
+        meter = back;
+        if let Some(share) = share {
             let component = part.component.name.to_string();
             if to.send(Sight::Share { component, share }).await.is_err() {
                 return;

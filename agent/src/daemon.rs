@@ -379,8 +379,8 @@ impl Daemon {
                 self.health.remove(app);
             }
         }
-        let file = &mut self.held.ledger;
-        Ok(tokio::task::block_in_place(|| file.write(ledger))?)
+        let held = &mut self.held;
+        Ok(tokio::task::block_in_place(|| held.write(ledger))?)
     }
 
     fn report(&self) {

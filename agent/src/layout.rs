@@ -1,7 +1,7 @@
 //! Where things lie in the state directory.
 //!
 //! ```text
-//! identity/{key,cert,ca}.pem     ledger.json  lock  agent.sock  incoming/
+//! identity/{key,cert,ca}.pem     ledger.json  lock  agent.sock  ballast  incoming/
 //! apps/<app>/slots/<digest>/{manifest.json, signatures.json, trees/, files/<component>/}
 //! apps/<app>/current -> slots/<digest>
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
@@ -41,6 +41,10 @@ impl Layout {
 
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -16,6 +16,7 @@
 //! children of keepers, not of the agent, and do not notice when it goes.
 
 pub mod app;
+pub mod ballast;
 pub mod config;
 pub mod crew;
 pub mod daemon;

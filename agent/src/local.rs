@@ -65,6 +65,8 @@ pub enum LocalError {
     Io(#[from] std::io::Error),
     #[error("the agent gave no answer within {}s", ANSWER_DEADLINE.as_secs())]
     NoAnswer,
+    #[error("the answer is not read")]
+    NotRead,
     #[error("the agent's answer cannot be understood: {0}")]
     Malformed(#[from] serde_json::Error),
 }
@@ -144,9 +146,9 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
             why: format!("the question cannot be understood: {error}"),
         },
     };
-    let written = write_line(&mut stream, &answer).await;
+    let written = tokio::time::timeout(QUESTION_DEADLINE, write_line(&mut stream, &answer)).await;
     drop(telling);
-    written
+    written.map_err(|_| LocalError::NotRead)?
 }
 
 /// By the kernel's word: the agent's own environment says who started the agent.
@@ -186,4 +188,37 @@ async fn write_line(stream: &mut BufReader<UnixStream>, value: &impl Serialize) 
     line.push(b'\n');
     stream.write_all(&line).await?;
     Ok(stream.flush().await?)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    /// An answer that is far larger than what waits in a socket.
+    fn answer_all(mut asked: mpsc::Receiver<Asked>) {
+        tokio::spawn(async move {
+            while let Some(asked) = asked.recv().await {
+                let why = "x".repeat(900_000);
+                let _asker_gone = asked.answer.send(Answer::Refused { why });
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_and_do_not_listen_do_not_keep_out_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let (questions, asked) = mpsc::channel(64);
+        tokio::spawn(serve(listen(&path).unwrap(), questions));
+        answer_all(asked);
+        let mut deaf = Vec::new();
+        for _ in 0..AT_ONCE_MAX {
+            let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+            write_line(&mut stream, &Question::Status).await.unwrap();
+            deaf.push(stream);
+        }
+        let answer = tokio::time::timeout(QUESTION_DEADLINE * 4, ask(&path, &Question::Status)).await;
+        assert!(matches!(answer.unwrap().unwrap(), Some(Answer::Refused { .. })));
+    }
 }

@@ -120,7 +120,7 @@ pub async fn rollback(
             app: app.clone(),
             source: Box::new(source),
         })?;
-    held.ledger.write(ledger.clone())?;
+    held.write(ledger.clone())?;
 
     let ill = match converge.run(Some(&moved.to), Look::AtNothing) {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
@@ -136,7 +136,7 @@ pub async fn rollback(
     if let Some(record) = ledger.apps.get_mut(app) {
         record.settle(Outcome::PutBack { ill: ill.clone() }, Timestamp::now())?;
     }
-    held.ledger.write(ledger)?;
+    held.write(ledger)?;
     Ok(RolledBack {
         app: app.clone(),
         from: moved.from.map(|from| from.version),

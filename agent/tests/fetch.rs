@@ -117,6 +117,10 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
         let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
         run.command.push("${var.nope}".to_owned());
     });
+    shelf.put("patient", 9, files, |manifest| {
+        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
+        run.grace = fleet_proto::quantity::Span::from_secs(3600);
+    });
     shelf.put("address", 9, files, |manifest| {
         let check = serde_json::json!({
             "name": "health", "probe": {"kind": "http", "url": "http://127.0.0.1:${var.port}/health"}
@@ -146,9 +150,10 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
             "component web of other-platform has no artifact for linux/",
         ),
         ("template", "component web: `${var.nope}` is not set on this node"),
+        ("patient", "component web: its grace is 1h, the limit is 10m"),
         (
             "address",
-            "component web: check health: `http://127.0.0.1:none/health` is not",
+            "component web: check health: `http://127.0.0.1:${var.port}/health` is not",
         ),
     ] {
         let failure = bench.fetch_after(version, &history).await.unwrap_err();

@@ -1,6 +1,7 @@
 //! May this release run here? Asked before a byte of it is fetched.
 
 use fleet_proto::ids::AppName;
+use fleet_proto::quantity::Span;
 use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest};
 use fleet_proto::session::FailureClass;
 
@@ -9,6 +10,9 @@ use crate::config::Config;
 use crate::ledger::AppRecord;
 use crate::probe::http;
 use crate::template::{TemplateError, Words};
+
+/// A release that is bad must not decide for how long it cannot be left.
+const GRACE_MAX: Span = Span::from_secs(600);
 
 /// What the ledger says that matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,12 +108,19 @@ fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Resu
         vars: config.vars.clone(),
     };
     fill(&words, component).map_err(|error| error.to_string())?;
+    let Run::Supervise(supervise) = &component.run;
+    if supervise.grace > GRACE_MAX {
+        return Err(format!(
+            "its grace is {}, the limit is {GRACE_MAX}: so long a rollback would wait for it",
+            supervise.grace
+        ));
+    }
     for check in &component.checks {
         let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
         match &check.probe {
             Probe::Http { url, .. } => {
-                let url = words.fill(url).map_err(|error| wrong(&error))?;
-                http::parse(&url).map_err(|error| wrong(&error))?;
+                let filled = words.fill(url).map_err(|error| wrong(&error))?;
+                http::parse(&filled).map_err(|error| format!("check {}: `{url}` {error}", check.name))?;
             }
             Probe::Tcp { address } => words.fill(address).map(drop).map_err(|error| wrong(&error))?,
             Probe::Exec { command } => words.fill_all(command).map(drop).map_err(|error| wrong(&error))?,

@@ -7,6 +7,7 @@ use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Component, ReleaseRef, Run};
 use fleet_proto::session::FailureClass;
 
+use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
 use crate::layout::Layout;
@@ -71,6 +72,18 @@ impl ConvergeError {
         }
     }
 
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::Slot(SlotError::File(error))
+            | Self::File(error)
+            | Self::Start {
+                source: SuperviseError::File(error),
+                ..
+            } => error.is_no_room(),
+            _ => false,
+        }
+    }
+
     pub fn component(&self) -> Option<&ComponentName> {
         match self {
             Self::Template { component, .. }
@@ -88,6 +101,15 @@ pub struct Part {
     pub words: Words,
     pub spec: Spec,
     pub run: RunDirectory,
+}
+
+impl Part {
+    fn cannot_start(&self, source: SuperviseError) -> ConvergeError {
+        ConvergeError::Start {
+            component: self.component.name.clone(),
+            source,
+        }
+    }
 }
 
 /// A release whose processes have been started.
@@ -128,12 +150,22 @@ pub enum Gate {
 
 impl Converge {
     /// Stops what should not run, in the reverse order of its start; switches; starts
-    /// what should. Blocks as long as stopping takes.
+    /// what should. What a full disk would not let through is tried before anything is
+    /// stopped. Blocks as long as stopping takes.
     pub fn run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
+        match self.make_run(to, look) {
+            Err(error) if error.is_no_room() && Ballast::new(&self.layout).give_up() => {
+                self.make_run(to, look)
+            }
+            other => other,
+        }
+    }
+
+    fn make_run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
         if let (Look::AtBytes, Some(target)) = (look, &target) {
@@ -143,14 +175,19 @@ impl Converge {
             .as_ref()
             .map(|target| target.parts.as_slice())
             .unwrap_or_default();
+        let runs_already = |part: &&Part| glance(&part.run).is_some_and(|state| state.spec == part.spec.id());
+        for part in parts.iter().filter(|part| !runs_already(part)) {
+            self.supervisor
+                .prepare(&part.run, &part.spec)
+                .map_err(|source| part.cannot_start(source))?;
+        }
+        if let Some(release) = to {
+            slots.prepare_switch(release)?;
+        }
         for component in self.stop_order(&slots) {
             let run = self.run_directory(&component);
             let wanted = parts.iter().find(|part| part.component.name == component);
-            let runs = glance(&run);
-            let runs_as_wanted = wanted
-                .zip(runs)
-                .is_some_and(|(part, state)| state.spec == part.spec.id());
-            if runs_as_wanted {
+            if wanted.as_ref().is_some_and(runs_already) {
                 continue;
             }
             self.supervisor
@@ -161,10 +198,7 @@ impl Converge {
         for part in parts {
             self.supervisor
                 .start(&part.run, &part.spec)
-                .map_err(|source| ConvergeError::Start {
-                    component: part.component.name.clone(),
-                    source,
-                })?;
+                .map_err(|source| part.cannot_start(source))?;
         }
         Ok(target)
     }

@@ -132,7 +132,11 @@ impl LedgerFile {
         }
         let bytes = encode(&ledger)?;
         let new = durable::beside(&self.path, "new");
-        durable::write_new(&new, &bytes, MODE)?;
+        if let Err(error) = durable::write_new(&new, &bytes, MODE) {
+            // Half a ledger takes room that another attempt may need.
+            let _what_matters_is_why = durable::remove(&new);
+            return Err(error.into());
+        }
         self.keep_previous()?;
         std::fs::rename(&new, &self.path).map_err(failed("rename", &new))?;
         durable::sync_directory(durable::parent(&self.path))?;

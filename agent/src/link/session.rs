@@ -22,6 +22,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
 /// Whatever a coordinator may ask for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) enum Ended {
     GoAway { retry_after: Duration, why: String },
@@ -103,7 +104,10 @@ impl Link {
         let report = self.report.borrow().clone();
         outgoing.send_changes(&report).await?;
 
-        let heartbeat = welcome.heartbeat.as_duration().max(HEARTBEAT_MIN);
+        let heartbeat = welcome
+            .heartbeat
+            .as_duration()
+            .clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
         let mut pulse = Pulse::default();
         let mut next_beat = tokio::time::Instant::now() + jittered(heartbeat);
         loop {

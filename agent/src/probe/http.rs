@@ -67,32 +67,34 @@ impl Drop for Driver {
     }
 }
 
+/// Continues a sentence that begins with the URL as it stands in the release: filled in
+/// it may hold what the coordinator must not learn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    #[error("`{0}` is not a URL")]
-    Malformed(String),
+    #[error("is not a URL")]
+    Malformed,
     /// A check looks at what is on its own node, where TLS would protect nothing and
     /// an expired certificate would fail a release that is well.
     #[error(
-        "`{0}` asks for TLS, which checks do not speak\nhint: let the component answer without it on loopback: `http://127.0.0.1:PORT/PATH`; or check with a command, `kind = \"exec\"`"
+        "asks for TLS, which checks do not speak\nhint: let the component answer without it on loopback: `http://127.0.0.1:PORT/PATH`; or check with a command, `kind = \"exec\"`"
     )]
-    Tls(String),
-    #[error("`{0}` is not http://host:port/path")]
-    NotHttp(String),
+    Tls,
+    #[error("is not http://host:port/path")]
+    NotHttp,
 }
 
 /// What may be asked.
 pub fn parse(url: &str) -> Result<(Uri, Authority), UrlError> {
-    let uri: Uri = url.parse().map_err(|_| UrlError::Malformed(url.to_owned()))?;
+    let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
     if uri.scheme_str() == Some("https") {
-        return Err(UrlError::Tls(url.to_owned()));
+        return Err(UrlError::Tls);
     }
     match uri.authority() {
         Some(authority) if uri.scheme_str() == Some("http") && is_complete(authority) => {
             let authority = authority.clone();
             Ok((uri, authority))
         }
-        _ => Err(UrlError::NotHttp(url.to_owned())),
+        _ => Err(UrlError::NotHttp),
     }
 }
 
@@ -106,7 +108,8 @@ fn is_complete(authority: &Authority) -> bool {
 }
 
 async fn fetch(url: &str) -> Result<(u16, Bytes), Miss> {
-    let (uri, authority) = parse(url).map_err(|error| Miss::new(format!("cannot be asked: {error}")))?;
+    let (uri, authority) =
+        parse(url).map_err(|error| Miss::new(format!("cannot be asked: its URL {error}")))?;
     let host = authority.host().trim_matches(['[', ']']);
     let port = authority.port_u16().unwrap_or(80);
     let no_answer = |error: &dyn std::error::Error| {

@@ -205,10 +205,15 @@ impl Judge {
             .iter()
             .find(|(_, standing)| standing.restarts >= u64::from(limit))?;
         let exit = standing.last_exit.as_deref().unwrap_or("ended");
+        let advice = if exit.ends_with("exited with code 0") {
+            "; a component has to stay in the foreground, and what it leaves behind is ended"
+        } else {
+            ""
+        };
         Some(Finding {
             check: format!("{name}/process"),
             message: format!(
-                "{name} is in a restart loop: restarted {} times since activation, the limit is {limit}; last it {exit}",
+                "{name} is in a restart loop: restarted {} times since activation, the limit is {limit}; last it {exit}{advice}",
                 standing.restarts
             ),
             figure: Some(standing.restarts.to_string()),

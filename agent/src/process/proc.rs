@@ -1,5 +1,6 @@
 //! What `/proc` says of processes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -21,6 +22,7 @@ pub struct Stat {
     pub id: ProcessId,
     pub state: char,
     pub parent: i32,
+    pub group: i32,
     pub session: i32,
     pub cpu_ticks: u64,
     pub resident_pages: u64,
@@ -50,6 +52,7 @@ fn parse(line: &str) -> Option<Stat> {
         },
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         cpu_ticks: number(11)? + number(12)?,
         resident_pages: number(21)?,
@@ -87,6 +90,25 @@ pub fn all() -> Vec<Stat> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter_map(Stat::of)
         .collect()
+}
+
+/// What lives and descends from a process, however far, or is in its session.
+pub fn family(of: i32) -> Vec<Stat> {
+    let mut others: Vec<Stat> = all().into_iter().filter(|stat| stat.id.pid != of).collect();
+    let mut known = BTreeSet::from([of]);
+    let mut family = Vec::new();
+    loop {
+        let (related, rest): (Vec<Stat>, Vec<Stat>) = others
+            .into_iter()
+            .partition(|stat| known.contains(&stat.parent) || stat.session == of);
+        if related.is_empty() {
+            family.retain(Stat::is_alive);
+            return family;
+        }
+        known.extend(related.iter().map(|stat| stat.id.pid));
+        family.extend(related);
+        others = rest;
+    }
 }
 
 /// Whether the process was started with this variable, as everything that a keeper
@@ -128,7 +150,10 @@ mod tests {
         let line = "42 (a) b (c) S 7 42 9 0 -1 4194560 1 2 3 4 50 60 0 0 20 0 1 0 777 1000 33 0";
         let stat = parse(line).unwrap();
         assert_eq!((stat.id.pid, stat.id.start_ticks), (42, 777));
-        assert_eq!((stat.state, stat.parent, stat.session), ('S', 7, 9));
+        assert_eq!(
+            (stat.state, stat.parent, stat.group, stat.session),
+            ('S', 7, 42, 9)
+        );
         assert_eq!((stat.cpu_ticks, stat.resident_pages), (110, 33));
     }
 

@@ -33,9 +33,10 @@ use fleet_proto::wire::agent_server::{Agent, AgentServer};
 use fleet_proto::wire::{
     self, BlobPiece, BlobsRequest, Credentials, ReleaseRequest, RenewRequest, SignedRelease,
 };
+use rustls::ClientConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -110,6 +111,16 @@ impl Visit {
 }
 
 impl Store {
+    /// With the same releases, and visitors of its own.
+    pub fn twin(&self) -> (Self, mpsc::Receiver<Visit>) {
+        let (visits, visitors) = mpsc::channel(16);
+        let twin = Self {
+            visits,
+            ..self.clone()
+        };
+        (twin, visitors)
+    }
+
     fn pieces(&self, request: &BlobsRequest) -> Vec<Result<BlobPiece, Status>> {
         let mut manners = self.manners.lock().unwrap();
         let mut pieces = Vec::new();
@@ -247,39 +258,46 @@ impl Pem {
     }
 }
 
-/// A coordinator at its port, until it is dropped.
+/// A coordinator at its port, until it is dropped. It has threads of its own, so that
+/// its connections end with it as those of a process do.
 pub struct Serving {
     pub address: SocketAddr,
-    tasks: JoinSet<()>,
+    threads: Option<Runtime>,
 }
 
 impl Serving {
     pub async fn begin(store: Store, tls: &Tls, address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls.server_config().unwrap()));
-        let (sender, receiver) = mpsc::channel(4);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (ready, listens) = tokio::sync::oneshot::channel();
+        threads.spawn(async move {
+            let listener = TcpListener::bind(address).await.unwrap();
+            ready.send(listener.local_addr().unwrap()).unwrap();
+            let (sender, receiver) = mpsc::channel(4);
+            let server = tonic::transport::Server::builder().add_service(AgentServer::new(store));
+            tokio::spawn(server.serve_with_incoming(ReceiverStream::new(receiver)));
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(stream) = acceptor.accept(stream).await {
                     let _over = sender.send(Ok::<_, std::io::Error>(stream)).await;
                 }
             }
         });
-        let server = tonic::transport::Server::builder().add_service(AgentServer::new(store));
-        tasks.spawn(async move {
-            server
-                .serve_with_incoming(ReceiverStream::new(receiver))
-                .await
-                .unwrap();
-        });
-        Self { address, tasks }
+        Self {
+            address: listens.await.unwrap(),
+            threads: Some(threads),
+        }
     }
+}
 
-    /// Nobody listens there when this returns.
-    pub async fn end(mut self) {
-        self.tasks.shutdown().await;
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
     }
 }
 
@@ -289,6 +307,7 @@ pub struct Bench {
     pub node: Node,
     pub store: Store,
     pub coordinator: Tls,
+    pub client: Arc<ArcSwap<ClientConfig>>,
     releases: BTreeMap<&'static str, ReleaseRef>,
     visits: mpsc::Receiver<Visit>,
     serving: Serving,
@@ -389,6 +408,7 @@ impl Shelf {
             directory,
             store,
             coordinator,
+            client,
             releases: self.names,
             visits,
             serving,
