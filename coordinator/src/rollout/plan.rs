@@ -2,7 +2,7 @@
 
 mod spread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +85,9 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
 }
 
 /// A canary that is mistyped must not become none at all.
-fn must_match_somebody(canary: Option<&Selector>, movable: &BTreeMap<&NodeId, &Node>) -> Result<(), Refusal> {
+fn must_match_somebody(canary: Option<&Selector>, movable: &[(&NodeId, &Node)]) -> Result<(), Refusal> {
     let Some(canary) = canary else { return Ok(()) };
-    if movable.is_empty() || movable.values().any(|node| canary.matches(&node.labels)) {
+    if movable.is_empty() || movable.iter().any(|(_, node)| canary.matches(&node.labels)) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -254,8 +254,8 @@ fn movable_nodes<'a>(
     state: &'a State,
     target: &Target<'a>,
     select: &Selector,
-) -> (BTreeMap<&'a NodeId, &'a Node>, Vec<LeftOut>) {
-    let mut movable = BTreeMap::new();
+) -> (Vec<(&'a NodeId, &'a Node)>, Vec<LeftOut>) {
+    let mut movable = Vec::new();
     let mut left_out = Vec::new();
     for (id, node) in state.nodes_of(&target.within.select) {
         if !select.matches(&node.labels) {
@@ -266,9 +266,7 @@ fn movable_nodes<'a>(
                 node: id.clone(),
                 why,
             }),
-            None => {
-                movable.insert(id, node);
-            }
+            None => movable.push((id, node)),
         }
     }
     (movable, left_out)

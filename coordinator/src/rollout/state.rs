@@ -133,6 +133,8 @@ pub struct WaveProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub wave: usize,
+    /// In the wave's order.
+    pub place: usize,
     pub phase: Phase,
     pub since: Timestamp,
     /// Of the newest order; 0 before the first.

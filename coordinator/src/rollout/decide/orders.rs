@@ -5,7 +5,7 @@ use fleet_proto::quantity::Amount;
 use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
-use super::{Decision, Waiting, sentences};
+use super::{Decision, sentences};
 use crate::rollout::availability::{self, Availability};
 use crate::rollout::event::{Event, RolloutKind};
 use crate::rollout::progress::Progress;
@@ -62,8 +62,16 @@ pub(super) fn issue_orders(
 
 fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decision: &mut Decision) {
     let in_flight_max = concurrency(rollout.plan.strategy.max_in_flight, rollout.plan.nodes());
-    let mut availability = Availability::of(state, rollout);
     let mut in_flight = in_flight(state, rollout, progress);
+    if in_flight >= in_flight_max {
+        decision.waiting.push(sentences::in_turn(
+            progress.wave.ready.len(),
+            in_flight,
+            in_flight_max,
+        ));
+        return;
+    }
+    let mut availability = Availability::of(state, rollout);
     let mut kept_back = 0;
     for id in &progress.wave.ready {
         let serves = state
@@ -83,13 +91,8 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
         }
     }
     if kept_back > 0 && decision.events.is_empty() {
-        decision.waiting.push(if in_flight >= in_flight_max {
-            Waiting::new(format!(
-                "{kept_back} nodes wait their turn: {in_flight} are in flight, the limit is {in_flight_max}"
-            ))
-        } else {
-            sentences::unavailable(&availability, kept_back, rollout)
-        });
+        let waiting = sentences::unavailable(&availability, kept_back, rollout);
+        decision.waiting.push(waiting);
     }
 }
 

@@ -118,6 +118,17 @@ pub(super) fn absent(ids: &[NodeId]) -> Waiting {
     }
 }
 
+pub(super) fn in_turn(kept_back: usize, in_flight: usize, limit: usize) -> Waiting {
+    let waits = if kept_back == 1 {
+        "1 node waits its turn"
+    } else {
+        &format!("{kept_back} nodes wait their turn")
+    };
+    Waiting::new(format!(
+        "{waits}: {in_flight} are in flight, the limit is {limit}"
+    ))
+}
+
 pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout: &Rollout) -> Waiting {
     let down: Vec<NodeId> = availability.unavailable.iter().cloned().collect();
     let waits = if kept_back == 1 {

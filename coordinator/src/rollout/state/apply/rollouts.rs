@@ -247,11 +247,12 @@ fn phase_when_told(order: &Order) -> Option<Phase> {
 fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Step> {
     let mut steps = BTreeMap::new();
     for (i, wave) in waves.iter().enumerate() {
-        for node in &wave.nodes {
+        for (place, node) in wave.nodes.iter().enumerate() {
             steps.insert(
                 node.clone(),
                 Step {
                     wave: first + i,
+                    place,
                     phase: Phase::Pending,
                     since: at,
                     generation: 0,
