@@ -1,5 +1,6 @@
 //! The edge: words in, text and an exit code out.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -7,7 +8,7 @@ use clap::Parser;
 use fleetctl::cli::Cli;
 use fleetctl::error::Error;
 use fleetctl::exit::Exit;
-use fleetctl::render::screen::Screen;
+use fleetctl::render::screen::{Screen, not_written};
 use fleetctl::session::Session;
 use fleetctl::{commands, render};
 
@@ -21,8 +22,16 @@ fn main() -> anyhow::Result<ExitCode> {
             } else {
                 Exit::Done
             };
-            let _reader_gone = usage.print();
-            return Ok(exit.into());
+            return Ok(
+                match usage.print().or_else(|error| not_written(error).map(drop)) {
+                    Ok(()) => exit,
+                    Err(error) => {
+                        let _nobody_to_tell = writeln!(std::io::stderr(), "{}", render::error::error(&error));
+                        error.exit()
+                    }
+                }
+                .into(),
+            );
         }
     };
     let screen = Screen::of_this_process(cli.output);

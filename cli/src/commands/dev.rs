@@ -79,7 +79,7 @@ async fn live(args: &Args, fleet: &mut Fleet, screen: &Screen) -> Result<Exit, E
     announce(args, fleet, &ready, screen)?;
     if args.story {
         let tale = story::tell(fleet, &mut ready.operator, screen).await?;
-        screen.value(&tale, |_| render::dev::tale(&tale));
+        screen.value(&tale, |_| render::dev::tale(&tale))?;
         return Ok(if tale.as_it_should {
             Exit::Done
         } else {
@@ -107,7 +107,7 @@ fn announce(args: &Args, fleet: &Fleet, ready: &Ready, screen: &Screen) -> Resul
             "env": path,
             "nodes": fleet.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
         });
-        screen.value(&json, |_| render::dev::ready(fleet, ready));
+        screen.value(&json, |_| render::dev::ready(fleet, ready))?;
     }
     Ok(())
 }

@@ -52,13 +52,13 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
             let answer = session.operator().await?.tokens().await?;
             session
                 .screen
-                .document(&answer.json, |_| render::tokens::table(&answer.view));
+                .document(&answer.json, |_| render::tokens::table(&answer.view))?;
         }
         Verb::Revoke { id } => {
             let answer = session.operator().await?.revoke_token(id.as_str()).await?;
             session
                 .screen
-                .document(&answer.json, |_| format!("token {id} is revoked"));
+                .document(&answer.json, |_| format!("token {id} is revoked"))?;
         }
     }
     Ok(Exit::Done)
@@ -82,7 +82,7 @@ async fn create(args: &CreateArgs, session: &Session) -> Result<(), Error> {
         "token": token.token,
         "expires_at": Timestamp(token.expires_at_ms),
     });
-    session.screen.value(&json, |_| token.token.clone());
+    session.screen.value(&json, |_| token.token.clone())?;
     session.screen.say(&format!(
         "token {} is good for {} until {} and is not shown again",
         token.id,
