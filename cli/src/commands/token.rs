@@ -19,7 +19,7 @@ pub enum Verb {
     #[command(after_help = "\
 Example:
   fleetctl token create --label zone=a --label environment=production --uses 3 --valid-for 1h
-  fleet-agent enrol --config /etc/fleet/agent.toml --token TOKEN     then, on the node")]
+  fleet-agent enrol --config /etc/fleet/agent.toml --token-file FILE     then, on the node")]
     Create(CreateArgs),
     /// List tokens, without their secrets
     #[command(after_help = "Example:\n  fleetctl token list")]
