@@ -9,6 +9,7 @@ use crate::follow::{self, Followed};
 use crate::intent::IntentArgs;
 use crate::operator::{Answer, Operator};
 use crate::render;
+use crate::render::error::Mistake;
 use crate::render::screen::Screen;
 use crate::session::Session;
 
@@ -94,15 +95,25 @@ pub fn report(screen: &Screen, followed: &Followed) -> Result<Exit, Error> {
     if screen.is_json() {
         screen.data(&rollout.json)?;
     }
-    if *interrupted {
-        screen.say(&render::outcome::interrupted(&rollout.view));
-    } else if exit == Exit::Done {
-        if !screen.is_json() {
+    let back = rollback.as_ref().map(|answer| &answer.view);
+    match (exit, screen.is_json()) {
+        _ if *interrupted => interrupt(screen, &rollout.view, exit),
+        (Exit::Done, true) => {}
+        (Exit::Done, false) => {
             screen.data(&render::outcome::success(&rollout.view))?;
         }
-    } else {
-        let rollback = rollback.as_ref().map(|answer| &answer.view);
-        screen.say(&render::outcome::failure(&rollout.view, rollback));
+        (_, true) => screen.fail(&render::outcome::mistake(&rollout.view, back)),
+        (_, false) => screen.say(&render::outcome::failure(&rollout.view, back)),
     }
     Ok(exit)
+}
+
+/// Not an error to people, who pressed Ctrl-C; programs want to know what is so.
+fn interrupt(screen: &Screen, view: &RolloutView, exit: Exit) {
+    let (what, hint) = render::outcome::interrupted(view);
+    if screen.is_json() && exit != Exit::Done {
+        return screen.fail(&Mistake::new(what, hint, exit));
+    }
+    let hint = hint.map_or(String::new(), |hint| format!("\nhint: {hint}"));
+    screen.say(&format!("{what}{hint}"));
 }

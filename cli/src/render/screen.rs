@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 
 use serde::Serialize;
 
+use super::error::Mistake;
 use super::paint::Paint;
 use crate::error::Error;
 
@@ -66,6 +67,14 @@ impl Screen {
     /// Everything that is not what was asked for.
     pub fn say(&self, text: &str) {
         let _nobody_to_tell = std::io::stderr().lock().write_all(line(text).as_bytes());
+    }
+
+    /// Why it was not done as asked; the last line that is said.
+    pub fn fail(&self, mistake: &Mistake) {
+        self.say(&match self.format {
+            Format::Json => mistake.json(),
+            Format::Text => mistake.text(),
+        });
     }
 
     /// Bytes for stdout as they are: completions, and nothing else.

@@ -207,6 +207,12 @@ fn json_is_the_last_view_and_nothing_else() {
         .next()
         .unwrap();
     assert_eq!(serde_json::from_str::<Value>(stdout).unwrap(), failed(&[]));
+    let why = told.text.lines().last().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(why).unwrap(),
+        json!({ "error": "rollout #3 failed: 1 node failed (max_failures 0)",
+            "hint": "`fleetctl explain 3` tells more", "exit": 1 })
+    );
     assert!(told.text.starts_with("exit 1\n"), "{}", told.text);
 }
 

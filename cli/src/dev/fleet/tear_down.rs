@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use super::{Fleet, finish};
 use crate::dev::stray;
 use crate::error::Error;
+use crate::render::error::Mistake;
 use crate::render::screen::Screen;
 
 impl Fleet {
@@ -26,7 +27,7 @@ impl Fleet {
         }
         while let Some(result) = stops.join_next().await {
             if let Err(error) = finish(Some(result)) {
-                screen.say(&crate::render::error::error(&error));
+                screen.say(&Mistake::from(&error).text());
             }
         }
         if let Some(coordinator) = self.coordinator.take() {
