@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use fleet_tests::fleet::PATIENCE;
@@ -51,6 +52,53 @@ impl Drop for Dev {
             process.stop().unwrap();
         }
     }
+}
+
+/// What a killed `fleetctl dev` leaves behind can be ended, and nothing else is.
+#[test]
+fn a_fleet_that_nobody_looks_after_can_be_ended() {
+    let fleetctl = program("fleetctl").unwrap();
+    let mut lost = Dev::start(&fleetctl);
+    let other = Dev::start(&fleetctl);
+    // With an app, and the keeper that starts it again.
+    let rollout = format!(
+        ". '{}' && fleetctl rollout v1.0.0",
+        lost.directory().join("env").display()
+    );
+    let rolled_out = Command::new("sh").args(["-c", &rollout]).output().unwrap();
+    assert!(rolled_out.status.success(), "{rolled_out:?}");
+    lost.process.take().unwrap().kill().unwrap();
+
+    let directory = lost.directory().display().to_string();
+    let dev = |args: &[&str]| Command::new(&fleetctl).arg("dev").args(args).output().unwrap();
+    let again = dev(&["--dir", &directory]);
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert_eq!(again.status.code(), Some(1), "{said}");
+    assert!(said.contains("a fleet runs in"), "{said}");
+    let end = format!("fleetctl dev --stop --dir '{directory}'");
+    assert!(said.contains(&end), "{said}");
+
+    for ended in ["1 coordinator, 1 agent, 1 keeper, 1 app", "nothing runs in"] {
+        let stopped = dev(&["--stop", "--dir", &directory]);
+        let told = String::from_utf8(stopped.stdout).unwrap();
+        assert_eq!(stopped.status.code(), Some(0), "{told}");
+        let mut words: Vec<&str> = told.trim().rsplit(": ").next().unwrap().split(", ").collect();
+        words.sort_by_key(|word| ended.find(word));
+        assert!(words.join(", ").contains(ended), "{told}");
+    }
+    // A second one could start there now; the other fleet was left alone.
+    let env = other.directory().join("env");
+    let nodes = format!(". '{}' && fleetctl nodes", env.display());
+    let nodes = Command::new("sh").args(["-c", &nodes]).output().unwrap();
+    let nodes = String::from_utf8(nodes.stdout).unwrap();
+    assert!(nodes.contains("connected"), "{nodes}");
+
+    // A fleet that is looked after is ended by the one who does.
+    let directory = other.directory().display().to_string();
+    let stopped = dev(&["--stop", "--dir", &directory, "--output", "json"]);
+    let told = String::from_utf8(stopped.stdout).unwrap();
+    assert!(told.contains("\"part\":\"fleetctl dev\""), "{told}");
+    assert!(other.said().contains("stopping"), "{}", other.said());
 }
 
 /// What is on a command line, everybody on the machine can read.

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::dev::fleet::stop::stop;
 use crate::dev::fleet::{Fleet, Ready};
 use crate::dev::story;
 use crate::error::Error;
@@ -16,6 +17,7 @@ use crate::session::Session;
 Example:
   fleetctl dev --nodes 11 --dir fleet        then, in another terminal: . fleet/env
   fleetctl dev --story                       three rollouts, one of them bad; ends by itself
+  fleetctl dev --stop --dir fleet            ends what a killed `fleetctl dev` left running
 
 Needs no root and no cloud. Ctrl-C stops every process; a fleet in a directory that
 was named is there again next time.")]
@@ -29,6 +31,9 @@ pub struct Args {
     /// Tell the whole tale by itself: a good release, a better one, a bad one
     #[arg(long)]
     story: bool,
+    /// End what still runs of the fleet in DIR, as after a kill -9, and nothing else
+    #[arg(long, requires = "dir", conflicts_with_all = ["nodes", "story"])]
+    stop: bool,
 }
 
 /// Every way in which people and systems end a program.
@@ -60,12 +65,17 @@ impl Stop {
 
 pub async fn run(args: Args, session: &Session) -> Result<Exit, Error> {
     let screen = &session.screen;
+    if let (true, Some(directory)) = (args.stop, &args.dir) {
+        let stopped = stop(directory, screen).await?;
+        screen.value(&stopped, |_| render::dev::stopped(&stopped))?;
+        return Ok(Exit::Done);
+    }
     // Before the first process: from here on nothing ends without being stopped.
-    let mut stop = Stop::listen()?;
+    let mut signals = Stop::listen()?;
     let mut fleet = Fleet::prepare(args.dir.as_deref(), usize::from(args.nodes)).await?;
     let result = tokio::select! {
         result = live(&args, &mut fleet, screen) => result,
-        () = stop.asked() => Ok(if args.story { Exit::Failed } else { Exit::Done }),
+        () = signals.asked() => Ok(if args.story { Exit::Failed } else { Exit::Done }),
     };
     screen.say("stopping");
     let stopped = fleet.tear_down(screen).await;

@@ -1,6 +1,7 @@
 //! A development fleet: what it is made of, and how that is made.
 
 mod bring_up;
+pub mod stop;
 mod tear_down;
 mod watch;
 
@@ -170,17 +171,30 @@ fn must_be_free(layout: &Layout) -> Result<(), Error> {
                 stray.program.display(),
                 stray.pid
             ),
-            format!("use it: `. '{}'`; or another directory", layout.env().display()),
+            format!(
+                "use it: `. '{}'`; end it: `fleetctl dev --stop --dir '{}'`; or name another directory",
+                layout.env().display(),
+                root.display()
+            ),
         ));
     }
+    is_of_a_fleet(layout).map(drop)
+}
+
+/// Whether a fleet was begun there; refuses a directory of something else.
+fn is_of_a_fleet(layout: &Layout) -> Result<bool, Error> {
+    let root = layout.root();
     let mut entries = root
         .read_dir()
         .map_err(Error::file(format!("cannot read {}", root.display())))?;
-    if entries.next().is_some() && !layout.root().join("logs").is_dir() {
+    if entries.next().is_none() {
+        return Ok(false);
+    }
+    if !root.join("logs").is_dir() {
         return Err(Error::refused(
             format!("{} holds something else than a development fleet", root.display()),
             "name a directory that is empty or not there yet: `fleetctl dev --dir fleet`",
         ));
     }
-    Ok(())
+    Ok(layout.coordinator().is_dir() && layout.release_key().is_file())
 }
