@@ -1,6 +1,7 @@
 //! A development fleet: what it is made of, and how that is made.
 
 mod bring_up;
+mod place;
 pub mod stop;
 mod tear_down;
 mod watch;
@@ -16,7 +17,6 @@ use super::layout::Layout;
 use super::node::{self, Node};
 use super::ports::Held;
 use super::process::{self, Process};
-use super::stray;
 use crate::error::Error;
 use crate::identity::write_private;
 use crate::operator::Operator;
@@ -41,9 +41,8 @@ pub struct Fleet {
 impl Fleet {
     /// Finds or makes the directory; starts nothing.
     pub async fn prepare(directory: Option<&Path>, nodes: usize) -> Result<Self, Error> {
-        let binaries = Binaries::find()?;
         let mut temporary = None;
-        let root: PathBuf = match directory {
+        let directory: PathBuf = match directory {
             Some(directory) => directory.to_owned(),
             None => {
                 let made = tempfile::Builder::new()
@@ -53,11 +52,10 @@ impl Fleet {
                 temporary.insert(made).path().to_owned()
             }
         };
-        let failed = || Error::file(format!("cannot use {}", root.display()));
-        std::fs::create_dir_all(&root).map_err(failed())?;
-        let layout = Layout::new(root.canonicalize().map_err(failed())?);
-        must_be_free(&layout)?;
-        std::fs::create_dir_all(layout.root().join("logs")).map_err(failed())?;
+        let layout = Layout::new(place::make(&directory, nodes)?);
+        place::must_be_free(&layout)?;
+        let binaries = Binaries::find()?;
+        std::fs::create_dir_all(layout.root().join("logs")).map_err(place::unusable(&directory))?;
         let _absent = std::fs::remove_file(layout.env());
         let mut fleet = Self {
             nodes: Vec::new(),
@@ -158,43 +156,4 @@ fn finish(result: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> 
         Some(Err(error)) => Err(Error::file("a task stopped")(std::io::Error::other(error))),
         None => Ok(()),
     }
-}
-
-/// Empty, or a fleet of ours that does not run.
-fn must_be_free(layout: &Layout) -> Result<(), Error> {
-    let root = layout.root();
-    if let Some(stray) = stray::find(root).first() {
-        return Err(Error::refused(
-            format!(
-                "a fleet runs in {} already ({}, process {})",
-                root.display(),
-                stray.program.display(),
-                stray.pid
-            ),
-            format!(
-                "use it: `. '{}'`; end it: `fleetctl dev --stop --dir '{}'`; or name another directory",
-                layout.env().display(),
-                root.display()
-            ),
-        ));
-    }
-    is_of_a_fleet(layout).map(drop)
-}
-
-/// Whether a fleet was begun there; refuses a directory of something else.
-fn is_of_a_fleet(layout: &Layout) -> Result<bool, Error> {
-    let root = layout.root();
-    let mut entries = root
-        .read_dir()
-        .map_err(Error::file(format!("cannot read {}", root.display())))?;
-    if entries.next().is_none() {
-        return Ok(false);
-    }
-    if !root.join("logs").is_dir() {
-        return Err(Error::refused(
-            format!("{} holds something else than a development fleet", root.display()),
-            "name a directory that is empty or not there yet: `fleetctl dev --dir fleet`",
-        ));
-    }
-    Ok(layout.coordinator().is_dir() && layout.release_key().is_file())
 }

@@ -233,3 +233,50 @@ fn errors_for_programs() {
         assert_eq!(told, expected, "{args:?}");
     }
 }
+
+/// Said before anything is made or started.
+#[test]
+fn directories_that_cannot_hold_a_development_fleet() {
+    let home = tempfile::tempdir().unwrap();
+    let name = "d".repeat(100);
+    let root = home.path().canonicalize().unwrap().join(&name);
+    let bytes = root.join("nodes/n10/state/agent.sock").as_os_str().len();
+    assert_eq!(
+        transcript(fleetctl(home.path(), &["dev", "--dir", &name])),
+        format!(
+            "exit 2\n--- stdout\n--- stderr\nerror: {} is too long a name: a node's socket would have a path of \
+             {bytes} bytes, and a unix socket's has 107 at most\n\
+             hint: a shorter directory: `fleetctl dev --dir /tmp/fleet`\n",
+            root.display()
+        )
+    );
+    assert!(!root.exists());
+    std::os::unix::fs::symlink(home.path().join("e".repeat(100)), home.path().join("short")).unwrap();
+    std::fs::create_dir(home.path().join("e".repeat(100))).unwrap();
+    let behind = transcript(fleetctl(home.path(), &["dev", "--dir", "short"]));
+    assert!(behind.contains("107 at most"), "{behind}");
+
+    std::fs::write(home.path().join("file"), "").unwrap();
+    for args in [
+        &["dev", "--dir", "file"][..],
+        &["dev", "--dir", "file/fleet"],
+        &["dev", "--stop", "--dir", "file"],
+        &["dev", "--stop", "--dir", "file/fleet"],
+    ] {
+        let text = transcript(fleetctl(home.path(), args));
+        assert!(
+            text.starts_with("exit 2\n")
+                && text.contains("is not a directory")
+                && text.contains("\nhint: name a"),
+            "{args:?}: {text}"
+        );
+    }
+    // Not there, or empty: nothing runs in it. Something else's: not ours to end.
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    for directory in ["nowhere", "empty"] {
+        let text = transcript(fleetctl(home.path(), &["dev", "--stop", "--dir", directory]));
+        assert!(text.starts_with("exit 0\n--- stdout\nnothing runs in "), "{text}");
+    }
+    let text = transcript(fleetctl(home.path(), &["dev", "--stop", "--dir", "."]));
+    assert!(text.contains("holds something else"), "{text}");
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Fleet, is_of_a_fleet};
+use super::{Fleet, place};
 use crate::dev::binaries::Binaries;
 use crate::dev::layout::Layout;
 use crate::dev::node::Node;
@@ -36,11 +36,11 @@ pub async fn stop(directory: &Path, screen: &Screen) -> Result<Stopped, Error> {
     let root = match directory.canonicalize() {
         Ok(root) => root,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(nothing(directory)),
-        Err(error) => return Err(Error::file(format!("cannot use {}", directory.display()))(error)),
+        Err(error) => return Err(place::unusable(directory)(error)),
     };
     let layout = Layout::new(root.clone());
     // Everything that runs from there is ended: it must be ours, and not `/`.
-    if !is_of_a_fleet(&layout)? {
+    if !place::is_of_a_fleet(&layout)? {
         return Ok(nothing(&root));
     }
     let mut running = stray::find_dev(&root);
