@@ -60,6 +60,7 @@ fn a_fleet_that_nobody_looks_after_can_be_ended() {
     let fleetctl = program("fleetctl").unwrap();
     let mut lost = Dev::start(&fleetctl);
     let other = Dev::start(&fleetctl);
+    assert!(other.said().contains("1 node is connected"), "{}", other.said());
     // With an app, and the keeper that starts it again.
     let rollout = format!(
         ". '{}' && fleetctl rollout v1.0.0",

@@ -57,8 +57,9 @@ pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
         let more = count(failed.len() - FAILURES_SHOWN, "more node");
         let _infallible = write!(
             text,
-            "\n  and {more}; `fleetctl explain {}` names them",
-            view.number.0
+            "\n  and {more}; `fleetctl explain {}` names all {}",
+            view.number.0,
+            failed.len()
         );
     }
     if let Some(rollback) = rollback {
