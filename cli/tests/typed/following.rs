@@ -107,11 +107,11 @@ fn a_rollout_that_succeeds() {
              12:00:01Z #3 wave 1 of 2 starts: to 50%, 1 node\n\
              12:00:02Z #3 n01 fetching\n\
              12:00:02Z #3 n01 verifying\n\
-             12:00:01Z #3 wave 2 of 2 starts: to 100%, 1 node\n\
              12:00:02Z #3 n01 done\n\
-             12:00:02Z #3 n02 done\n\
              12:00:03Z #3 wave 1 of 2 passed\n\
-             12:00:03Z #3 wave 2 of 2 passed\n\
+             12:00:04Z #3 wave 2 of 2 starts: to 100%, 1 node\n\
+             12:00:05Z #3 n02 done\n\
+             12:00:06Z #3 wave 2 of 2 passed\n\
              12:00:09Z #3 succeeded\n"
         )
     );
