@@ -68,6 +68,23 @@ pub enum Verb {
     Man(man::Args),
 }
 
+/// How errors are to be printed, as far as a command line tells that makes no sense
+/// otherwise.
+pub fn format_wanted(words: impl Iterator<Item = String>) -> Format {
+    let mut words = words.take_while(|word| word != "--");
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix("--output") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+            None => None,
+        };
+        if value.as_deref() == Some("json") {
+            return Format::Json;
+        }
+    }
+    Format::Text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +101,21 @@ mod tests {
         }
         for inner in command.get_subcommands() {
             without_example(inner, &path, found);
+        }
+    }
+
+    #[test]
+    fn the_format_is_found_on_a_line_that_makes_no_sense() {
+        for (line, format) in [
+            ("stats --output json", Format::Json),
+            ("--output=json stats", Format::Json),
+            ("stats --output text json", Format::Text),
+            ("stats --outputs=json", Format::Text),
+            ("stats -- --output json", Format::Text),
+            ("stats --output", Format::Text),
+        ] {
+            let words = line.split(' ').map(str::to_owned);
+            assert_eq!(format_wanted(words), format, "{line}");
         }
     }
 

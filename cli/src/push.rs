@@ -121,7 +121,10 @@ fn replace_path(file: &mut AppFile, name: &ComponentName, path: &std::path::Path
     let component = component.ok_or_else(|| {
         Error::usage(
             format!("there is no component `{name}` in {}", crate::app_file::NAME),
-            format!("its components are {}", names.join(", ")),
+            match names.as_slice() {
+                [only] => format!("its only component is {only}"),
+                several => format!("its components are {}", several.join(", ")),
+            },
         )
     })?;
     component.paths = [(fleet_proto::release::Platform::any(), path.to_owned())].into();

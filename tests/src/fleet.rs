@@ -1,6 +1,7 @@
 //! A fleet of real processes: made by the same commands that people type.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -158,7 +159,7 @@ impl Fleet {
     pub fn add_node(&mut self, name: &str, zone: &str) -> anyhow::Result<()> {
         let token = self.token(&["--label", &format!("zone={zone}"), "--uses", "1"])?;
         self.prepare_node(name, &self.root().join("nodes").join(name))?;
-        let enrolled = self.agent(name, &["enrol", "--token", &token])?;
+        let enrolled = self.enrol(name, &token)?;
         anyhow::ensure!(enrolled.code == 0, "enrol {name}: {}", enrolled.stderr);
         self.start_agent(name)
     }
@@ -243,6 +244,16 @@ impl Fleet {
             .take()
             .with_context(|| format!("{name} has no agent"))?
             .stop()
+    }
+
+    /// `fleet-agent enrol` on a node, with the token in a file that is gone afterwards.
+    pub fn enrol(&self, name: &str, token: &str) -> anyhow::Result<Ended> {
+        let mut file = tempfile::NamedTempFile::new_in(self.root())?;
+        file.write_all(token.as_bytes())?;
+        self.agent(
+            name,
+            &["enrol", "--token-file", &file.path().display().to_string()],
+        )
     }
 
     /// `fleet-agent …` on a node.

@@ -77,16 +77,16 @@ fn join_tokens_end() {
         let home = fleet.root().join(name);
         fleet.prepare_node(name, &home).unwrap();
     }
-    let enrolled = fleet.agent("n01", &["enrol", "--token", &once]).unwrap();
+    let enrolled = fleet.enrol("n01", &once).unwrap();
     assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
 
-    let used_up = fleet.agent("n02", &["enrol", "--token", &once]).unwrap();
+    let used_up = fleet.enrol("n02", &once).unwrap();
     assert_ne!(used_up.code, 0);
     assert!(used_up.stderr.contains("is used up"), "{}", used_up.stderr);
-    let expired = fleet.agent("n02", &["enrol", "--token", &brief]).unwrap();
+    let expired = fleet.enrol("n02", &brief).unwrap();
     assert_ne!(expired.code, 0);
     assert!(expired.stderr.contains("expired at"), "{}", expired.stderr);
-    let nonsense = fleet.agent("n02", &["enrol", "--token", "hello"]).unwrap();
+    let nonsense = fleet.enrol("n02", "hello").unwrap();
     assert_ne!(nonsense.code, 0);
     assert!(
         nonsense.stderr.contains("not a join token"),
@@ -95,7 +95,7 @@ fn join_tokens_end() {
     );
     // Neither attempt left half an identity behind.
     let late = fleet.token(&["--uses", "1"]).unwrap();
-    let enrolled = fleet.agent("n02", &["enrol", "--token", &late]).unwrap();
+    let enrolled = fleet.enrol("n02", &late).unwrap();
     assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
 }
 

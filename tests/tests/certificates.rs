@@ -69,7 +69,7 @@ fn a_revoked_node_is_cut_off_and_stays_out() {
     let token = fleet.token(&["--uses", "1"]).unwrap();
     let home = fleet.root().join("again");
     fleet.prepare_node("n01", &home).unwrap();
-    let again = fleet.agent("n01", &["enrol", "--token", &token]).unwrap();
+    let again = fleet.enrol("n01", &token).unwrap();
     assert_ne!(again.code, 0);
     assert!(again.stderr.contains("for good"), "{}", again.stderr);
 }

@@ -1,26 +1,140 @@
-//! `fleetctl dev`: a whole fleet by one command, and nothing of it left afterwards.
+//! `fleetctl dev`, as somebody uses it who tries Fleet on one machine.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use fleet_tests::fleet::{Ended, Fleet, PATIENCE};
+use anyhow::Context;
+use fleet_tests::fleet::PATIENCE;
 use fleet_tests::process::{Process, program};
 use fleet_tests::wait::wait_for;
 use nix::sys::signal::Signal;
 
-const START: Duration = Duration::from_secs(60);
+/// A fleet of one node, in a directory that goes with it.
+struct Dev {
+    home: tempfile::TempDir,
+    directory: PathBuf,
+    process: Option<Process>,
+}
 
-fn ctl(arguments: &[&str]) -> Ended {
-    let output = Command::new(program("fleetctl").unwrap())
-        .args(arguments)
-        .env_clear()
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output();
-    output.unwrap().into()
+impl Dev {
+    fn start(fleetctl: &Path) -> Self {
+        Self::start_in(fleetctl, "fleet")
+    }
+
+    fn start_in(fleetctl: &Path, name: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("fleet-dev-").tempdir().unwrap();
+        let directory = home.path().join(name);
+        let process = Process::start(
+            fleetctl,
+            &["dev", "--nodes", "1", "--dir", &directory.display().to_string()],
+            &home.path().join("dev.log"),
+        );
+        let dev = Self {
+            home,
+            directory,
+            process: Some(process.unwrap()),
+        };
+        wait_for("the fleet to be ready", PATIENCE, || {
+            dev.directory().join("env").exists().then_some(())
+        })
+        .with_context(|| dev.said())
+        .unwrap();
+        dev
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.directory.clone()
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("dev.log")).unwrap()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop().unwrap();
+        }
+    }
+}
+
+/// What a killed `fleetctl dev` leaves behind can be ended, and nothing else is.
+#[test]
+fn a_fleet_that_nobody_looks_after_can_be_ended() {
+    let fleetctl = program("fleetctl").unwrap();
+    let mut lost = Dev::start(&fleetctl);
+    let other = Dev::start(&fleetctl);
+    assert!(other.said().contains("1 node is connected"), "{}", other.said());
+    // With an app, and the keeper that starts it again.
+    let rollout = format!(
+        ". '{}' && fleetctl rollout v1.0.0",
+        lost.directory().join("env").display()
+    );
+    let rolled_out = Command::new("sh").args(["-c", &rollout]).output().unwrap();
+    assert!(rolled_out.status.success(), "{rolled_out:?}");
+    lost.process.take().unwrap().kill().unwrap();
+
+    let directory = lost.directory().display().to_string();
+    let dev = |args: &[&str]| Command::new(&fleetctl).arg("dev").args(args).output().unwrap();
+    let again = dev(&["--dir", &directory]);
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert_eq!(again.status.code(), Some(1), "{said}");
+    assert!(said.contains("a fleet runs in"), "{said}");
+    let end = format!("fleetctl dev --stop --dir '{directory}'");
+    assert!(said.contains(&end), "{said}");
+
+    for ended in ["1 coordinator, 1 agent, 1 keeper, 1 app", "nothing runs in"] {
+        let stopped = dev(&["--stop", "--dir", &directory]);
+        let told = String::from_utf8(stopped.stdout).unwrap();
+        assert_eq!(stopped.status.code(), Some(0), "{told}");
+        let mut words: Vec<&str> = told.trim().rsplit(": ").next().unwrap().split(", ").collect();
+        words.sort_by_key(|word| ended.find(word));
+        assert!(words.join(", ").contains(ended), "{told}");
+    }
+    // A second one could start there now; the other fleet was left alone.
+    let env = other.directory().join("env");
+    let nodes = format!(". '{}' && fleetctl nodes", env.display());
+    let nodes = Command::new("sh").args(["-c", &nodes]).output().unwrap();
+    let nodes = String::from_utf8(nodes.stdout).unwrap();
+    assert!(nodes.contains("connected"), "{nodes}");
+
+    // A fleet that is looked after is ended by the one who does.
+    let directory = other.directory().display().to_string();
+    let stopped = dev(&["--stop", "--dir", &directory, "--output", "json"]);
+    let told = String::from_utf8(stopped.stdout).unwrap();
+    assert!(told.contains("\"part\":\"fleetctl dev\""), "{told}");
+    assert!(other.said().contains("stopping"), "{}", other.said());
+}
+
+/// What is on a command line, everybody on the machine can read.
+#[test]
+fn join_tokens_are_on_no_command_line() {
+    let beside = tempfile::tempdir().unwrap();
+    let at = |name: &str| beside.path().join(name);
+    std::fs::copy(program("fleetctl").unwrap(), at("fleetctl")).unwrap();
+    for name in ["fleet-coordinator", "fleet-sample"] {
+        symlink(program(name).unwrap(), at(name)).unwrap();
+    }
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>'{}'\nif [ \"$1\" = enrol ]; then stat -c %a \"$5\" >>'{}'; fi\nexec '{}' \"$@\"\n",
+        at("args").display(),
+        at("modes").display(),
+        program("fleet-agent").unwrap().display(),
+    );
+    std::fs::write(at("fleet-agent"), script).unwrap();
+    std::fs::set_permissions(at("fleet-agent"), PermissionsExt::from_mode(0o755)).unwrap();
+
+    let dev = Dev::start(&at("fleetctl"));
+    let args = std::fs::read_to_string(at("args")).unwrap();
+    let line = args.lines().find(|line| line.starts_with("enrol")).unwrap();
+    let (_, file) = line.split_once(" --token-file ").unwrap();
+    assert!(!line.contains("--token "), "{line}");
+    assert!(!Path::new(file).exists(), "{file}");
+    assert_eq!(std::fs::read_to_string(at("modes")).unwrap(), "600\n");
+    drop(dev);
 }
 
 /// Whatever has the directory in its command line, or runs a program out of it.
@@ -38,135 +152,44 @@ fn at_work_in(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-fn start(directory: &Path, log: &Path) -> Process {
-    let directory_text = directory.display().to_string();
-    let arguments = ["dev", "--nodes", "2", "--dir", &directory_text];
-    let dev = Process::start(&program("fleetctl").unwrap(), &arguments, log).unwrap();
-    let ready = wait_for("the fleet to be ready", START, || {
-        directory.join("env").exists().then_some(())
-    });
-    assert!(ready.is_ok(), "{}", std::fs::read_to_string(log).unwrap());
-    dev
-}
-
-/// A bare `fleetctl` in another shell, which knows nothing but `env`.
-fn in_another_shell(directory: &Path, words: &str) -> Ended {
-    let script = format!(". '{}/env'; fleetctl {words}", directory.display());
-    let output = Command::new("/bin/sh").args(["-c", &script]).env_clear().output();
-    output.unwrap().into()
-}
-
 #[test]
-fn the_story_ends_well_within_a_minute() {
-    let told = ctl(&["dev", "--story", "--nodes", "5", "--output", "json"]);
-    assert_eq!(told.code, 0, "{}", told.stderr);
-    let tale: serde_json::Value = serde_json::from_str(told.stdout.trim()).unwrap();
-    let outcomes: Vec<&str> = tale["chapters"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|chapter| chapter["outcome"].as_str())
-        .collect();
-    assert_eq!(&outcomes[..2], ["succeeded", "succeeded"], "{tale}");
-    let seconds: f64 = tale["chapters"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|chapter| chapter["seconds"].as_f64())
-        .sum();
-    assert!(seconds < 60.0, "{seconds}");
-    for answer in tale["answers"].as_array().unwrap() {
-        assert_eq!(answer["version"], "v1.1.0", "{tale}");
-    }
-}
-
-#[test]
-fn an_interrupt_leaves_no_process_behind_however_long_the_directory_is() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = root.path().join("it's a long way down ".repeat(5)).join("fleet");
-    let log = root.path().join("log");
-    let dev = start(&directory, &log);
-    let out = in_another_shell(
-        // The quote in its name is the shell's affair, and `env` has seen to it.
-        Path::new(&directory.display().to_string().replace('\'', r"'\''")),
-        "rollout v1.0.0",
-    );
-    assert_eq!(out.code, 0, "{}", out.stderr);
-    assert!(!at_work_in(&directory).is_empty());
-    dev.signal(Signal::SIGINT).unwrap();
+fn an_interrupt_leaves_no_process_behind_however_the_directory_is_called() {
+    let name = "it's a long way down ".repeat(6);
+    let dev = Dev::start_in(&program("fleetctl").unwrap(), &name);
+    let env = dev.directory().join("env").display().to_string();
+    let script = format!(". '{}' && fleetctl rollout v1.0.0", env.replace('\'', r"'\''"));
+    let rolled_out = Command::new("/bin/sh").args(["-c", &script]).env_clear().output();
+    let rolled_out = rolled_out.unwrap();
+    assert!(rolled_out.status.success(), "{rolled_out:?}");
+    assert!(!at_work_in(&dev.directory()).is_empty());
+    dev.process.as_ref().unwrap().signal(Signal::SIGINT).unwrap();
     wait_for("everything to end", PATIENCE, || {
-        at_work_in(&directory).is_empty().then_some(())
+        at_work_in(&dev.directory()).is_empty().then_some(())
     })
     .unwrap();
 }
 
 #[test]
-fn a_fleet_whose_dev_was_killed_can_be_stopped() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = root.path().join("fleet");
-    start(&directory, &root.path().join("log")).kill().unwrap();
-    let dir = directory.display().to_string();
-    let refused = ctl(&["dev", "--dir", &dir]);
-    assert_eq!(refused.code, 1, "{}", refused.stdout);
-    assert!(
-        refused.stderr.contains("fleetctl dev --stop --dir"),
-        "{}",
-        refused.stderr
-    );
-    let stopped = ctl(&["dev", "--stop", "--dir", &dir]);
-    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
-    assert_eq!(at_work_in(&directory), [""; 0]);
-    let again = ctl(&["dev", "--stop", "--dir", &dir]);
-    assert_eq!((again.code, again.stdout.contains("nothing runs")), (0, true));
-}
-
-#[test]
-fn data_that_cannot_be_written_is_no_success() {
-    let fleet = Fleet::with_coordinator().unwrap();
-    let identity = fleet.coordinator_directory().join("operators/admin");
-    for words in [
-        &["status", "--output", "json"][..],
-        &["events"],
-        &["completions", "bash"],
-    ] {
-        let output = Command::new(program("fleetctl").unwrap())
-            .args(words)
-            .env("FLEET_COORDINATOR", fleet.address())
-            .env("FLEET_IDENTITY", &identity)
-            .stdout(File::options().write(true).open("/dev/full").unwrap())
-            .output();
-        let ended = Ended::from(output.unwrap());
-        assert_eq!(ended.code, 1, "{words:?}");
-        assert!(
-            ended.stderr.contains("cannot write what was asked for"),
-            "{}",
-            ended.stderr
-        );
-    }
-}
-
-#[test]
-fn with_json_an_error_is_json_too() {
-    for (words, code) in [
-        (
-            &[
-                "status",
-                "--output",
-                "json",
-                "--coordinator",
-                "https://127.0.0.1:1",
-            ][..],
-            2,
-        ),
-        (&["rollout", "--output", "json", "--waves", "0"], 2),
-    ] {
-        let ended = ctl(words);
-        assert_eq!(ended.code, code, "{}", ended.stderr);
-        let error: serde_json::Value = serde_json::from_str(ended.stderr.trim()).unwrap();
-        assert_eq!(error["exit"], code);
-        assert!(
-            error["error"].as_str().is_some_and(|text| !text.is_empty()),
-            "{error}"
-        );
+fn the_story_ends_well_within_a_minute() {
+    let told = Command::new(program("fleetctl").unwrap())
+        .args(["dev", "--story", "--nodes", "5", "--output", "json"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let tale: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let chapters = tale["chapters"].as_array().unwrap();
+    let outcomes: Vec<&str> = chapters
+        .iter()
+        .filter_map(|chapter| chapter["outcome"].as_str())
+        .collect();
+    assert_eq!(&outcomes[..2], ["succeeded", "succeeded"], "{tale}");
+    let seconds: f64 = chapters
+        .iter()
+        .filter_map(|chapter| chapter["seconds"].as_f64())
+        .sum();
+    assert!(seconds < 60.0, "{tale}");
+    for answer in tale["answers"].as_array().unwrap() {
+        assert_eq!(answer["version"], "v1.1.0", "{tale}");
     }
 }

@@ -130,7 +130,7 @@ fn a_node_has_a_runnable_release_whenever_its_power_goes() {
     let mut disk = Disk::create(directory.path(), "node", 96).unwrap();
     let token = fleet.token(&["--uses", "1"]).unwrap();
     fleet.prepare_node("n01", &disk.path().join("home")).unwrap();
-    let enrolled = fleet.agent("n01", &["enrol", "--token", &token]).unwrap();
+    let enrolled = fleet.enrol("n01", &token).unwrap();
     assert_eq!(enrolled.code, 0, "{}", enrolled.stderr);
     fleet.start_agent("n01").unwrap();
     fleet.wait_until_connected().unwrap();

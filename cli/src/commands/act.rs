@@ -31,7 +31,7 @@ pub async fn act(args: &ActArgs, act: Act, session: &Session) -> Result<Exit, Er
     session.screen.document(&answer.json, |_| {
         let headline = render::rollouts::headline(view);
         format!("{headline}: {}", render::rollouts::standing(view))
-    });
+    })?;
     Ok(Exit::Done)
 }
 

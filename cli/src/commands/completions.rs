@@ -19,6 +19,6 @@ pub struct Args {
 pub fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "fleetctl", &mut script);
-    session.screen.raw(&script);
+    session.screen.raw(&script)?;
     Ok(Exit::Done)
 }

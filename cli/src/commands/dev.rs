@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::dev::fleet::{self, Fleet, Ready};
+use crate::dev::fleet::stop::stop;
+use crate::dev::fleet::{Fleet, Ready};
 use crate::dev::story;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -15,8 +16,8 @@ use crate::session::Session;
 #[command(after_help = "\
 Example:
   fleetctl dev --nodes 11 --dir fleet        then, in another terminal: . fleet/env
-  fleetctl dev --stop --dir fleet            stops a fleet whose terminal is gone
   fleetctl dev --story                       three rollouts, one of them bad; ends by itself
+  fleetctl dev --stop --dir fleet            ends what a killed `fleetctl dev` left running
 
 Needs no root and no cloud. Ctrl-C stops every process; a fleet in a directory that
 was named is there again next time.")]
@@ -30,8 +31,8 @@ pub struct Args {
     /// Tell the whole tale by itself: a good release, a better one, a bad one
     #[arg(long)]
     story: bool,
-    /// Stop the fleet that runs in DIR, as after its terminal went away
-    #[arg(long, requires = "dir", conflicts_with = "story")]
+    /// End what still runs of the fleet in DIR, as after a kill -9, and nothing else
+    #[arg(long, requires = "dir", conflicts_with_all = ["nodes", "story"])]
     stop: bool,
 }
 
@@ -65,17 +66,16 @@ impl Stop {
 pub async fn run(args: Args, session: &Session) -> Result<Exit, Error> {
     let screen = &session.screen;
     if let (true, Some(directory)) = (args.stop, &args.dir) {
-        let ended = fleet::stop_lost(directory).await?;
-        let json = serde_json::json!({ "stopped": ended });
-        screen.value(&json, |_| render::dev::stopped(directory, &ended));
+        let stopped = stop(directory, screen).await?;
+        screen.value(&stopped, |_| render::dev::stopped(&stopped))?;
         return Ok(Exit::Done);
     }
     // Before the first process: from here on nothing ends without being stopped.
-    let mut stop = Stop::listen()?;
+    let mut signals = Stop::listen()?;
     let mut fleet = Fleet::prepare(args.dir.as_deref(), usize::from(args.nodes)).await?;
     let result = tokio::select! {
         result = live(&args, &mut fleet, screen) => result,
-        () = stop.asked() => Ok(if args.story { Exit::Failed } else { Exit::Done }),
+        () = signals.asked() => Ok(if args.story { Exit::Failed } else { Exit::Done }),
     };
     screen.say("stopping");
     let stopped = fleet.tear_down(screen).await;
@@ -89,7 +89,7 @@ async fn live(args: &Args, fleet: &mut Fleet, screen: &Screen) -> Result<Exit, E
     announce(args, fleet, &ready, screen)?;
     if args.story {
         let tale = story::tell(fleet, &mut ready.operator, screen).await?;
-        screen.value(&tale, |_| render::dev::tale(&tale));
+        screen.value(&tale, |_| render::dev::tale(&tale))?;
         return Ok(if tale.as_it_should {
             Exit::Done
         } else {
@@ -117,7 +117,7 @@ fn announce(args: &Args, fleet: &Fleet, ready: &Ready, screen: &Screen) -> Resul
             "env": path,
             "nodes": fleet.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
         });
-        screen.value(&json, |_| render::dev::ready(fleet, ready));
+        screen.value(&json, |_| render::dev::ready(fleet, ready))?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ async fn print(operator: &mut Operator, mut query: EventsQuery, session: &Sessio
                         }
                         query.after = event.view.position;
                         query.newest = 0;
-                        if print_one(&event, session) == Reader::Gone {
+                        if print_one(&event, session)? == Reader::Gone {
                             return Ok(Exit::Done);
                         }
                     }
@@ -86,7 +86,7 @@ async fn print(operator: &mut Operator, mut query: EventsQuery, session: &Sessio
     }
 }
 
-fn print_one(event: &Answer<EventView>, session: &Session) -> Reader {
+fn print_one(event: &Answer<EventView>, session: &Session) -> Result<Reader, Error> {
     session
         .screen
         .document(&event.json, |_| render::events::line(&event.view))

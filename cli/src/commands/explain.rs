@@ -22,6 +22,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let answer = session.operator().await?.rollout(number).await?;
     session.screen.document(&answer.json, |paint| {
         render::explain::explain(&answer.view, paint)
-    });
+    })?;
     Ok(Exit::Done)
 }

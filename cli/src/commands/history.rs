@@ -29,6 +29,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     rollouts.sort_by_key(|rollout| std::cmp::Reverse(rollout.number));
     session.screen.value(&rollouts, |paint| {
         render::rollouts::table(&rollouts, status.coordinator.now, paint)
-    });
+    })?;
     Ok(Exit::Done)
 }

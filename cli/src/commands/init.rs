@@ -36,7 +36,7 @@ pub fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let found = starter::look(&args.directory);
     let text = starter::write(&app, &found);
     std::fs::write(&path, text).map_err(Error::file(format!("cannot write {}", path.display())))?;
-    session.screen.data(&path.display().to_string());
+    session.screen.data(&path.display().to_string())?;
     session.screen.say(&format!(
         "found {}; read the file, then: fleetctl release push v1.0.0",
         found.what

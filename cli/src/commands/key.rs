@@ -50,7 +50,7 @@ pub fn run(verb: &Verb, session: &Session) -> Result<Exit, Error> {
     match verb {
         Verb::New { file } => {
             let public = create(file)?;
-            session.screen.value(&public, |_| public.public.clone());
+            session.screen.value(&public, |_| public.public.clone())?;
             session.screen.say(&format!(
                 "wrote the secret key {} to {}; whoever has that file decides what runs",
                 public.id,
@@ -60,7 +60,7 @@ pub fn run(verb: &Verb, session: &Session) -> Result<Exit, Error> {
         Verb::List { directory } => {
             let directory = directory.clone().or_else(settings::directory).unwrap_or_default();
             let listed = list(&directory)?;
-            session.screen.value(&listed, |_| table(&listed));
+            session.screen.value(&listed, |_| table(&listed))?;
         }
     }
     Ok(Exit::Done)

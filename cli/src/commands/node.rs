@@ -53,7 +53,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
     let Answer { json, view } = &answer;
     session
         .screen
-        .document(json, |paint| render::nodes::node(view, Timestamp::now(), paint));
+        .document(json, |paint| render::nodes::node(view, Timestamp::now(), paint))?;
     Ok(Exit::Done)
 }
 

@@ -23,6 +23,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let answer = session.operator().await?.nodes(&select).await?;
     session.screen.document(&answer.json, |paint| {
         render::nodes::table(&answer.view, Timestamp::now(), paint)
-    });
+    })?;
     Ok(Exit::Done)
 }

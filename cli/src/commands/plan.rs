@@ -21,7 +21,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let plan = session.operator().await?.plan(intent).await?;
     session
         .screen
-        .document(&plan.json, |paint| render::plan::plan(&plan.view, paint));
+        .document(&plan.json, |paint| render::plan::plan(&plan.view, paint))?;
     Ok(if plan.view.would_start {
         Exit::Done
     } else {

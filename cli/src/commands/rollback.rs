@@ -68,15 +68,15 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
         let headline = render::rollouts::headline(&started.view);
         session.screen.document(&started.json, |_| {
             format!("{headline} is ended; no node had to go back")
-        });
+        })?;
         return Ok(Exit::Done);
     }
     if args.detach {
-        rollout::detached(&session.screen, &started);
+        rollout::detached(&session.screen, &started)?;
         return Ok(Exit::Done);
     }
     let followed = follow::follow(&mut operator, &session.screen, started).await?;
-    Ok(rollout::report(&session.screen, &followed))
+    rollout::report(&session.screen, &followed)
 }
 
 /// Asked to undo a rollout that had touched nobody yet, the coordinator just ends it.

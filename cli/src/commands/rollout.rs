@@ -9,6 +9,7 @@ use crate::follow::{self, Followed};
 use crate::intent::IntentArgs;
 use crate::operator::{Answer, Operator};
 use crate::render;
+use crate::render::error::Mistake;
 use crate::render::screen::Screen;
 use crate::session::Session;
 
@@ -41,11 +42,11 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     session.screen.say(&render::plan::brief(&plan));
     let started = start(&mut operator, &plan, intent).await?;
     if args.detach {
-        detached(&session.screen, &started);
+        detached(&session.screen, &started)?;
         return Ok(Exit::Done);
     }
     let followed = follow::follow(&mut operator, &session.screen, started).await?;
-    Ok(report(&session.screen, &followed))
+    report(&session.screen, &followed)
 }
 
 /// Starts what was planned, under the names that the plan found.
@@ -74,16 +75,17 @@ pub async fn start(
     operator.start(intent).await
 }
 
-pub fn detached(screen: &Screen, started: &Answer<RolloutView>) {
+pub fn detached(screen: &Screen, started: &Answer<RolloutView>) -> Result<(), Error> {
     let number = started.view.number.0;
     screen.document(&started.json, |_| {
         format!("{} started", render::rollouts::headline(&started.view))
-    });
+    })?;
     screen.say(&format!("hint: `fleetctl status {number} --watch` follows it"));
+    Ok(())
 }
 
 /// Says how it ended, and with which exit code.
-pub fn report(screen: &Screen, followed: &Followed) -> Exit {
+pub fn report(screen: &Screen, followed: &Followed) -> Result<Exit, Error> {
     let Followed {
         rollout,
         rollback,
@@ -91,17 +93,27 @@ pub fn report(screen: &Screen, followed: &Followed) -> Exit {
     } = followed;
     let exit = followed.exit();
     if screen.is_json() {
-        screen.data(&rollout.json);
+        screen.data(&rollout.json)?;
     }
-    if *interrupted {
-        screen.say(&render::outcome::interrupted(&rollout.view));
-    } else if exit == Exit::Done {
-        if !screen.is_json() {
-            screen.data(&render::outcome::success(&rollout.view));
+    let back = rollback.as_ref().map(|answer| &answer.view);
+    match (exit, screen.is_json()) {
+        _ if *interrupted => interrupt(screen, &rollout.view, exit),
+        (Exit::Done, true) => {}
+        (Exit::Done, false) => {
+            screen.data(&render::outcome::success(&rollout.view))?;
         }
-    } else {
-        let rollback = rollback.as_ref().map(|answer| &answer.view);
-        screen.say(&render::outcome::failure(&rollout.view, rollback));
+        (_, true) => screen.fail(&render::outcome::mistake(&rollout.view, back)),
+        (_, false) => screen.say(&render::outcome::failure(&rollout.view, back)),
     }
-    exit
+    Ok(exit)
+}
+
+/// Not an error to people, who pressed Ctrl-C; programs want to know what is so.
+fn interrupt(screen: &Screen, view: &RolloutView, exit: Exit) {
+    let (what, hint) = render::outcome::interrupted(view);
+    if screen.is_json() && exit != Exit::Done {
+        return screen.fail(&Mistake::new(what, hint, exit));
+    }
+    let hint = hint.map_or(String::new(), |hint| format!("\nhint: {hint}"));
+    screen.say(&format!("{what}{hint}"));
 }

@@ -47,22 +47,22 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
             let answer = operator.rollout(number.0).await?;
             session.screen.document(&answer.json, |paint| {
                 render::status::rollout(&answer.view, Timestamp::now(), paint)
-            });
+            })?;
             Ok(Exit::Done)
         }
         (Some(number), true) => {
             let answer = operator.rollout(number.0).await?;
             let followed = follow::follow(&mut operator, &session.screen, answer).await?;
-            Ok(rollout::report(&session.screen, &followed))
+            rollout::report(&session.screen, &followed)
         }
     }
 }
 
 async fn show(operator: &mut Operator, scope: &Scope, session: &Session) -> Result<Reader, Error> {
     let answer = operator.status(&scope.app, &scope.environment).await?;
-    Ok(session
+    session
         .screen
-        .document(&answer.json, |paint| render::status::status(&answer.view, paint)))
+        .document(&answer.json, |paint| render::status::status(&answer.view, paint))
 }
 
 /// Once a second, on a clean screen where there is one; until Ctrl-C.

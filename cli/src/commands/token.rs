@@ -19,7 +19,7 @@ pub enum Verb {
     #[command(after_help = "\
 Example:
   fleetctl token create --label zone=a --label environment=production --uses 3 --valid-for 1h
-  fleet-agent enrol --config /etc/fleet/agent.toml --token TOKEN     then, on the node")]
+  fleet-agent enrol --config /etc/fleet/agent.toml --token-file FILE     then, on the node")]
     Create(CreateArgs),
     /// List tokens, without their secrets
     #[command(after_help = "Example:\n  fleetctl token list")]
@@ -52,13 +52,13 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
             let answer = session.operator().await?.tokens().await?;
             session
                 .screen
-                .document(&answer.json, |_| render::tokens::table(&answer.view));
+                .document(&answer.json, |_| render::tokens::table(&answer.view))?;
         }
         Verb::Revoke { id } => {
             let answer = session.operator().await?.revoke_token(id.as_str()).await?;
             session
                 .screen
-                .document(&answer.json, |_| format!("token {id} is revoked"));
+                .document(&answer.json, |_| format!("token {id} is revoked"))?;
         }
     }
     Ok(Exit::Done)
@@ -82,7 +82,7 @@ async fn create(args: &CreateArgs, session: &Session) -> Result<(), Error> {
         "token": token.token,
         "expires_at": Timestamp(token.expires_at_ms),
     });
-    session.screen.value(&json, |_| token.token.clone());
+    session.screen.value(&json, |_| token.token.clone())?;
     session.screen.say(&format!(
         "token {} is good for {} until {} and is not shown again",
         token.id,

@@ -1,6 +1,8 @@
 //! A development fleet: what it is made of, and how that is made.
 
 mod bring_up;
+mod place;
+pub mod stop;
 mod tear_down;
 mod watch;
 
@@ -15,13 +17,10 @@ use super::layout::Layout;
 use super::node::{self, Node};
 use super::ports::Held;
 use super::process::{self, Process};
-use super::stray;
 use crate::error::Error;
 use crate::identity::write_private;
 use crate::operator::Operator;
 use crate::release_keys::{public_path, read_secret};
-
-pub use tear_down::stop_lost;
 
 pub const ENVIRONMENT: &str = "dev";
 const OPERATOR: &str = "admin";
@@ -42,9 +41,8 @@ pub struct Fleet {
 impl Fleet {
     /// Finds or makes the directory; starts nothing.
     pub async fn prepare(directory: Option<&Path>, nodes: usize) -> Result<Self, Error> {
-        let binaries = Binaries::find()?;
         let mut temporary = None;
-        let root: PathBuf = match directory {
+        let directory: PathBuf = match directory {
             Some(directory) => directory.to_owned(),
             None => {
                 let made = tempfile::Builder::new()
@@ -54,11 +52,10 @@ impl Fleet {
                 temporary.insert(made).path().to_owned()
             }
         };
-        let failed = || Error::file(format!("cannot use {}", root.display()));
-        std::fs::create_dir_all(&root).map_err(failed())?;
-        let layout = Layout::new(root.canonicalize().map_err(failed())?);
-        must_be_free(&layout)?;
-        std::fs::create_dir_all(layout.root().join("logs")).map_err(failed())?;
+        let layout = Layout::new(place::make(&directory)?);
+        place::must_be_free(&layout)?;
+        let binaries = Binaries::find()?;
+        std::fs::create_dir_all(layout.root().join("logs")).map_err(place::unusable(&directory))?;
         let _absent = std::fs::remove_file(layout.env());
         let mut fleet = Self {
             nodes: Vec::new(),
@@ -159,34 +156,4 @@ fn finish(result: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> 
         Some(Err(error)) => Err(Error::file("a task stopped")(std::io::Error::other(error))),
         None => Ok(()),
     }
-}
-
-/// Empty, or a fleet of ours that does not run.
-fn must_be_free(layout: &Layout) -> Result<(), Error> {
-    let root = layout.root();
-    if let Some(stray) = stray::find(root).first() {
-        return Err(Error::refused(
-            format!(
-                "a fleet runs in {} already ({}, process {})",
-                root.display(),
-                stray.program.display(),
-                stray.pid
-            ),
-            format!(
-                "use it: `. '{}'`; or stop it: `fleetctl dev --stop --dir '{}'`",
-                layout.env().display(),
-                root.display()
-            ),
-        ));
-    }
-    let mut entries = root
-        .read_dir()
-        .map_err(Error::file(format!("cannot read {}", root.display())))?;
-    if entries.next().is_some() && !layout.root().join("logs").is_dir() {
-        return Err(Error::refused(
-            format!("{} holds something else than a development fleet", root.display()),
-            "name a directory that is empty or not there yet: `fleetctl dev --dir fleet`",
-        ));
-    }
-    Ok(())
 }

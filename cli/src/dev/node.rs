@@ -1,5 +1,6 @@
 //! One node: its configuration, its way in, its agent.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use super::binaries::Binaries;
 use super::layout::Layout;
 use super::process::{self, Process};
 use crate::error::Error;
-use crate::identity::write_private;
 
 pub const ZONES: [&str; 3] = ["a", "b", "c"];
 const ENROL_DEADLINE: Duration = Duration::from_secs(30);
@@ -95,24 +95,25 @@ impl Node {
         self.enrolled.exists()
     }
 
+    /// The token goes by a file that only its owner reads and that is gone afterwards:
+    /// what is on a command line, everybody on the machine can read.
     pub async fn enrol(&self, binaries: &Binaries, token: &str) -> Result<(), Error> {
-        let config = self.config.to_string_lossy();
-        // By a file: what stands on a command line, everybody on this machine can read.
-        let path = self.config.with_file_name("join-token");
-        let failed = || Error::file(format!("cannot write {}", path.display()));
-        let _absent = std::fs::remove_file(&path);
-        write_private(&path, token).map_err(failed())?;
-        let file = path.to_string_lossy();
+        let directory = self.config.parent().unwrap_or(Path::new("."));
+        let failed = || Error::file(format!("cannot write a join token to {}", directory.display()));
+        let mut file = tempfile::Builder::new()
+            .prefix("join-token-")
+            .tempfile_in(directory)
+            .map_err(failed())?;
+        file.write_all(token.as_bytes()).map_err(failed())?;
+        let (config, path) = (self.config.to_string_lossy(), file.path().to_string_lossy());
         let args = [
             "enrol",
             "--config",
             config.as_ref(),
             "--token-file",
-            file.as_ref(),
+            path.as_ref(),
         ];
-        let enrolled = process::run(&binaries.agent, &args, &self.log, ENROL_DEADLINE).await;
-        std::fs::remove_file(&path).map_err(failed())?;
-        enrolled?;
+        process::run(&binaries.agent, &args, &self.log, ENROL_DEADLINE).await?;
         std::fs::write(&self.enrolled, "")
             .map_err(Error::file(format!("cannot write {}", self.enrolled.display())))
     }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::error::Error;
+use crate::render::rollouts::count_is;
 
 /// Below the ports that Linux gives to outgoing connections (32768 and up): a port from
 /// there could be taken by an agent's own connection while its app restarts.
@@ -27,8 +28,8 @@ impl Held {
         if listeners.len() < count {
             return Err(Error::refused(
                 format!(
-                    "only {} of {count} ports are free between {FIRST} and {LAST}",
-                    listeners.len()
+                    "only {} free between {FIRST} and {LAST}, of the {count} that it takes",
+                    count_is(listeners.len(), "port")
                 ),
                 "fewer nodes: `fleetctl dev --nodes 3`",
             ));

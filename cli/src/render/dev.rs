@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::rollouts::count;
 use super::table::Table;
 use super::time::span;
+use crate::dev::fleet::stop::Stopped;
 use crate::dev::fleet::{ENVIRONMENT, Fleet, Ready};
 use crate::dev::sample::APP;
 use crate::dev::story::Tale;
@@ -49,12 +50,24 @@ pub fn ready(fleet: &Fleet, ready: &Ready) -> String {
     )
 }
 
-pub fn stopped(directory: &std::path::Path, ended: &[String]) -> String {
-    match ended.len() {
-        0 => format!("nothing runs in {}", directory.display()),
-        1 => format!("stopped 1 process of the fleet in {}", directory.display()),
-        more => format!("stopped {more} processes of the fleet in {}", directory.display()),
+/// `ended in fleet: 1 coordinator, 10 agents, 10 keepers, 10 apps`
+pub fn stopped(stopped: &Stopped) -> String {
+    let directory = stopped.directory.display();
+    if stopped.ended.is_empty() {
+        return format!("nothing runs in {directory}");
     }
+    let mut parts: Vec<(&str, usize)> = Vec::new();
+    for ended in &stopped.ended {
+        match parts.iter_mut().find(|(part, _)| *part == ended.part) {
+            Some((_, number)) => *number += 1,
+            None => parts.push((ended.part, 1)),
+        }
+    }
+    let each: Vec<String> = parts
+        .into_iter()
+        .map(|(part, number)| count(number, part))
+        .collect();
+    format!("ended in {directory}: {}", each.join(", "))
 }
 
 pub fn tale(tale: &Tale) -> String {

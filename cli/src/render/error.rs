@@ -1,58 +1,105 @@
-//! An error, once, at the edge: what, why, and what to do.
+//! An error, once, at the edge: what, why, and what to do. Lines for people; for
+//! programs one JSON object in one line.
 
 use std::error::Error as _;
-use std::fmt::Write;
+
+use serde::Serialize;
 
 use crate::error::Error;
+use crate::exit::Exit;
 
-/// An error in its parts.
-struct Told {
-    message: String,
-    causes: Vec<String>,
+/// `--output json` prints just this, so fields are added here and never renamed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Mistake {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    exit: u8,
+    /// Each the reason for what stands before it.
+    #[serde(skip)]
+    causes: Vec<String>,
 }
 
-/// `{"error": "…", "hint": "…", "exit": 1}`, in one line.
-pub fn json(error: &Error) -> String {
-    let told = told(error);
-    let text = [vec![told.message], told.causes].concat().join(": ");
-    let mut object = serde_json::json!({ "error": text, "exit": error.exit().code() });
-    if let Some(hint) = told.hint {
-        object["hint"] = hint.into();
+impl Mistake {
+    pub fn new(error: impl Into<String>, hint: Option<String>, exit: Exit) -> Self {
+        Self {
+            error: error.into(),
+            hint,
+            exit: exit.code(),
+            causes: Vec::new(),
+        }
     }
-    object.to_string()
+
+    pub fn text(&self) -> String {
+        let mut text = format!("error: {}", self.error);
+        for cause in &self.causes {
+            text.push_str("\n  because: ");
+            text.push_str(cause);
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    pub fn json(&self) -> String {
+        let mut told = vec![self.error.as_str()];
+        told.extend(self.causes.iter().map(String::as_str));
+        let whole = Self {
+            error: told.join(": "),
+            hint: self.hint.clone(),
+            exit: self.exit,
+            causes: Vec::new(),
+        };
+        serde_json::to_string(&whole).unwrap_or_default()
+    }
 }
 
-pub fn error(error: &Error) -> String {
-    let told = told(error);
-    let mut text = format!("error: {}", told.message);
-    for cause in told.causes {
-        let _infallible = write!(text, "\n  because: {cause}");
+impl From<&Error> for Mistake {
+    fn from(error: &Error) -> Self {
+        let mut mistake = Self::new(error.to_string(), error.hint(), error.exit());
+        // Messages from elsewhere may bring their hint along.
+        if let Some((before, inner)) = mistake.error.split_once("\nhint: ") {
+            mistake.hint = Some(inner.to_owned());
+            mistake.error = before.to_owned();
+        }
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            mistake.causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        mistake
     }
-    if let Some(hint) = told.hint {
-        let _infallible = write!(text, "\nhint: {hint}");
-    }
-    text
 }
 
-fn told(error: &Error) -> Told {
-    let mut message = error.to_string();
-    let mut hint = error.hint();
-    // Messages from elsewhere may bring their hint along.
-    if let Some((before, inner)) = message.split_once("\nhint: ") {
-        hint = Some(inner.to_owned());
-        message = before.to_owned();
-    }
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        causes.push(inner.to_string());
-        cause = inner.source();
-    }
-    Told {
-        message,
-        causes,
-        hint,
+/// What clap says, without the summary of the usage that it adds for people.
+impl From<&clap::Error> for Mistake {
+    fn from(usage: &clap::Error) -> Self {
+        use clap::error::ErrorKind;
+        if matches!(
+            usage.kind(),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        ) {
+            let hint = "`fleetctl --help` lists the verbs".to_owned();
+            return Self::new("no verb is named", Some(hint), Exit::Usage);
+        }
+        let text = usage.to_string();
+        let paragraphs: Vec<String> = text
+            .split("\n\n")
+            .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        let error = paragraphs.first().map(String::as_str).unwrap_or_default();
+        let tip = paragraphs.iter().find_map(|text| text.strip_prefix("tip: "));
+        let known = paragraphs
+            .iter()
+            .find_map(|text| text.strip_prefix("Usage: "))
+            .map(|usage| format!("usage: {usage}"));
+        Self::new(
+            error.strip_prefix("error: ").unwrap_or(error),
+            tip.map(str::to_owned).or(known),
+            Exit::Usage,
+        )
     }
 }
 
@@ -64,16 +111,25 @@ mod tests {
     fn the_chain_is_printed_once_and_the_hint_stands_last() {
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
         assert_eq!(
-            super::error(&Error::file("cannot read dist")(source)),
+            Mistake::from(&Error::file("cannot read dist")(source)).text(),
             "error: cannot read dist\n  because: no such file"
         );
         assert_eq!(
-            super::error(&Error::refused("no\nhint: inner", "outer")),
+            Mistake::from(&Error::refused("no\nhint: inner", "outer")).text(),
             "error: no\nhint: inner"
         );
+    }
+
+    #[test]
+    fn programs_get_one_object_in_one_line() {
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
         assert_eq!(
-            json(&Error::refused("no", "yes")),
-            r#"{"error":"no","exit":1,"hint":"yes"}"#
+            Mistake::from(&Error::file("cannot read dist")(source)).json(),
+            r#"{"error":"cannot read dist: no such file","exit":1}"#
+        );
+        assert_eq!(
+            Mistake::from(&Error::usage("two\nlines", "one")).json(),
+            r#"{"error":"two\nlines","hint":"one","exit":2}"#
         );
     }
 }

@@ -8,6 +8,7 @@ use fleet_proto::time::Timestamp;
 use fleet_proto::view::{ConnectionView, NodeAppView, NodeView};
 
 use super::paint::Paint;
+use super::rollouts::count;
 use super::table::Table;
 use super::time::ago;
 
@@ -91,8 +92,13 @@ pub fn node(node: &NodeView, now: Timestamp, paint: Paint) -> String {
         let agent = node.agent_version.as_deref().unwrap_or("unknown");
         let _infallible = write!(
             text,
-            "\nhost {}, kernel {}, {} cores, {} memory, {} free on disk, up since {}\nagent {agent}",
-            facts.hostname, facts.kernel, facts.cpus, facts.memory, facts.disk_free, facts.booted_at
+            "\nhost {}, kernel {}, {}, {} memory, {} free on disk, up since {}\nagent {agent}",
+            facts.hostname,
+            facts.kernel,
+            count(usize::try_from(facts.cpus).unwrap_or(usize::MAX), "core"),
+            facts.memory,
+            facts.disk_free,
+            facts.booted_at
         );
     }
     for app in &node.apps {

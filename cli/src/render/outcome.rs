@@ -6,8 +6,10 @@ use std::fmt::Write;
 use fleet_proto::session::{Failure, Phase};
 use fleet_proto::view::{RolloutStateView, RolloutView, StepView};
 
+use super::error::Mistake;
 use super::rollouts::{count, headline, kind, standing};
 use super::time::span;
+use crate::exit::Exit;
 
 /// Beyond these the nodes fail alike; `fleetctl explain` names them all.
 const FAILURES_SHOWN: usize = 3;
@@ -30,10 +32,19 @@ pub fn success(view: &RolloutView) -> String {
     text
 }
 
-/// Any other end, for stderr.
-pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
+/// Any other end, for stderr: its details are below, and in the view.
+pub fn mistake(view: &RolloutView, rollback: Option<&RolloutView>) -> Mistake {
+    Mistake::new(ended(view), hint(view, rollback), Exit::Failed)
+}
+
+fn ended(view: &RolloutView) -> String {
     let why = view.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-    let mut text = format!("error: {} {} {}{why}", kind(view), view.number, view.state.word());
+    format!("{} {} {}{why}", kind(view), view.number, view.state.word())
+}
+
+/// The same in full, for people.
+pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
+    let mut text = format!("error: {}", ended(view));
     let failed: Vec<(&StepView, &Failure)> = view
         .steps
         .iter()
@@ -46,8 +57,9 @@ pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
         let more = count(failed.len() - FAILURES_SHOWN, "more node");
         let _infallible = write!(
             text,
-            "\n  and {more}; `fleetctl explain {}` names them",
-            view.number.0
+            "\n  and {more}; `fleetctl explain {}` names all {}",
+            view.number.0,
+            failed.len()
         );
     }
     if let Some(rollback) = rollback {
@@ -109,16 +121,17 @@ fn hint(view: &RolloutView, rollback: Option<&RolloutView>) -> Option<String> {
     }
 }
 
-/// Ctrl-C while following.
-pub fn interrupted(view: &RolloutView) -> String {
+/// Ctrl-C while following: what to say, and the hint.
+pub fn interrupted(view: &RolloutView) -> (String, Option<String>) {
     let number = view.number.0;
+    let which = format!("{} {}", kind(view), view.number);
     if view.state.is_ended() {
-        return format!("{} {} {} meanwhile", kind(view), view.number, view.state.word());
+        return (format!("{which} {} meanwhile", view.state.word()), None);
     }
-    format!(
-        "no longer following; {} {} goes on without you\nhint: `fleetctl status {number} --watch` follows it \
-         again, `fleetctl abort {number}` ends it",
-        kind(view),
-        view.number
+    (
+        format!("no longer following; {which} goes on without you"),
+        Some(format!(
+            "`fleetctl status {number} --watch` follows it again, `fleetctl abort {number}` ends it"
+        )),
     )
 }

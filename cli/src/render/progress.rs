@@ -39,18 +39,15 @@ impl Progress {
             let headline = rollouts::headline(view);
             lines.lines.push(format!("{} {headline}", clock(view.started_at)));
         }
-        let moved = waves_that_moved(last.as_ref(), view);
-        // Where a view brings much at once, it reads in the order in which it happened:
-        // a wave starts, its nodes move, it passes, and then the next one starts.
-        for wave in &view.waves {
-            let before = moved.iter().find(|(moved, _)| moved.wave == wave.wave);
-            if before.is_some_and(|(_, before)| *before == WaveStateView::Pending) {
-                lines.add(wave.started_at.unwrap_or(view.started_at), &started(wave, view));
-            }
-            steps(last.as_ref(), view, wave.wave, &mut lines);
-            if before.is_some() {
-                wave_goes_on(wave, view, &mut lines);
-            }
+        let mut news = Vec::new();
+        for (wave, before) in waves_that_moved(last.as_ref(), view) {
+            wave_news(wave, before, view, &mut news);
+        }
+        step_news(last.as_ref(), view, &mut news);
+        // A view may bring much at once: it reads in the order in which it happened.
+        news.sort_by_key(|news| (news.at, news.wave, news.order));
+        for news in &news {
+            lines.add(news.told_at, &news.what);
         }
         self.waiting(view, now, &mut lines);
         state(last.as_ref(), view, &mut lines);
@@ -72,7 +69,7 @@ impl Progress {
             });
             if !wait.told && now.since(wait.seen_at) >= WAIT_TOLD_AFTER {
                 wait.told = true;
-                lines.add_untimed(&format!("waits: {}", waiting.what));
+                lines.add(None, &format!("waits: {}", waiting.what));
             }
         }
     }
@@ -84,13 +81,29 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(&mut self, at: Timestamp, what: &str) {
-        self.lines.push(format!("{} {} {what}", clock(at), self.number));
+    fn add(&mut self, at: Option<Timestamp>, what: &str) {
+        let time = at.map_or_else(|| " ".repeat(9), clock);
+        self.lines.push(format!("{time} {} {what}", self.number));
     }
+}
 
-    fn add_untimed(&mut self, what: &str) {
-        self.lines.push(format!("{:9} {} {what}", "", self.number));
-    }
+/// What comes first of all that happened at the same time: one wave's steps move
+/// between its beginning and its end, and the next wave begins after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    WaveStarted,
+    StepMoved,
+    WaveVerified,
+    WaveEnded,
+}
+
+struct News {
+    /// When it happened, or the earliest that it can have.
+    at: Timestamp,
+    wave: usize,
+    order: Order,
+    told_at: Option<Timestamp>,
+    what: String,
 }
 
 /// Each with the state that it was in.
@@ -106,8 +119,23 @@ fn waves_that_moved<'a>(
     moved.filter(|(wave, before)| wave.state != *before).collect()
 }
 
-fn wave_goes_on(wave: &WaveView, view: &RolloutView, lines: &mut Lines) {
+fn wave_news(wave: &WaveView, before: WaveStateView, view: &RolloutView, news: &mut Vec<News>) {
+    let mut add = |at: Timestamp, order, told_at, what: String| {
+        news.push(News {
+            at,
+            wave: wave.wave,
+            order,
+            told_at,
+            what,
+        });
+    };
     let name = name(wave, view);
+    if before == WaveStateView::Pending {
+        let at = wave.started_at.unwrap_or(view.started_at);
+        add(at, Order::WaveStarted, Some(at), started(wave, view));
+    }
+    let steps = view.steps.iter().filter(|step| step.wave == wave.wave);
+    let last_step = steps.map(|step| step.since).max().unwrap_or(view.started_at);
     match wave.state {
         WaveStateView::Pending | WaveStateView::Running => {}
         WaveStateView::Baking if view.strategy.bake_of_wave(wave.wave.saturating_sub(1)) == Span::ZERO => {}
@@ -115,13 +143,18 @@ fn wave_goes_on(wave: &WaveView, view: &RolloutView, lines: &mut Lines) {
             let until = wave
                 .bake_until
                 .map_or(String::new(), |until| format!(" until {}", clock(until)));
-            lines.add_untimed(&format!("{name} bakes{until}"));
+            add(
+                last_step,
+                Order::WaveVerified,
+                None,
+                format!("{name} bakes{until}"),
+            );
         }
-        WaveStateView::Passed => match wave.passed_at {
-            Some(at) => lines.add(at, &format!("{name} passed")),
-            None => lines.add_untimed(&format!("{name} passed")),
-        },
-        WaveStateView::Failed => lines.add_untimed(&format!("{name} failed")),
+        WaveStateView::Passed => {
+            let at = wave.passed_at.unwrap_or(last_step);
+            add(at, Order::WaveEnded, wave.passed_at, format!("{name} passed"));
+        }
+        WaveStateView::Failed => add(last_step, Order::WaveEnded, None, format!("{name} failed")),
     }
 }
 
@@ -134,16 +167,26 @@ fn started(wave: &WaveView, view: &RolloutView) -> String {
     format!("{} starts: to {}, {nodes}", name(wave, view), wave.reach)
 }
 
-fn steps(last: Option<&RolloutView>, view: &RolloutView, wave: usize, lines: &mut Lines) {
+fn step_news(last: Option<&RolloutView>, view: &RolloutView, news: &mut Vec<News>) {
     let before: BTreeMap<_, &StepView> = last
         .map(|last| last.steps.iter().map(|step| (&step.node, step)).collect())
         .unwrap_or_default();
-    let mut steps: Vec<&StepView> = view.steps.iter().filter(|step| step.wave == wave).collect();
-    steps.sort_by_key(|step| step.since);
-    for step in steps {
+    for step in &view.steps {
         let (phase, unreachable) = before
             .get(&step.node)
             .map_or((Phase::Pending, false), |step| (step.phase, step.unreachable));
+        let mut add = |at, told_at, what: &str| {
+            news.push(News {
+                at,
+                wave: step.wave,
+                order: Order::StepMoved,
+                told_at,
+                what: format!("{} {what}", step.node),
+            });
+        };
+        if unreachable && !step.unreachable {
+            add(step.since, None, "reachable again");
+        }
         if phase != step.phase {
             let why = match &step.failure {
                 Some(failure) if phase.is_settled() || !is_aftermath(phase) => {
@@ -151,15 +194,11 @@ fn steps(last: Option<&RolloutView>, view: &RolloutView, wave: usize, lines: &mu
                 }
                 _ => String::new(),
             };
-            lines.add(step.since, &format!("{} {}{why}", step.node, step.phase));
+            add(step.since, Some(step.since), &format!("{}{why}", step.phase));
         }
-        if unreachable != step.unreachable {
-            let word = if step.unreachable {
-                "unreachable"
-            } else {
-                "reachable again"
-            };
-            lines.add_untimed(&format!("{} {word}", step.node));
+        if step.unreachable && !unreachable {
+            // It was after the last that was heard of the node, and lasts.
+            add(Timestamp(u64::MAX), None, "unreachable");
         }
     }
 }
@@ -175,8 +214,5 @@ fn state(last: Option<&RolloutView>, view: &RolloutView, lines: &mut Lines) {
         return;
     }
     let what = rollouts::standing(view);
-    match view.ended_at {
-        Some(at) => lines.add(at, &what),
-        None => lines.add_untimed(&what),
-    }
+    lines.add(view.ended_at, &what);
 }

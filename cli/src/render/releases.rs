@@ -89,8 +89,8 @@ pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
         for (platform, artifact) in &component.artifacts {
             let _infallible = write!(
                 text,
-                "\n  {platform}: {} files, {} ({})",
-                artifact.files,
+                "\n  {platform}: {}, {} ({})",
+                files(artifact.files),
                 Bytes(artifact.bytes),
                 artifact.tree.short()
             );

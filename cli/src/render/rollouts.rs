@@ -13,6 +13,12 @@ pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{s}")
 }
 
+/// `1 node is`, `3 nodes are`.
+pub fn count_is(number: usize, what: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(number, what))
+}
+
 /// Where a rollout goes: a version, or back to what each node ran well before.
 pub fn target(view: &RolloutView) -> String {
     view.release
@@ -94,4 +100,16 @@ pub fn table(views: &[&RolloutView], now: Timestamp, paint: Paint) -> String {
         return "no rollout yet; `fleetctl rollout VERSION` starts one".to_owned();
     }
     table.print()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nouns_and_verbs_agree_with_their_number() {
+        for (number, expected) in [(0, "0 nodes are"), (1, "1 node is"), (2, "2 nodes are")] {
+            assert_eq!(count_is(number, "node"), expected);
+        }
+    }
 }

@@ -1,23 +1,17 @@
 //! The only file that writes to a terminal, a pipe or a file handle of this process.
 //!
 //! Data goes to stdout, everything else to stderr. A reader that went away (`| head`)
-//! is not an error.
+//! is not an error; data that could not be written for any other reason is one.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::Mutex;
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 
+use super::error::Mistake;
 use super::paint::Paint;
-
-/// Why something that was asked for could not be written. Told once, at the end: until
-/// then the work goes on, for nobody undoes a rollout because a disk is full.
-static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
-
-/// Taken by `main`, which then does not claim success.
-pub fn lost() -> Option<io::Error> {
-    LOST.lock().ok()?.take()
-}
+use crate::error::Error;
 
 /// Text is for people; JSON is for programs: the documents of the HTTP API, one a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -66,32 +60,26 @@ impl Screen {
     }
 
     /// What was asked for.
-    pub fn data(&self, text: &str) -> Reader {
-        let mut out = std::io::stdout().lock();
-        self.written(write_line(&mut out, text))
-    }
-
-    fn written(self, result: io::Result<()>) -> Reader {
-        let Err(error) = result else {
-            return Reader::There;
-        };
-        if error.kind() != ErrorKind::BrokenPipe
-            && let Ok(mut lost) = LOST.lock()
-        {
-            *lost = Some(error);
-        }
-        Reader::Gone
+    pub fn data(&self, text: &str) -> Result<Reader, Error> {
+        write_out(line(text).as_bytes())
     }
 
     /// Everything that is not what was asked for.
     pub fn say(&self, text: &str) {
-        let _nobody_to_tell = write_line(&mut std::io::stderr().lock(), text);
+        let _nobody_to_tell = std::io::stderr().lock().write_all(line(text).as_bytes());
+    }
+
+    /// Why it was not done as asked; the last line that is said.
+    pub fn fail(&self, mistake: &Mistake) {
+        self.say(&match self.format {
+            Format::Json => mistake.json(),
+            Format::Text => mistake.text(),
+        });
     }
 
     /// Bytes for stdout as they are: completions, and nothing else.
-    pub fn raw(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        self.written(out.write_all(bytes).and_then(|()| out.flush()));
+    pub fn raw(&self, bytes: &[u8]) -> Result<Reader, Error> {
+        write_out(bytes)
     }
 
     /// Cursor movements and all, for live progress.
@@ -101,7 +89,7 @@ impl Screen {
     }
 
     /// A document as the coordinator wrote it, or `text` made from it.
-    pub fn document(&self, json: &str, text: impl FnOnce(Paint) -> String) -> Reader {
+    pub fn document(&self, json: &str, text: impl FnOnce(Paint) -> String) -> Result<Reader, Error> {
         match self.format {
             Format::Json => self.data(json),
             Format::Text => self.data(&text(self.paint)),
@@ -109,13 +97,30 @@ impl Screen {
     }
 
     /// The same for what is made here.
-    pub fn value(&self, value: &impl Serialize, text: impl FnOnce(Paint) -> String) {
+    pub fn value(&self, value: &impl Serialize, text: impl FnOnce(Paint) -> String) -> Result<Reader, Error> {
         let json = serde_json::to_string(value).unwrap_or_default();
-        self.document(&json, text);
+        self.document(&json, text)
     }
 }
 
-fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let text = text.trim_end_matches('\n');
-    writeln!(out, "{text}").and_then(|()| out.flush())
+fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end_matches('\n'))
+}
+
+/// Not through the standard library's stdout: that takes a file handle that cannot be
+/// written to for one to which everything was written.
+fn write_out(bytes: &[u8]) -> Result<Reader, Error> {
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+    match stdout.and_then(|stdout| File::from(stdout).write_all(bytes)) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) => not_written(error),
+    }
+}
+
+/// Whether that matters.
+pub fn not_written(error: std::io::Error) -> Result<Reader, Error> {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        _ => Err(Error::file("cannot write to stdout")(error)),
+    }
 }

@@ -109,9 +109,9 @@ fn a_rollout_that_succeeds() {
              12:00:02Z #3 n01 verifying\n\
              12:00:02Z #3 n01 done\n\
              12:00:03Z #3 wave 1 of 2 passed\n\
-             12:00:01Z #3 wave 2 of 2 starts: to 100%, 1 node\n\
-             12:00:02Z #3 n02 done\n\
-             12:00:03Z #3 wave 2 of 2 passed\n\
+             12:00:04Z #3 wave 2 of 2 starts: to 100%, 1 node\n\
+             12:00:05Z #3 n02 done\n\
+             12:00:06Z #3 wave 2 of 2 passed\n\
              12:00:09Z #3 succeeded\n"
         )
     );
@@ -207,6 +207,12 @@ fn json_is_the_last_view_and_nothing_else() {
         .next()
         .unwrap();
     assert_eq!(serde_json::from_str::<Value>(stdout).unwrap(), failed(&[]));
+    let why = told.text.lines().last().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(why).unwrap(),
+        json!({ "error": "rollout #3 failed: 1 node failed (max_failures 0)",
+            "hint": "`fleetctl explain 3` tells more", "exit": 1 })
+    );
     assert!(told.text.starts_with("exit 1\n"), "{}", told.text);
 }
 

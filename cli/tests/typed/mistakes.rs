@@ -186,3 +186,79 @@ fn a_release_without_a_key_or_a_file() {
          hint: give --key FILE or set FLEET_RELEASE_KEY; `fleetctl key new release.key` makes one\n"
     );
 }
+
+/// One object, in one line, on stderr.
+#[test]
+fn errors_for_programs() {
+    for (args, expected) in [
+        (
+            &["status", "--output", "json"][..],
+            serde_json::json!({ "error": "which coordinator? none is named", "exit": 2,
+                "hint": "`fleetctl dev` starts a fleet on this machine; otherwise give --coordinator \
+                https://host:7443, set FLEET_COORDINATOR, or write `coordinator = \"https://host:7443\"` to \
+                ~/.config/fleet/config.toml" }),
+        ),
+        (
+            &["--output=json", "rollout", "v1.0.0", "--wave", "10"],
+            serde_json::json!({ "error": "unexpected argument '--wave' found", "exit": 2,
+                "hint": "a similar argument exists: '--waves'" }),
+        ),
+        (
+            &["rollout", "--output", "json"],
+            serde_json::json!({ "error": "the following required arguments were not provided: <VERSION>",
+                "exit": 2, "hint": "usage: fleetctl rollout --output <FORMAT> <VERSION>" }),
+        ),
+        (
+            &["rollout", "v1", "--waves", "50,10", "--output", "json"],
+            serde_json::json!({ "error": "invalid value '50,10' for '--waves <LIST>': waves are cumulative and \
+                must increase: `10%` follows `50%`; write them as 10,50,100", "exit": 2 }),
+        ),
+        (
+            &["--output", "json"],
+            serde_json::json!({ "error": "no verb is named", "exit": 2,
+                "hint": "`fleetctl --help` lists the verbs" }),
+        ),
+        (
+            &["man", "/dev/null/here", "--output", "json"],
+            serde_json::json!({ "error": "cannot write man pages to /dev/null/here: Not a directory (os error 20)",
+                "exit": 1 }),
+        ),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let text = transcript(fleetctl(home.path(), args));
+        let (head, stderr) = text.split_once("--- stderr\n").unwrap();
+        assert_eq!(head, format!("exit {}\n--- stdout\n", expected["exit"]), "{text}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        let told: serde_json::Value = serde_json::from_str(stderr).unwrap();
+        assert_eq!(told, expected, "{args:?}");
+    }
+}
+
+/// Said before anything is made or started.
+#[test]
+fn directories_that_cannot_hold_a_development_fleet() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("file"), "").unwrap();
+    for args in [
+        &["dev", "--dir", "file"][..],
+        &["dev", "--dir", "file/fleet"],
+        &["dev", "--stop", "--dir", "file"],
+        &["dev", "--stop", "--dir", "file/fleet"],
+    ] {
+        let text = transcript(fleetctl(home.path(), args));
+        assert!(
+            text.starts_with("exit 2\n")
+                && text.contains("is not a directory")
+                && text.contains("\nhint: name a"),
+            "{args:?}: {text}"
+        );
+    }
+    // Not there, or empty: nothing runs in it. Something else's: not ours to end.
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    for directory in ["nowhere", "empty"] {
+        let text = transcript(fleetctl(home.path(), &["dev", "--stop", "--dir", directory]));
+        assert!(text.starts_with("exit 0\n--- stdout\nnothing runs in "), "{text}");
+    }
+    let text = transcript(fleetctl(home.path(), &["dev", "--stop", "--dir", "."]));
+    assert!(text.contains("holds something else"), "{text}");
+}

@@ -77,6 +77,39 @@ fn plain_lines_say_each_change_once() {
     );
 }
 
+/// The end of a wave and the beginning of the next one are one moment to the coordinator.
+#[test]
+fn what_comes_at_once_reads_in_the_order_in_which_it_happened() {
+    let at = |mut step: Value| {
+        step["since"] = json!(START + 5000);
+        step
+    };
+    let mut view = views::rollout(
+        "running",
+        &["passed", "running"],
+        &json!([
+            at(step("n02", 2, "fetching", &Value::Null)),
+            at(step("n01", 1, "done", &Value::Null)),
+        ]),
+        &[],
+    );
+    view["waves"][0]["passed_at"] = json!(START + 5000);
+    view["waves"][1]["started_at"] = json!(START + 5000);
+    view["steps"][1]["unreachable"] = json!(true);
+    let view: RolloutView = serde_json::from_value(view).unwrap();
+    assert_eq!(
+        Progress::default().changes(&view, Timestamp(START))[1..],
+        [
+            "12:00:01Z #3 wave 1 of 2 starts: to 50%, 1 node",
+            "12:00:05Z #3 n01 done",
+            "12:00:05Z #3 wave 1 of 2 passed",
+            "12:00:05Z #3 wave 2 of 2 starts: to 100%, 1 node",
+            "12:00:05Z #3 n02 fetching",
+            "          #3 n01 unreachable",
+        ]
+    );
+}
+
 #[test]
 fn a_failure_names_node_check_figure_and_limit_and_shows_the_log() {
     assert_eq!(

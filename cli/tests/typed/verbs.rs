@@ -1,5 +1,6 @@
 //! Verbs that need no coordinator.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{fleetctl, transcript};
@@ -73,4 +74,55 @@ fn help_goes_to_stdout_and_ends_well() {
         text.contains("fleetctl rollout v1.0.0 --waves 10,50,100"),
         "{text}"
     );
+}
+
+/// What was asked for and did not arrive is not done, whatever the verb did before.
+#[test]
+fn data_that_cannot_be_written_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [
+        &["key", "list", "."][..],
+        &["key", "list", ".", "--output", "json"],
+        &["completions", "bash"],
+        &["init"],
+        &["rollout", "--help"],
+        &["--version"],
+    ] {
+        let mut command = fleetctl(home.path(), args);
+        command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        let text = transcript(command);
+        assert!(
+            text.starts_with("exit 1\n")
+                && text.contains("cannot write to stdout")
+                && text.contains("No space left"),
+            "{args:?}: {text}"
+        );
+    }
+    let mut command = fleetctl(home.path(), &["key", "list", "."]);
+    command.stdout(File::open("/dev/null").unwrap());
+    let text = transcript(command);
+    assert!(
+        text.contains("because: Bad file descriptor"),
+        "a handle that is only for reading: {text}"
+    );
+}
+
+#[test]
+fn a_reader_that_went_away_is_none() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [
+        &["key", "list", "."][..],
+        &["completions", "bash"],
+        &["rollout", "--help"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = fleetctl(home.path(), args);
+        command.stdout(writer);
+        assert_eq!(
+            transcript(command),
+            "exit 0\n--- stdout\n--- stderr\n",
+            "{args:?}"
+        );
+    }
 }

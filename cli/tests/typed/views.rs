@@ -9,13 +9,14 @@ pub fn release(version: &str) -> Value {
     json!({ "version": version, "digest": Digest::of(version.as_bytes()) })
 }
 
-/// Rollout #3 of shop v1.2.0: one node a wave. `more` replaces or adds fields.
+/// Rollout #3 of shop v1.2.0: one node a wave, each wave of three seconds. `more` replaces or adds fields.
 pub fn rollout(state: &str, waves: &[&str], steps: &Value, more: &[(&str, Value)]) -> Value {
     let waves: Vec<Value> = waves
         .iter()
         .enumerate()
         .map(|(i, state)| {
-            let at = |there: bool, ms: u64| if there { json!(START + ms) } else { Value::Null };
+            let begun = START + 3000 * i as u64;
+            let at = |there: bool, ms: u64| if there { json!(begun + ms) } else { Value::Null };
             json!({ "wave": i + 1, "reach": (["50%", "100%"][i]), "state": state, "nodes": [format!("n0{}", i + 1)],
                 "started_at": at(*state != "pending", 1000), "bake_until": null,
                 "passed_at": at(*state == "passed", 3000) })
@@ -34,7 +35,8 @@ pub fn rollout(state: &str, waves: &[&str], steps: &Value, more: &[(&str, Value)
 }
 
 pub fn step(node: &str, wave: usize, phase: &str, failure: &Value) -> Value {
-    json!({ "node": node, "wave": wave, "phase": phase, "unreachable": false, "since": START + 2000,
+    json!({ "node": node, "wave": wave, "phase": phase, "unreachable": false,
+        "since": START + 2000 + 3000 * (wave as u64 - 1),
         "from": release("v1.1.0"), "failure": failure })
 }
 

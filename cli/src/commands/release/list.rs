@@ -17,6 +17,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let answer = session.operator().await?.releases(&app).await?;
     session
         .screen
-        .document(&answer.json, |_| render::releases::table(&answer.view));
+        .document(&answer.json, |_| render::releases::table(&answer.view))?;
     Ok(Exit::Done)
 }

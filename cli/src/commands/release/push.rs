@@ -56,6 +56,6 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit, Error> {
     let pushed = push::push(&mut operator, file, &args.version, &args.components, &keys).await?;
     session
         .screen
-        .value(&pushed, |_| render::releases::pushed(&pushed));
+        .value(&pushed, |_| render::releases::pushed(&pushed))?;
     Ok(Exit::Done)
 }

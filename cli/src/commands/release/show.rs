@@ -26,6 +26,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
     let manifest = signed.read()?;
     session
         .screen
-        .value(&manifest, |_| render::releases::manifest(&signed, &manifest));
+        .value(&manifest, |_| render::releases::manifest(&signed, &manifest))?;
     Ok(Exit::Done)
 }

@@ -75,6 +75,6 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
             signed.digest().short(),
             signers.join(", ")
         )
-    });
+    })?;
     Ok(Exit::Done)
 }

@@ -18,6 +18,7 @@ use crate::dev::sample;
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::operator::Operator;
+use crate::render::rollouts::count_is;
 use crate::render::screen::Screen;
 
 /// A coordinator with a long journal reads it first.
@@ -53,7 +54,7 @@ impl Fleet {
         }
         let connected = self.wait_until_connected(&mut operator).await?;
         self.wait_until_apps_are_known(&mut operator).await?;
-        screen.say(&format!("{connected} nodes are connected"));
+        screen.say(&format!("{} connected", count_is(connected, "node")));
         let releases = sample::push_all(
             &mut operator,
             &self.layout,

@@ -1,48 +1,12 @@
 //! From everything running to nothing.
 
-use std::path::Path;
-
 use tokio::task::JoinSet;
 
 use super::{Fleet, finish};
-use crate::dev::binaries::Binaries;
-use crate::dev::layout::Layout;
-use crate::dev::node::Node;
 use crate::dev::stray;
 use crate::error::Error;
+use crate::render::error::Mistake;
 use crate::render::screen::Screen;
-
-/// Ends a fleet whose `dev` is gone, as after a kill -9 or a terminal that closed. Gives
-/// the programs that were ended.
-pub async fn stop_lost(directory: &Path) -> Result<Vec<String>, Error> {
-    let root = directory
-        .canonicalize()
-        .map_err(Error::file(format!("cannot find {}", directory.display())))?;
-    let layout = Layout::new(root.clone());
-    let binaries = Binaries::find()?;
-    let mut ended = stray::stop(&root, stray::Stray::is_agent).await;
-    for node in Node::existing(&layout)? {
-        node.stop_apps(&binaries).await?;
-    }
-    ended.extend(stray::stop(&root, stray::Stray::is_coordinator).await);
-    ended.extend(stray::stop(&root, |_| true).await);
-    nothing_is_left(&root)?;
-    let _absent = std::fs::remove_file(layout.env());
-    Ok(ended
-        .iter()
-        .map(|stray| stray.program.display().to_string())
-        .collect())
-}
-
-fn nothing_is_left(root: &Path) -> Result<(), Error> {
-    match stray::find(root).first() {
-        None => Ok(()),
-        Some(stray) => Err(Error::refused(
-            format!("{} is still running", stray.program.display()),
-            format!("kill -9 {}", stray.pid),
-        )),
-    }
-}
 
 impl Fleet {
     /// Agents first, so that they do not restart what is stopped after them; then the
@@ -63,7 +27,7 @@ impl Fleet {
         }
         while let Some(result) = stops.join_next().await {
             if let Err(error) = finish(Some(result)) {
-                screen.say(&crate::render::error::error(&error));
+                screen.say(&Mistake::from(&error).text());
             }
         }
         if let Some(coordinator) = self.coordinator.take() {
@@ -77,7 +41,13 @@ impl Fleet {
                 stray.pid
             ));
         }
-        nothing_is_left(&root)?;
+        let left = stray::find(&root);
+        if let Some(stray) = left.first() {
+            return Err(Error::refused(
+                format!("{} is still running", stray.program.display()),
+                format!("kill -9 {}", stray.pid),
+            ));
+        }
         let _absent = std::fs::remove_file(self.layout.env());
         if let Some(temporary) = self.temporary.take() {
             temporary
