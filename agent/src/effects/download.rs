@@ -11,11 +11,12 @@ use fleet_proto::quantity::Bytes;
 use fleet_proto::session::FailureClass;
 use fleet_proto::wire::agent_client::AgentClient;
 use fleet_proto::wire::{BlobPiece, BlobWanted, BlobsRequest, DIGESTS_PER_MESSAGE};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::room::Room;
-use super::{Failed, blocking, disk_failure, failure};
+use super::{Failed, blocking, chain, disk_failure, failure};
 use crate::durable::{self, FileError, failed};
 use crate::facts::on_disk;
 use crate::link::Reach;
@@ -29,6 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How much comes between two looks at the room on the disk: far less than any reserve
 /// worth the name, and rarely enough to cost nothing.
 const LOOK_EVERY_BYTES: u64 = 4 << 20;
+/// Pieces that have come and are not written yet: a few mebibytes at most.
+const PIECES_AHEAD: usize = 16;
 /// How often wrong bytes are asked for again: they may have been hurt on the way.
 const WRONG_MAX: u32 = 3;
 
@@ -208,30 +211,21 @@ impl Download {
             let (download, batch) = (self.clone(), batch.to_vec());
             let later = missing.iter().skip((at + 1) * DIGESTS_PER_MESSAGE);
             let afterwards = later.map(Want::on_disk).fold(afterwards, u64::saturating_add);
-            let (blobs, mut receiving) =
+            let (blobs, receiving) =
                 blocking(move || Ok(Receiving::begin(download, batch, afterwards))).await?;
             receiving.must_have_room()?;
 
-            let mut client = AgentClient::new(self.reach.channel());
-            let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
-            let mut pieces = opened.map_err(|_| silence())??.into_inner();
-            let mut pace = Pace::new(self.bandwidth);
-            while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
+            let (to_disk, from_wire) = mpsc::channel(PIECES_AHEAD);
+            let writing = tokio::task::spawn_blocking(move || receiving.write_down(from_wire));
+            let ended = self.receive(blobs, to_disk).await;
+            // What came is on the disk, however the stream ended.
+            let (receiving, taken) = writing
                 .await
-                .map_err(|_| silence())??
-            {
-                let bytes = piece.data.len() as u64;
-                let (back, taken) = blocking(move || {
-                    let taken = receiving.take(&piece);
-                    Ok((receiving, taken))
-                })
-                .await?;
-                receiving = back;
-                if let Taken::Wrong { digest, found } = taken? {
-                    return Err(others_came(digest, found, count(wrong, digest)));
-                }
-                pace.after(bytes).await;
+                .map_err(|error| failure(FailureClass::Infrastructure, chain(&error)))?;
+            if let Taken::Wrong { digest, found } = taken? {
+                return Err(others_came(digest, found, count(wrong, digest)));
             }
+            ended?;
             // A stream that ends well and did not bring everything has no business to.
             if let Some(digest) = receiving.first_not_had() {
                 let tries = count(wrong, digest);
@@ -244,6 +238,25 @@ impl Download {
                     )));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Until the stream ends, or nobody writes down any more what comes.
+    async fn receive(&self, blobs: Vec<BlobWanted>, to_disk: mpsc::Sender<BlobPiece>) -> Result<(), Status> {
+        let mut client = AgentClient::new(self.reach.channel());
+        let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
+        let mut pieces = opened.map_err(|_| silence())??.into_inner();
+        let mut pace = Pace::new(self.bandwidth);
+        while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
+            .await
+            .map_err(|_| silence())??
+        {
+            let bytes = piece.data.len() as u64;
+            if to_disk.send(piece).await.is_err() {
+                break;
+            }
+            pace.after(bytes).await;
         }
         Ok(())
     }
@@ -353,6 +366,18 @@ impl Receiving {
     /// What has come so far stays: another attempt goes on from there.
     fn must_have_room(&self) -> Result<(), Failed> {
         self.download.room.must_hold(self.still)
+    }
+
+    /// Pieces as they come: of many small files each is one, and a trip to another
+    /// thread for each would take longer than the writing.
+    fn write_down(mut self, mut pieces: mpsc::Receiver<BlobPiece>) -> (Self, Result<Taken, Cut>) {
+        while let Some(piece) = pieces.blocking_recv() {
+            match self.take(&piece) {
+                Ok(Taken::Well) => {}
+                other => return (self, other),
+            }
+        }
+        (self, Ok(Taken::Well))
     }
 
     fn first_not_had(&self) -> Option<Digest> {
