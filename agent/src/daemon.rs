@@ -134,10 +134,11 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             Some(event) = from_link.recv() => daemon.link(event).await?,
             Some((app, event)) = from_apps.recv() => daemon.app(&app, event).await?,
             Some(asked) = asked.recv() => {
-                if let Some(answer) = daemon.local(asked).await? {
+                if let Some((answer, told)) = daemon.local(asked).await? {
                     tracing::info!("told to stop together with the apps");
                     daemon.stop_apps().await;
                     let _asker_gone = answer.send(local::Answer::Stopped);
+                    told.wait().await;
                     break OnStop::Keep;
                 }
             }
