@@ -5,6 +5,7 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod orders;
 mod questions;
 mod service;
 mod upkeep;
@@ -17,7 +18,7 @@ use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Command, Health, HistoryCause, Order, Refusal, ToAgent};
+use fleet_proto::session::{Health, HistoryCause, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,9 +34,9 @@ use crate::effects::fetch::Node;
 use crate::effects::room::Disk;
 use crate::hold::{Held, HoldError, hold};
 use crate::identity::{self, IdentityError};
-use crate::install::{Answer, Outcome};
+use crate::install::Outcome;
 use crate::layout::Layout;
-use crate::ledger::{APPS_MAX, AppRecord, Ledger, LedgerError};
+use crate::ledger::{AppRecord, Ledger, LedgerError};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::supervise::Supervisor;
@@ -134,10 +135,11 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             Some(event) = from_link.recv() => daemon.link(event).await?,
             Some((app, event)) = from_apps.recv() => daemon.app(&app, event).await?,
             Some(asked) = asked.recv() => {
-                if let Some(asker) = daemon.local(asked).await? {
+                if let Some((answer, told)) = daemon.local(asked).await? {
                     tracing::info!("told to stop together with the apps");
                     daemon.stop_apps().await;
-                    asker.has_stopped().await;
+                    let _asker_gone = answer.send(local::Answer::Stopped);
+                    told.wait().await;
                     break OnStop::Keep;
                 }
             }
@@ -194,75 +196,6 @@ impl Daemon {
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }
         Ok(())
-    }
-
-    async fn command(&mut self, command: &Command) -> Result<(), DaemonError> {
-        let app = &command.app;
-        let mut ledger = self.ledger();
-        let is_new = !ledger.apps.contains_key(app);
-        if is_new && ledger.apps.len() >= APPS_MAX {
-            self.refuse(
-                command,
-                format!("this node has {APPS_MAX} apps, which is the limit"),
-            );
-            return Ok(());
-        }
-        let record = ledger.apps.entry(app.clone()).or_default();
-        let seen = record.fence_seen;
-        match record.take(command) {
-            Answer::Refused(why) => {
-                tracing::warn!(%app, fence = %command.fence, %seen, why, "order refused");
-                self.refuse(command, why);
-            }
-            Answer::Repeated => {
-                *self.again.entry(app.clone()).or_default() += 1;
-                self.commit(ledger).await?;
-                self.report();
-            }
-            Answer::Accepted => {
-                tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
-                // The word that a bake is over says nothing of what comes next.
-                if !matches!(command.order, Order::Commit) {
-                    self.prefetch.remove(app);
-                }
-                self.commit(ledger).await?;
-                self.proceed(app).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Also of an app that was never ordered here: its first order shall be quick too.
-    fn prefetch(&mut self, app: &AppName, release: ReleaseRef) {
-        // Those that run, and those of which something was fetched ahead: never more
-        // than the node may have anyway.
-        let is_new = !self.apps.contains_key(app);
-        if is_new && self.apps.len() >= APPS_MAX {
-            tracing::warn!(%app, %release, "not fetched ahead: this node has {APPS_MAX} apps, which is the limit");
-            return;
-        }
-        if !self.node.config.accepts(app) {
-            tracing::warn!(%app, %release, "not fetched ahead: this node does not accept the app");
-            return;
-        }
-        self.prefetch.insert(app.clone(), release);
-        self.assign(app);
-    }
-
-    fn refuse(&self, command: &Command, why: String) {
-        let seen = self
-            .record(&command.app)
-            .map_or(fleet_proto::fence::Fence::ZERO, |record| record.fence_seen);
-        let refusal = Refusal {
-            app: command.app.clone(),
-            refused: command.fence,
-            seen,
-            why,
-        };
-        // A coordinator that sends more stale orders than that has other troubles.
-        if self.refusals.try_send(refusal).is_err() {
-            tracing::warn!("too many refusals at once; one was not sent");
-        }
     }
 
     async fn app(&mut self, app: &AppName, event: AppEvent) -> Result<(), DaemonError> {

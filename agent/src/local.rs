@@ -55,8 +55,17 @@ pub struct Asked {
     pub question: Question,
     pub by: String,
     pub answer: oneshot::Sender<Answer>,
-    /// Ends when the answer is written, or cannot be.
-    pub told: oneshot::Receiver<()>,
+    /// Ends when the answer has been written, or cannot be.
+    pub told: Told,
+}
+
+pub struct Told(oneshot::Receiver<()>);
+
+impl Told {
+    /// For whoever ends with the answer: the asker shall have it first.
+    pub async fn wait(self) {
+        let _late = tokio::time::timeout(QUESTION_DEADLINE, self.0).await;
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,17 +132,16 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
         .await
         .map_err(|_| LocalError::NoAnswer)??;
     let (answer, answered) = oneshot::channel();
-    let (telling, told) = oneshot::channel::<()>();
+    let (_told_when_dropped, told) = oneshot::channel();
     let answer = match serde_json::from_slice(&line) {
         Ok(question) => {
-            let _agent_stops = questions
-                .send(Asked {
-                    question,
-                    by,
-                    answer,
-                    told,
-                })
-                .await;
+            let asked = Asked {
+                question,
+                by,
+                answer,
+                told: Told(told),
+            };
+            let _agent_stops = questions.send(asked).await;
             // Whoever asked waits no longer than that.
             let answered = tokio::time::timeout(ANSWER_DEADLINE, answered).await;
             answered
@@ -147,7 +155,6 @@ async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<()
         },
     };
     let written = tokio::time::timeout(QUESTION_DEADLINE, write_line(&mut stream, &answer)).await;
-    drop(telling);
     written.map_err(|_| LocalError::NotRead)?
 }
 

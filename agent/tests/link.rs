@@ -10,12 +10,16 @@
 #[path = "fetch/store.rs"]
 mod store;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use fleet_agent::link::{Link, LinkEvent, Reach, Report};
+use fleet_agent::ledger::APPS_MAX;
+use fleet_agent::link::{Link, LinkEvent, Reach, Report, Said};
+use fleet_proto::fence::Fence;
+use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
-use fleet_proto::session::ToAgent;
+use fleet_proto::session::{AppStatus, Failure, FailureClass, FromAgent, Health, Phase, StepStatus, ToAgent};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -72,8 +76,12 @@ struct Agent {
 
 impl Agent {
     fn start(bench: &Bench, coordinators: &[&Coordinator]) -> Self {
+        Self::start_with(bench, coordinators, Report::default())
+    }
+
+    fn start_with(bench: &Bench, coordinators: &[&Coordinator], report: Report) -> Self {
         let addresses: Vec<String> = coordinators.iter().map(|c| c.url()).collect();
-        let (report, reported) = watch::channel(Report::default());
+        let (report, reported) = watch::channel(report);
         let (_no_refusals, refusals) = mpsc::channel(1);
         let (told, events) = mpsc::channel(64);
         let link = Link {
@@ -166,4 +174,64 @@ async fn who_is_sent_away_waits_and_goes_to_the_next() {
     let visit = first.visitor().await;
     visit.welcome().await;
     assert_eq!(agent.up().await, first.url());
+}
+
+/// Many apps that have failed, with logs full of letters that take three bytes.
+fn much_to_say() -> Report {
+    let status = |number: usize| AppStatus {
+        app: format!("app{number}").parse().unwrap(),
+        fence_seen: Fence::ZERO,
+        current: None,
+        last_good: None,
+        health: Health::Empty,
+        step: Some(StepStatus {
+            rollout: RolloutNumber(1),
+            generation: 1,
+            release: None,
+            phase: Phase::Failed,
+            failure: Some(Failure {
+                class: FailureClass::Release,
+                check: None,
+                message: "failed".to_owned(),
+                figure: None,
+                limit: None,
+                log_tail: vec!["\u{2588}".repeat(400); 20],
+            }),
+        }),
+    };
+    let apps = (0..APPS_MAX).map(status).map(|status| {
+        let said = Said { status, again: 0 };
+        (said.status.app.clone(), said)
+    });
+    Report {
+        apps: apps.collect(),
+        history: vec![],
+    }
+}
+
+#[tokio::test]
+async fn a_node_with_much_to_say_is_not_too_much_to_be_heard() {
+    let bench = Shelf::new().bench("").await;
+    let mut coordinator = Coordinator::new(&bench).await;
+    let report = much_to_say();
+    let _agent = Agent::start_with(&bench, &[&coordinator], report.clone());
+    let mut visit = coordinator.visitor().await;
+    assert_eq!(visit.hello.apps.len(), APPS_MAX);
+    visit.welcome().await;
+    let mut heard: BTreeMap<_, _> = visit
+        .hello
+        .apps
+        .drain(..)
+        .map(|status| (status.app.clone(), status))
+        .collect();
+    let wanted: BTreeMap<_, _> = report
+        .apps
+        .into_iter()
+        .map(|(app, said)| (app, said.status))
+        .collect();
+    while heard != wanted {
+        if let FromAgent::Status(status) = visit.hear().await.unwrap() {
+            heard.insert(status.app.clone(), status);
+        }
+    }
 }

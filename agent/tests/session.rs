@@ -12,12 +12,15 @@ mod store;
 
 use std::time::Duration;
 
+use fleet_agent::process::proc::ProcessId;
+use fleet_agent::status::{ComponentView, NodeStatus};
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Manifest, Run};
 use fleet_proto::session::{Command, FromAgent, Order, Phase, ToAgent};
 
+use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use store::{Bench, Shelf, Visit};
 
@@ -33,13 +36,17 @@ fn runs(min_healthy_ms: u64) -> impl Fn(&mut Manifest) {
 }
 
 async fn order(visit: &Visit, generation: u32, order: Order) {
+    order_for("shop", visit, generation, order).await;
+}
+
+async fn order_for(app: &str, visit: &Visit, generation: u32, order: Order) {
     let command = Command {
         fence: Fence {
             term: 1,
             rollout: RolloutNumber(1),
             generation,
         },
-        app: "shop".parse().unwrap(),
+        app: app.parse().unwrap(),
         order,
     };
     visit.say(ToAgent::Command(command)).await;
@@ -164,4 +171,69 @@ async fn who_rolls_back_by_hand_is_known_by_the_kernels_word() {
     let me = User::from_uid(Uid::current()).unwrap().unwrap().name;
     let expected = format!("put back by hand on the node, by {me}");
     assert!(said.starts_with(&expected) && !said.contains("mallory"), "{said}");
+}
+
+/// What `fleet-agent status` says of the only component.
+fn component(bench: &Bench) -> ComponentView {
+    let said = bench
+        .command()
+        .args(["status", "--output", "json"])
+        .output()
+        .unwrap();
+    let status: NodeStatus = serde_json::from_slice(&said.stdout).unwrap();
+    status.apps[0].components[0].clone()
+}
+
+#[tokio::test]
+async fn an_app_whose_keeper_is_killed_is_taken_in_hand_again() {
+    let mut shelf = Shelf::new();
+    shelf.put("v1", 1, &[("a", b"one")], runs(50));
+    let mut bench = shelf.bench("").await;
+    bench.run_agent();
+    let mut visit = bench.visit().await;
+    visit.welcome().await;
+    bring(&mut visit, &bench, "v1", 1).await;
+    let before = component(&bench);
+    let process = |pid: Option<i32>| ProcessId::of(pid.unwrap()).unwrap();
+    let (app, keeper) = (process(before.pid), process(before.keeper_pid));
+    keeper.signal(Signal::SIGKILL);
+    until("another keeper", || {
+        let now = component(&bench);
+        now.pid.is_some() && now.keeper_pid != before.keeper_pid
+    })
+    .await;
+    assert!(!app.is_alive(), "the app runs twice");
+}
+
+#[tokio::test]
+async fn apps_that_do_not_want_to_stop_are_stopped_at_once_and_not_one_by_one() {
+    const GRACE: Duration = Duration::from_secs(3);
+    let mut shelf = Shelf::new();
+    let stubborn = |app: &'static str| {
+        move |manifest: &mut Manifest| {
+            runs(50)(manifest);
+            manifest.app = app.parse().unwrap();
+            let Run::Supervise(run) = &mut manifest.components[0].run;
+            run.command[2] = "trap '' TERM; while :; do sleep 0.1; done".to_owned();
+            run.grace = Span::from_millis(u64::try_from(GRACE.as_millis()).unwrap());
+        }
+    };
+    shelf.put("v1", 1, &[("a", b"one")], stubborn("shop"));
+    shelf.put("v2", 1, &[("a", b"one")], stubborn("bank"));
+    shelf.put("v3", 1, &[("a", b"one")], stubborn("post"));
+    let mut bench = shelf.bench("").await;
+    bench.run_agent();
+    let mut visit = bench.visit().await;
+    visit.welcome().await;
+    for (app, version) in [("shop", "v1"), ("bank", "v2"), ("post", "v3")] {
+        let release = bench.release(version);
+        order_for(app, &visit, 1, Order::Deploy { release }).await;
+        visit.until_phase(Phase::Baking).await;
+    }
+    let began = std::time::Instant::now();
+    let mut command = bench.command();
+    let stopped = tokio::task::spawn_blocking(move || command.arg("stop").output()).await;
+    assert!(stopped.unwrap().unwrap().status.success());
+    assert!(began.elapsed() >= GRACE);
+    assert!(began.elapsed() < GRACE * 2, "{:?}", began.elapsed());
 }

@@ -1,20 +1,16 @@
 //! What people on the node ask of the running agent, through the local socket.
 
-use std::time::Duration;
-
 use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::{Daemon, DaemonError};
 use crate::effects::chain;
 use crate::ledger::AppRecord;
-use crate::local::{Answer, Asked, Question, RolledBack};
+use crate::local::{Answer, Asked, Question, RolledBack, Told};
 use crate::status::{self, Daemon as DaemonState, NodeStatus};
-
-/// A line of a few bytes to a process on this machine.
-const TELLING_MAX: Duration = Duration::from_secs(1);
 
 /// A rollback by hand whose outcome somebody waits for.
 pub(super) struct Waiting {
@@ -22,34 +18,17 @@ pub(super) struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Whoever told the agent to stop, and wants to know that it has.
-pub(super) struct Asker {
-    answer: oneshot::Sender<Answer>,
-    told: oneshot::Receiver<()>,
-}
-
-impl Asker {
-    /// Nothing of the agent is left to answer afterwards, so this waits for the answer to
-    /// be out.
-    pub(super) async fn has_stopped(self) {
-        let _asker_gone = self.answer.send(Answer::Stopped);
-        let _written_or_too_slow = tokio::time::timeout(TELLING_MAX, self.told).await;
-    }
-}
-
 impl Daemon {
-    pub(super) async fn local(&mut self, asked: Asked) -> Result<Option<Asker>, DaemonError> {
+    pub(super) async fn local(
+        &mut self,
+        asked: Asked,
+    ) -> Result<Option<(oneshot::Sender<Answer>, Told)>, DaemonError> {
         match asked.question {
             Question::Status => {
                 let status = Box::new(self.status());
                 let _asker_gone = asked.answer.send(Answer::Status(status));
             }
-            Question::Stop => {
-                return Ok(Some(Asker {
-                    answer: asked.answer,
-                    told: asked.told,
-                }));
-            }
+            Question::Stop => return Ok(Some((asked.answer, asked.told))),
             Question::Rollback { app, to } => {
                 let mut ledger = self.ledger();
                 let put_back =
@@ -112,15 +91,21 @@ impl Daemon {
         }
     }
 
+    /// All at once: a pod that ends does not wait for one grace after the other.
     pub(super) async fn stop_apps(&mut self) {
+        let mut stopping = JoinSet::new();
         for (app, lanes) in std::mem::take(&mut self.apps) {
             let converge = lanes.converge();
             drop(lanes);
-            let stopped = tokio::task::spawn_blocking(move || converge.stop_all()).await;
+            stopping.spawn_blocking(move || (app, converge.stop_all()));
+        }
+        while let Some(stopped) = stopping.join_next().await {
             match stopped {
-                Ok(Ok(())) => tracing::info!(%app, "app stopped"),
-                Ok(Err(error)) => tracing::error!(%app, error = chain(&error), "cannot stop the app"),
-                Err(error) => tracing::error!(%app, %error, "cannot stop the app"),
+                Ok((app, Ok(()))) => tracing::info!(%app, "app stopped"),
+                Ok((app, Err(error))) => {
+                    tracing::error!(%app, error = chain(&error), "cannot stop the app");
+                }
+                Err(error) => tracing::error!(%error, "cannot stop an app"),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Blobs by digest, all in one stream, going on where an interrupted one stood.
 
+mod receiving;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,24 +11,25 @@ use fleet_proto::quantity::Bytes;
 use fleet_proto::session::FailureClass;
 use fleet_proto::wire::agent_client::AgentClient;
 use fleet_proto::wire::{BlobPiece, BlobWanted, BlobsRequest, DIGESTS_PER_MESSAGE};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::room::Room;
-use super::{Failed, blocking, disk_failure, failure};
-use crate::durable::{self, FileError, failed};
+use super::{Failed, blocking, chain, disk_failure, failure};
+use crate::durable::{self, FileError};
 use crate::facts::on_disk;
 use crate::link::Reach;
 use crate::link::backoff::Backoff;
+use receiving::{Receiving, Taken};
 
 /// Without any progress for this long, a step is given up; the coordinator decides
 /// what then. Long enough for a coordinator that is being updated.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(300);
 /// A stream that stands still is cut and begun anew.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How much comes between two looks at the room on the disk: far less than any reserve
-/// worth the name, and rarely enough to cost nothing.
-const LOOK_EVERY_BYTES: u64 = 4 << 20;
+/// Pieces that have come and are not written yet: a few mebibytes at most.
+const PIECES_AHEAD: usize = 16;
 /// How often wrong bytes are asked for again: they may have been hurt on the way.
 const WRONG_MAX: u32 = 3;
 
@@ -208,30 +209,21 @@ impl Download {
             let (download, batch) = (self.clone(), batch.to_vec());
             let later = missing.iter().skip((at + 1) * DIGESTS_PER_MESSAGE);
             let afterwards = later.map(Want::on_disk).fold(afterwards, u64::saturating_add);
-            let (blobs, mut receiving) =
+            let (blobs, receiving) =
                 blocking(move || Ok(Receiving::begin(download, batch, afterwards))).await?;
             receiving.must_have_room()?;
 
-            let mut client = AgentClient::new(self.reach.channel());
-            let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
-            let mut pieces = opened.map_err(|_| silence())??.into_inner();
-            let mut pace = Pace::new(self.bandwidth);
-            while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
+            let (to_disk, from_wire) = mpsc::channel(PIECES_AHEAD);
+            let writing = tokio::task::spawn_blocking(move || receiving.write_down(from_wire));
+            let ended = self.receive(blobs, to_disk).await;
+            // What came is on the disk, however the stream ended.
+            let (receiving, taken) = writing
                 .await
-                .map_err(|_| silence())??
-            {
-                let bytes = piece.data.len() as u64;
-                let (back, taken) = blocking(move || {
-                    let taken = receiving.take(&piece);
-                    Ok((receiving, taken))
-                })
-                .await?;
-                receiving = back;
-                if let Taken::Wrong { digest, found } = taken? {
-                    return Err(others_came(digest, found, count(wrong, digest)));
-                }
-                pace.after(bytes).await;
+                .map_err(|error| failure(FailureClass::Infrastructure, chain(&error)))?;
+            if let Taken::Wrong { digest, found } = taken? {
+                return Err(others_came(digest, found, count(wrong, digest)));
             }
+            ended?;
             // A stream that ends well and did not bring everything has no business to.
             if let Some(digest) = receiving.first_not_had() {
                 let tries = count(wrong, digest);
@@ -244,6 +236,25 @@ impl Download {
                     )));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Until the stream ends, or nobody writes down any more what comes.
+    async fn receive(&self, blobs: Vec<BlobWanted>, to_disk: mpsc::Sender<BlobPiece>) -> Result<(), Status> {
+        let mut client = AgentClient::new(self.reach.channel());
+        let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
+        let mut pieces = opened.map_err(|_| silence())??.into_inner();
+        let mut pace = Pace::new(self.bandwidth);
+        while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
+            .await
+            .map_err(|_| silence())??
+        {
+            let bytes = piece.data.len() as u64;
+            if to_disk.send(piece).await.is_err() {
+                break;
+            }
+            pace.after(bytes).await;
         }
         Ok(())
     }
@@ -306,123 +317,6 @@ impl From<FileError> for Cut {
 impl From<Failed> for Cut {
     fn from(failure: Failed) -> Self {
         Self::Failed(failure)
-    }
-}
-
-/// One stream on its way to the disk.
-struct Receiving {
-    download: Download,
-    wants: BTreeMap<Digest, Size>,
-    open: Option<(Digest, File)>,
-    /// The room that is still needed, for what is to come and for what comes after it.
-    still: u64,
-    unlooked: u64,
-}
-
-enum Taken {
-    Well,
-    /// Whole, and not what was asked for.
-    Wrong {
-        digest: Digest,
-        found: Digest,
-    },
-}
-
-impl Receiving {
-    fn begin(download: Download, batch: Vec<Want>, afterwards: u64) -> (Vec<BlobWanted>, Self) {
-        let mut still = afterwards;
-        let mut blobs = Vec::with_capacity(batch.len());
-        for want in &batch {
-            let offset = length(&download.partial(want.digest));
-            still = still.saturating_add(want.on_disk().saturating_sub(offset));
-            blobs.push(BlobWanted {
-                digest: want.digest.as_bytes().to_vec(),
-                offset,
-            });
-        }
-        let receiving = Self {
-            download,
-            wants: batch.into_iter().map(|want| (want.digest, want.size)).collect(),
-            open: None,
-            still,
-            unlooked: 0,
-        };
-        (blobs, receiving)
-    }
-
-    /// What has come so far stays: another attempt goes on from there.
-    fn must_have_room(&self) -> Result<(), Failed> {
-        self.download.room.must_hold(self.still)
-    }
-
-    fn first_not_had(&self) -> Option<Digest> {
-        let mut digests = self.wants.keys().copied();
-        digests.find(|digest| !self.download.path(*digest).is_file())
-    }
-
-    fn take(&mut self, piece: &BlobPiece) -> Result<Taken, Cut> {
-        let odd = |what: &str| {
-            Cut::Failed(failure(
-                FailureClass::Infrastructure,
-                format!("the artifact store sent {what}"),
-            ))
-        };
-        let digest = Digest::from_slice(&piece.digest).map_err(|error| odd(&error.to_string()))?;
-        let Some(size) = self.wants.get(&digest) else {
-            return Err(odd(&format!("{digest}, which nobody asked for")));
-        };
-        let bytes = piece.data.len() as u64;
-        let end = piece.offset.checked_add(bytes).filter(|end| *end <= piece.bytes);
-        let Some(end) = end.filter(|_| size.allows(piece.bytes)) else {
-            return Err(odd(&format!(
-                "{} bytes for {digest}, expected {size:?}",
-                piece.bytes
-            )));
-        };
-        let partial = self.download.partial(digest);
-        if self.open.as_ref().is_none_or(|(open, _)| *open != digest) {
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&partial)
-                .map_err(failed("open", &partial))?;
-            self.open = Some((digest, file));
-        }
-        let present = length(&partial);
-        if present != piece.offset {
-            // A fetch that was given up may have written its last piece meanwhile.
-            return Err(Status::aborted(format!(
-                "{digest} came from {}, expected from {present}",
-                piece.offset
-            ))
-            .into());
-        }
-        self.unlooked += bytes;
-        if self.unlooked >= LOOK_EVERY_BYTES {
-            self.unlooked = 0;
-            self.must_have_room()?;
-        }
-        if let Some((_, file)) = &mut self.open {
-            file.write_all(&piece.data).map_err(failed("write", &partial))?;
-        }
-        self.still = self.still.saturating_sub(bytes);
-        if end < piece.bytes {
-            return Ok(Taken::Well);
-        }
-        self.open = None;
-        self.complete(digest, &partial)
-    }
-
-    /// Hashed from the disk: what is there is what counts, however often it was begun.
-    fn complete(&self, digest: Digest, partial: &Path) -> Result<Taken, Cut> {
-        let file = File::open(partial).map_err(failed("open", partial))?;
-        let (found, _) = Digest::of_reader(file).map_err(failed("read", partial))?;
-        if found != digest {
-            durable::remove(partial)?;
-            return Ok(Taken::Wrong { digest, found });
-        }
-        std::fs::rename(partial, self.download.path(digest)).map_err(failed("rename", partial))?;
-        Ok(Taken::Well)
     }
 }
 

@@ -278,7 +278,8 @@ impl Serving {
             let listener = TcpListener::bind(address).await.unwrap();
             ready.send(listener.local_addr().unwrap()).unwrap();
             let (sender, receiver) = mpsc::channel(4);
-            let server = tonic::transport::Server::builder().add_service(AgentServer::new(store));
+            let agents = AgentServer::new(store).max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
+            let server = tonic::transport::Server::builder().add_service(agents);
             tokio::spawn(server.serve_with_incoming(ReceiverStream::new(receiver)));
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(stream) = acceptor.accept(stream).await {
