@@ -8,6 +8,7 @@ use super::rollouts;
 use super::time::span;
 
 const BAR: usize = 20;
+const BAR_SHORT: usize = 8;
 
 #[derive(Default)]
 pub struct Live {
@@ -18,7 +19,8 @@ impl Live {
     /// What to write so that the screen shows these rollouts and nothing older.
     pub fn frame(&mut self, views: &[&RolloutView], now: Timestamp, size: (usize, usize)) -> String {
         let (width, height) = size;
-        let mut lines: Vec<String> = views.iter().flat_map(|view| block(view, now)).collect();
+        let width = width.saturating_sub(1);
+        let mut lines: Vec<String> = views.iter().flat_map(|view| block(view, now, width)).collect();
         // A block taller than the screen could not be drawn over: the newest part stays.
         let room = height.saturating_sub(2).max(1);
         if lines.len() > room {
@@ -26,7 +28,7 @@ impl Live {
         }
         let mut frame = self.wipe();
         for line in &lines {
-            frame.extend(line.chars().take(width.saturating_sub(1)));
+            frame.extend(line.chars().take(width));
             frame.push_str("\r\n");
         }
         self.drawn = lines.len();
@@ -42,20 +44,40 @@ impl Live {
     }
 }
 
-fn block(view: &RolloutView, now: Timestamp) -> Vec<String> {
+/// The first that fits; of the last one, as much as does. They say less and less, and
+/// each says how it stands.
+fn fitting<const N: usize>(candidates: [String; N], width: usize) -> String {
+    let fits = candidates
+        .iter()
+        .position(|candidate| candidate.chars().count() <= width);
+    let chosen = fits.unwrap_or(N.saturating_sub(1));
+    candidates.into_iter().nth(chosen).unwrap_or_default()
+}
+
+fn head_line(view: &RolloutView, now: Timestamp, width: usize) -> String {
     let elapsed = span(view.ended_at.unwrap_or(now).since(view.started_at));
-    let mut lines = vec![format!(
-        "{}  {}  {elapsed}",
-        rollouts::headline(view),
-        view.state.word()
-    )];
+    let (kind, number, state) = (rollouts::kind(view), view.number, view.state.word());
+    fitting(
+        [
+            format!("{}  {state}  {elapsed}", rollouts::headline(view)),
+            format!("{}  {state}  {elapsed}", rollouts::title(view)),
+            format!("{kind} {number} {}  {state}  {elapsed}", rollouts::target(view)),
+            format!("{kind} {number}  {state}  {elapsed}"),
+            format!("{number}  {state}"),
+        ],
+        width,
+    )
+}
+
+fn block(view: &RolloutView, now: Timestamp, width: usize) -> Vec<String> {
+    let mut lines = vec![head_line(view, now, width)];
     for wave in &view.waves {
-        lines.push(wave_line(wave, view));
+        lines.push(wave_line(wave, view, width));
         if matches!(
             wave.state,
             WaveStateView::Running | WaveStateView::Baking | WaveStateView::Failed
         ) {
-            lines.extend(moving(wave, view).map(|step| step_line(step, now)));
+            lines.extend(moving(wave, view).map(|step| step_line(step, now, width)));
         }
     }
     if view.state == RolloutStateView::Running {
@@ -80,7 +102,7 @@ fn moving<'a>(wave: &'a WaveView, view: &'a RolloutView) -> impl Iterator<Item =
         .filter(|step| !matches!(step.phase, Phase::Pending | Phase::Done) || step.unreachable)
 }
 
-fn wave_line(wave: &WaveView, view: &RolloutView) -> String {
+fn wave_line(wave: &WaveView, view: &RolloutView, width: usize) -> String {
     let total = wave.nodes.len();
     // Put back is what a rollback wants, and what a rollout does not.
     let is_good = |phase| match view.kind {
@@ -88,8 +110,10 @@ fn wave_line(wave: &WaveView, view: &RolloutView) -> String {
         RolloutKindView::Rollback { .. } => matches!(phase, Phase::RolledBack | Phase::Done),
     };
     let good = steps_of(wave, view).filter(|step| is_good(step.phase)).count();
-    let filled = (good * BAR).checked_div(total).unwrap_or(BAR);
-    let bar = "#".repeat(filled) + &"-".repeat(BAR - filled);
+    let bar = |length: usize| {
+        let filled = (good * length).checked_div(total).unwrap_or(length);
+        "#".repeat(filled) + &"-".repeat(length - filled)
+    };
     let word = match wave.state {
         WaveStateView::Pending => "pending",
         WaveStateView::Running => "running",
@@ -97,22 +121,33 @@ fn wave_line(wave: &WaveView, view: &RolloutView) -> String {
         WaveStateView::Passed => "passed",
         WaveStateView::Failed => "failed",
     };
-    format!(
-        "  wave {} {:>5} [{bar}] {good}/{total} {word}",
-        wave.wave, wave.reach
+    let (number, reach, stands) = (wave.wave, &wave.reach, format!("{good}/{total} {word}"));
+    fitting(
+        [
+            format!("  wave {number} {reach:>5} [{}] {stands}", bar(BAR)),
+            format!("  wave {number} {reach:>5} [{}] {stands}", bar(BAR_SHORT)),
+            format!("  wave {number} {reach:>5} {stands}"),
+            format!("  wave {number} {stands}"),
+            format!("{number} {stands}"),
+        ],
+        width,
     )
 }
 
-fn step_line(step: &StepView, now: Timestamp) -> String {
+fn step_line(step: &StepView, now: Timestamp, width: usize) -> String {
     let unreachable = if step.unreachable { ", unreachable" } else { "" };
     let why = step
         .failure
         .as_ref()
         .map_or(String::new(), |failure| format!(": {}", failure.message));
-    format!(
-        "      {:<12} {}{unreachable} {}{why}",
-        step.node,
-        step.phase,
-        span(now.since(step.since))
-    )
+    let (node, phase, lasts) = (&step.node, step.phase, span(now.since(step.since)));
+    let stands = fitting(
+        [
+            format!("      {node:<12} {phase}{unreachable} {lasts}"),
+            format!("  {node} {phase}{unreachable} {lasts}"),
+            format!("  {node} {phase}{unreachable}"),
+        ],
+        width,
+    );
+    format!("{stands}{why}")
 }

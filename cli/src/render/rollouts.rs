@@ -33,18 +33,26 @@ pub fn kind(view: &RolloutView) -> &'static str {
     }
 }
 
-/// `rollout #3 of shop v1.0.0 to dev: 10 nodes in 3 waves`
-pub fn headline(view: &RolloutView) -> String {
+/// `rollout #3 of shop v1.0.0 in dev`
+pub fn title(view: &RolloutView) -> String {
     let release = match (&view.kind, &view.release) {
         (_, Some(release)) => format!("{} {release}", view.app),
         (_, None) => format!("{} to each node's last good release", view.app),
     };
-    let nodes = view.waves.iter().map(|wave| wave.nodes.len()).sum();
     format!(
-        "{} {} of {release} in {}: {} in {}",
+        "{} {} of {release} in {}",
         kind(view),
         view.number,
-        view.environment,
+        view.environment
+    )
+}
+
+/// `rollout #3 of shop v1.0.0 in dev: 10 nodes in 3 waves`
+pub fn headline(view: &RolloutView) -> String {
+    let nodes = view.waves.iter().map(|wave| wave.nodes.len()).sum();
+    format!(
+        "{}: {} in {}",
+        title(view),
         count(nodes, "node"),
         count(view.waves.len(), "wave")
     )

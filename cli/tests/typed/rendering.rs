@@ -177,6 +177,44 @@ fn the_live_block_is_drawn_over_itself() {
     );
 }
 
+/// What is lost for want of room is what matters least.
+#[test]
+fn a_narrow_terminal_still_shows_how_it_stands() {
+    let view = rollout(
+        "running",
+        &["running", "pending"],
+        &json!([step("n01", 1, "verifying", &unhealthy())]),
+        &[],
+    );
+    for (width, lines) in [
+        (
+            60,
+            "rollout #3 of shop v1.2.0 in dev  running  5.0s\r\n  \
+             wave 1   50% [--------------------] 0/1 running\r\n      \
+             n01          verifying 3.0s: not healthy within 8s: i\r\n  \
+             wave 2  100% [--------------------] 0/1 pending\r\n",
+        ),
+        (
+            40,
+            "rollout #3 v1.2.0  running  5.0s\r\n  \
+             wave 1   50% [--------] 0/1 running\r\n      \
+             n01          verifying 3.0s: not \r\n  \
+             wave 2  100% [--------] 0/1 pending\r\n",
+        ),
+        (
+            24,
+            "#3  running\r\n  wave 1 0/1 running\r\n  n01 verifying 3.0s: n\r\n  wave 2 0/1 pending\r\n",
+        ),
+        (
+            16,
+            "#3  running\r\n1 0/1 running\r\n  n01 verifying\r\n2 0/1 pending\r\n",
+        ),
+    ] {
+        let frame = Live::default().frame(&[&view], Timestamp(START + 5000), (width, 40));
+        assert_eq!(frame, lines, "{width}");
+    }
+}
+
 #[test]
 fn a_plan_shows_who_goes_when() {
     let view: PlanView = serde_json::from_value(json!({
