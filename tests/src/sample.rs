@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use fleetctl::dev::sample::{Pace, Sample};
+
+use crate::fleet::APP;
 use crate::process::program;
 
 /// How a release turns out on a node.
@@ -27,38 +30,19 @@ impl Behaviour {
     }
 }
 
-/// Writes the app's directory with its `fleet.toml`. Quick rules: a test waits for them.
+/// Quicker than for people: a test waits.
+const WAITED_FOR: Pace = Pace {
+    interval: "100ms",
+    min_healthy: "300ms",
+    healthy_deadline: "5s",
+};
+
+/// Writes the app's directory with its `fleet.toml`.
 pub fn lay_out(directory: &Path, behaviour: Behaviour) -> anyhow::Result<PathBuf> {
-    let web = directory.join("web");
-    std::fs::create_dir_all(&web)?;
-    std::fs::copy(program("fleet-sample")?, web.join("fleet-sample"))?;
-    std::fs::write(web.join("settings.toml"), behaviour.settings())?;
-    let file = directory.join("fleet.toml");
-    std::fs::write(&file, FLEET_TOML)?;
-    Ok(file)
+    let sample = Sample {
+        app: APP,
+        settings: behaviour.settings(),
+        pace: WAITED_FOR,
+    };
+    Ok(sample.lay_out(directory, &program("fleet-sample")?)?)
 }
-
-const FLEET_TOML: &str = r#"[app]
-name = "shop"
-
-[[component]]
-name = "web"
-path = "web"
-
-[component.run]
-kind = "supervise"
-command = ["./fleet-sample", "--port", "${var.port}", "--version", "${version}", "--node", "${node}", "--settings", "settings.toml"]
-grace = "2s"
-
-[[component.check]]
-name = "health"
-interval = "100ms"
-timeout = "1s"
-kind = "http"
-url = "http://127.0.0.1:${var.port}/health"
-json = { status = "healthy" }
-
-[health]
-min_healthy = "300ms"
-healthy_deadline = "5s"
-"#;
