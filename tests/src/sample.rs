@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use fleetctl::dev::sample::{Pace, Sample};
+
+use crate::fleet::APP;
 use crate::process::program;
 
 /// How a release turns out on a node.
@@ -26,47 +29,29 @@ impl Behaviour {
         }
     }
 
-    /// A good release has all the time that a machine full of other tests may take; what
-    /// is bad is waited for.
-    fn rules(self) -> &'static str {
-        match self {
-            Self::Good => "healthy_deadline = \"60s\"\nresponse_time = \"20s\"\n",
-            Self::Sick | Self::Exits | Self::Hangs => "healthy_deadline = \"5s\"\n",
+    /// Quicker than for people: a test waits for what is bad. A good release has all the
+    /// time that a machine full of other tests may take.
+    fn pace(self) -> Pace {
+        let (healthy_deadline, response_time) = match self {
+            Self::Good => ("60s", "20s"),
+            Self::Sick | Self::Exits | Self::Hangs => ("5s", "2s"),
+        };
+        Pace {
+            interval: "100ms",
+            timeout: "3s",
+            min_healthy: "300ms",
+            healthy_deadline,
+            response_time,
         }
     }
 }
 
-/// Writes the app's directory with its `fleet.toml`. Quick rules: a test waits for them.
+/// Writes the app's directory with its `fleet.toml`.
 pub fn lay_out(directory: &Path, behaviour: Behaviour) -> anyhow::Result<PathBuf> {
-    let web = directory.join("web");
-    std::fs::create_dir_all(&web)?;
-    std::fs::copy(program("fleet-sample")?, web.join("fleet-sample"))?;
-    std::fs::write(web.join("settings.toml"), behaviour.settings())?;
-    let file = directory.join("fleet.toml");
-    std::fs::write(&file, format!("{FLEET_TOML}{}", behaviour.rules()))?;
-    Ok(file)
+    let sample = Sample {
+        app: APP,
+        settings: behaviour.settings(),
+        pace: behaviour.pace(),
+    };
+    Ok(sample.lay_out(directory, &program("fleet-sample")?)?)
 }
-
-const FLEET_TOML: &str = r#"[app]
-name = "shop"
-
-[[component]]
-name = "web"
-path = "web"
-
-[component.run]
-kind = "supervise"
-command = ["./fleet-sample", "--port", "${var.port}", "--version", "${version}", "--node", "${node}", "--settings", "settings.toml"]
-grace = "2s"
-
-[[component.check]]
-name = "health"
-interval = "100ms"
-timeout = "3s"
-kind = "http"
-url = "http://127.0.0.1:${var.port}/health"
-json = { status = "healthy" }
-
-[health]
-min_healthy = "300ms"
-"#;

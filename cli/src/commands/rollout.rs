@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use fleet_proto::view::{PlanView, RolloutView};
+use fleet_proto::view::{PlanView, RolloutStateView, RolloutView};
 use fleet_proto::wire::RolloutIntent;
 
 use crate::error::Error;
@@ -77,6 +77,11 @@ pub async fn start(
 
 pub fn detached(screen: &Screen, started: &Answer<RolloutView>) -> Result<(), Error> {
     let number = started.view.number.0;
+    // Where nothing had to move, it is over already.
+    if started.view.state == RolloutStateView::Succeeded {
+        screen.document(&started.json, |_| render::outcome::success(&started.view))?;
+        return Ok(());
+    }
     screen.document(&started.json, |_| {
         format!("{} started", render::rollouts::headline(&started.view))
     })?;

@@ -7,7 +7,7 @@ use fleet_proto::session::{Failure, Phase};
 use fleet_proto::view::{RolloutStateView, RolloutView, StepView};
 
 use super::error::Mistake;
-use super::rollouts::{count, headline, kind, standing};
+use super::rollouts::{count, headline, kind, nothing_moves, standing, title};
 use super::time::span;
 use crate::exit::Exit;
 
@@ -17,6 +17,10 @@ const LOG_LINES_SHOWN: usize = 10;
 
 /// The good end, for stdout.
 pub fn success(view: &RolloutView) -> String {
+    if view.waves.is_empty() && view.state == RolloutStateView::Succeeded {
+        let why = nothing_moves(&view.left_out, view.release.as_ref());
+        return format!("{} succeeded: {why}", title(view));
+    }
     let took = view.ended_at.map_or(String::new(), |at| {
         format!(" after {}", span(at.since(view.started_at)))
     });

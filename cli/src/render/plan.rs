@@ -1,11 +1,13 @@
 //! A plan: who, when, under which conditions.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use fleet_proto::ids::NodeId;
 use fleet_proto::view::{GateView, PlanView, VerdictView, WavePlanView};
 
 use super::paint::Paint;
-use super::rollouts::count;
+use super::rollouts::{count, nothing_moves};
 
 /// More names than these make a wave's line unreadable; the number stands there anyway.
 const NODES_NAMED: usize = 12;
@@ -26,8 +28,8 @@ pub fn plan(plan: &PlanView, paint: Paint) -> String {
             fleet_proto::release::OnFailure::Pause => "pause",
         }
     );
-    for left_out in &plan.left_out {
-        let _infallible = write!(text, "\n  leaves out {}: {}", left_out.node, left_out.why);
+    for (why, nodes) in left_out(plan) {
+        let _infallible = write!(text, "\n  leaves out {}: {why}", named(&nodes));
     }
     for gate in &plan.gates {
         let _infallible = write!(text, "\n  gate {}", verdict(gate, paint));
@@ -43,23 +45,26 @@ pub fn plan(plan: &PlanView, paint: Paint) -> String {
 
 /// What a rollout says before it starts.
 pub fn brief(plan: &PlanView) -> String {
+    let scale = if plan.waves.is_empty() {
+        nothing_moves(&plan.left_out, Some(&plan.release))
+    } else {
+        format!(
+            "{} in {}",
+            count(plan.nodes, "node"),
+            count(plan.waves.len(), "wave")
+        )
+    };
     let mut text = format!(
-        "app {}, environment {}, release {} ({})\n{} in {}",
+        "app {}, environment {}, release {} ({})\n{scale}",
         plan.app,
         plan.environment,
         plan.release,
         plan.release.digest.short(),
-        count(plan.nodes, "node"),
-        count(plan.waves.len(), "wave")
     );
     for wave in &plan.waves {
         let _infallible = write!(text, "\n  {}", wave_line(wave));
     }
-    if plan.waves.is_empty() {
-        let _infallible = write!(text, "\n  {}", nothing_moves(plan));
-        return text;
-    }
-    if !plan.dropped.is_empty() {
+    if !plan.dropped.is_empty() && !plan.waves.is_empty() {
         let _infallible = write!(
             text,
             "\n  left away, they add no node: {}",
@@ -76,37 +81,12 @@ pub fn brief(plan: &PlanView) -> String {
     text
 }
 
-fn nothing_moves(plan: &PlanView) -> String {
-    let left_out = plan.left_out.len();
-    match plan.left_out.first() {
-        None => "nothing moves: no node is there".to_owned(),
-        Some(first) if plan.left_out.iter().all(|node| node.why == first.why) => {
-            format!("nothing moves, for {}: {}", count(left_out, "node"), first.why)
-        }
-        Some(first) => format!(
-            "nothing moves: {} left out, {}: {}",
-            count(left_out, "node"),
-            first.node,
-            first.why
-        ),
-    }
-}
-
 fn wave_line(wave: &WavePlanView) -> String {
     let domains: Vec<String> = wave
         .domains
         .iter()
         .map(|(name, nodes)| format!("{name} {nodes}"))
         .collect();
-    let mut names: Vec<String> = wave
-        .nodes
-        .iter()
-        .take(NODES_NAMED)
-        .map(ToString::to_string)
-        .collect();
-    if wave.nodes.len() > NODES_NAMED {
-        names.push(format!("and {} more", wave.nodes.len() - NODES_NAMED));
-    }
     let bake = if wave.bake.as_millis() == 0 {
         String::new()
     } else {
@@ -118,8 +98,28 @@ fn wave_line(wave: &WavePlanView) -> String {
         wave.reach,
         count(wave.nodes.len(), "node"),
         domains.join(", "),
-        names.join(" ")
+        named(&wave.nodes)
     )
+}
+
+fn named(nodes: &[NodeId]) -> String {
+    let mut names: Vec<String> = nodes.iter().take(NODES_NAMED).map(ToString::to_string).collect();
+    if nodes.len() > NODES_NAMED {
+        names.push(format!("and {} more", nodes.len() - NODES_NAMED));
+    }
+    names.join(" ")
+}
+
+/// Nodes with the same reason together: a whole fleet may have it.
+fn left_out(plan: &PlanView) -> BTreeMap<&str, Vec<NodeId>> {
+    let mut nodes: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
+    for left_out in &plan.left_out {
+        nodes
+            .entry(&left_out.why)
+            .or_default()
+            .push(left_out.node.clone());
+    }
+    nodes
 }
 
 fn verdict(gate: &GateView, paint: Paint) -> String {

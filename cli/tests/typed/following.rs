@@ -229,6 +229,43 @@ fn detached_is_done_once_it_has_started() {
 }
 
 #[test]
+fn a_release_that_runs_everywhere_moves_nothing() {
+    let left_out = json!([
+        { "node": "n01", "why": "runs v1.2.0 already" },
+        { "node": "n02", "why": "runs v1.2.0 already" },
+    ]);
+    let mut nothing = open();
+    nothing["nodes"] = json!(0);
+    nothing["waves"] = json!([]);
+    nothing["left_out"] = left_out.clone();
+    let done = rollout(
+        "succeeded",
+        &[],
+        &json!([]),
+        &[("ended_at", json!(START)), ("left_out", left_out)],
+    );
+    let head = "app shop, environment dev, release v1.2.0 (818d445fffba)\nall 2 nodes run v1.2.0 already; nothing moves\n";
+    let told = tell(&["rollout", "v1.2.0"], nothing.clone(), vec![(vec![done], None)]);
+    assert!(
+        told.text.starts_with(
+            "exit 0\n--- stdout\nrollout #3 of shop v1.2.0 in dev succeeded: all 2 nodes run v1.2.0 already; \
+             nothing moves\n"
+        ) && told.text.contains(head),
+        "{}",
+        told.text
+    );
+    let told = tell(&["plan", "v1.2.0"], nothing, vec![]);
+    assert!(
+        told.text.contains(head)
+            && told
+                .text
+                .contains("\n  leaves out n01 n02: runs v1.2.0 already\n"),
+        "{}",
+        told.text
+    );
+}
+
+#[test]
 fn a_gate_that_is_shut_refuses() {
     let gates = json!([{ "gate": "one-at-a-time", "verdict": { "shut": { "why": "rollout #2 of shop in dev is running" } } }]);
     let told = tell(&["rollout", "v1.2.0"], plan(&gates, false), vec![]);
