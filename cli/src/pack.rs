@@ -74,12 +74,22 @@ impl Packed {
         if program.starts_with('/') || !program.contains('/') || program.contains("${") {
             return None;
         }
-        let place = program.strip_prefix("./").unwrap_or(program);
-        let found = self
-            .tree
-            .entries()
-            .iter()
-            .find(|(path, _)| path.as_str() == place);
+        let parts: Vec<&str> = program
+            .split('/')
+            .filter(|part| !matches!(*part, "" | "."))
+            .collect();
+        let entry = |place: &str| {
+            let mut entries = self.tree.entries().iter();
+            entries.find(|(path, _)| path.as_str() == place)
+        };
+        // Where links lead is the node's to find out.
+        let leads_elsewhere = parts.contains(&"..")
+            || (1..parts.len())
+                .any(|n| matches!(entry(&parts[..n].join("/")), Some((_, Entry::Link { .. }))));
+        if leads_elsewhere {
+            return None;
+        }
+        let found = entry(&parts.join("/"));
         match found {
             None => Some(format!("starts `{program}`, which is not among its files")),
             Some((_, Entry::Directory)) => Some(format!("starts `{program}`, which is a directory")),

@@ -26,6 +26,8 @@ use crate::rollout::state::Step;
 use crate::trust::Trust;
 use crate::{caller, refusal};
 
+use admission::Standing;
+
 pub use admission::Admission;
 pub use enrolment::Newcomers;
 pub use outbound::Outbound;
@@ -52,6 +54,9 @@ impl Agents {
                 "node {node} is not known here; the coordinator's state may be older than the node\nhint: `fleetctl token create --node {node}` lets it in again"
             ))),
             Some(known) if known.is_revoked() => Err(revoked(&node)),
+            Some(known) if is_from_before(caller, known.certificates_from) => Err(Status::permission_denied(format!(
+                "node {node} has enrolled anew since this certificate was issued\nhint: `fleetctl token create --node {node}` lets this machine in, in the place of the other"
+            ))),
             Some(_) => Ok(()),
         })?;
         Ok(node)
@@ -64,18 +69,31 @@ impl Agents {
                 .active
                 .iter()
                 .filter_map(|number| state.rollouts.get(number));
-            active.any(|rollout| rollout.steps.get(node).is_some_and(Step::is_in_flight))
+            active.any(|rollout| rollout.steps.get(node).is_some_and(is_moving))
         });
-        if in_step {
-            return Ok(());
-        }
-        self.admission.wait().await.map_err(|full| {
+        let standing = if in_step {
+            Standing::InStep
+        } else {
+            Standing::Other
+        };
+        self.admission.wait(standing).await.map_err(|full| {
             Status::unavailable(format!(
                 "many nodes come back at once; the queue is {} s long",
                 full.0.as_secs()
             ))
         })
     }
+}
+
+/// A bake goes on by itself.
+fn is_moving(step: &Step) -> bool {
+    step.is_in_flight() && !step.is_good()
+}
+
+/// The certificate of a machine that another one has taken the place of.
+fn is_from_before(caller: &crate::listener::Caller, certificates_from: Timestamp) -> bool {
+    let begins = caller.peer.as_ref().map(|peer| peer.not_before);
+    begins.is_none_or(|begins| begins < certificates_from)
 }
 
 pub(crate) fn revoked(node: &NodeId) -> Status {

@@ -19,6 +19,7 @@ mod upload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use fleet_proto::digest::Digest;
 
@@ -35,6 +36,8 @@ pub const BLOB_BYTES_MAX: u64 = 16 << 30;
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     directory: PathBuf,
+    /// Held while a signature is added to those that are there.
+    signing: Arc<Mutex<()>>,
 }
 
 impl Artifacts {
@@ -51,6 +54,7 @@ impl Artifacts {
         durable::sync_directory(directory).map_err(file("sync", directory))?;
         Ok(Self {
             directory: directory.to_owned(),
+            signing: Arc::default(),
         })
     }
 

@@ -106,6 +106,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         newcomers: Newcomers {
             handle: handle.clone(),
             trust: trust.clone(),
+            live: live.clone(),
         },
         operators: Operators::new(
             handle.clone(),

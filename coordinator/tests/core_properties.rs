@@ -19,6 +19,7 @@ use support::moves::{Move, moves};
 
 use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, RollBack};
 use fleet_proto::ids::RolloutNumber;
+use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::Health;
 use proptest::prelude::*;
@@ -288,11 +289,10 @@ fn a_failed_rollout_and_its_rollback_leave_the_desired_release_alone() {
     assert_eq!(fleet.outcome(number), "failed", "{}", fleet.story(number));
     let back = RolloutNumber(number.0 + 1);
     assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
-    let desired = |fleet: &Fleet| fleet.state.environments[&"dev".parse().unwrap()].desired[&app()].clone();
-    assert_eq!(desired(&fleet), release("v2"));
+    assert_eq!(fleet.desired(), Some(release("v2")));
     // An operator who takes everybody back means it.
     let (fleet, _) = fleet_that_goes_back(|_| ());
-    assert_eq!(desired(&fleet), release("v1"));
+    assert_eq!(fleet.desired(), Some(release("v1")));
 }
 
 #[test]
@@ -336,6 +336,145 @@ fn a_revoked_node_is_called_revoked_and_nobody_waits_for_it() {
     assert!(
         story.contains(&format!("{node} was revoked and stays as it is")),
         "{story}"
+    );
+}
+
+/// One that was told to deploy and went away before it could is not told so for ever.
+#[test]
+fn a_node_that_returns_after_its_rollout_installs_nothing() {
+    let mut fleet = Fleet::new(4, 1);
+    fleet.roll_out("v1", "100").unwrap();
+    fleet.settle(Fortune::Good);
+    let intent = Intent {
+        app: Some(app()),
+        version: Some("v2".parse().unwrap()),
+        max_unavailable: Some(Amount::Count(2)),
+        max_unreachable: Some(Amount::Count(1)),
+        ..Intent::default()
+    };
+    fleet.request(Request::StartRollout(intent)).unwrap();
+    let number = RolloutNumber(2);
+    let away = fleet.touched_nodes(number)[0].clone();
+    let away = (0..4).find(|n| fleet.nth(*n) == away).unwrap();
+    fleet.make(&Move::Disconnect(away));
+    fleet.make(&Move::Pass(12_000));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+    fleet.make(&Move::Connect(away));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.node(away).current, Some(release("v1")));
+    assert_eq!(fleet.broken(), [""; 0]);
+}
+
+/// A paused rollback that is resumed still tells everybody to go back.
+#[test]
+fn a_rollback_that_was_paused_tells_also_those_that_went_away() {
+    let mut fleet = Fleet::new(4, 1);
+    for version in ["v1", "v2"] {
+        fleet.roll_out(version, "100").unwrap();
+        fleet.settle(Fortune::Good);
+    }
+    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(whole_app())) else {
+        panic!("no rollback");
+    };
+    fleet.request(Request::Pause { number, reason: None }).unwrap();
+    let told = fleet.touched_nodes(number);
+    let away = (0..4).find(|n| !told.contains(&fleet.nth(*n))).unwrap();
+    fleet.make(&Move::Disconnect(away));
+    fleet.make(&Move::Pass(12_000));
+    fleet.make(&Move::Resume(None));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+    // One that is away does not keep the others from being what is wanted.
+    assert_eq!(fleet.desired(), Some(release("v1")));
+    fleet.make(&Move::Connect(away));
+    fleet.settle(Fortune::Good);
+    assert!(fleet.all_run("v1"), "{}", fleet.story(number));
+    assert_eq!(fleet.broken(), [""; 0]);
+}
+
+#[test]
+fn what_is_to_be_tried_again_is_not_failed_by_what_it_said_before() {
+    let mut fleet = Fleet::new(3, 1);
+    let intent = Intent {
+        app: Some(app()),
+        version: Some("v1".parse().unwrap()),
+        max_in_flight: Some(Amount::Count(1)),
+        max_unreachable: Some(Amount::Count(3)),
+        ..Intent::default()
+    };
+    fleet.request(Request::StartRollout(intent)).unwrap();
+    let number = RolloutNumber(1);
+    for _ in 0..6 {
+        fleet.make(&Move::AllAdvance(Fortune::NoBytes));
+    }
+    assert_eq!(fleet.outcome(number), "paused", "{}", fleet.story(number));
+    fleet.make(&Move::Resume(None));
+    for node in 0..3 {
+        fleet.make(&Move::Repeat(node));
+    }
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+    assert!(fleet.all_run("v1"));
+}
+
+/// The others have baked for long; one that came back in the meantime has not.
+#[test]
+fn a_node_that_comes_late_bakes_for_as_long_as_the_others() {
+    let mut fleet = Fleet::new(3, 1);
+    let intent = Intent {
+        app: Some(app()),
+        version: Some("v1".parse().unwrap()),
+        bake: vec![Span::from_secs(600)],
+        max_unreachable: Some(Amount::Count(1)),
+        ..Intent::default()
+    };
+    fleet.request(Request::StartRollout(intent)).unwrap();
+    let number = RolloutNumber(1);
+    fleet.make(&Move::Disconnect(0));
+    fleet.make(&Move::Pass(12_000));
+    for _ in 0..4 {
+        fleet.make(&Move::AllAdvance(Fortune::Good));
+    }
+    fleet.make(&Move::Pass(590_000));
+    fleet.make(&Move::Connect(0));
+    for _ in 0..4 {
+        fleet.make(&Move::AllAdvance(Fortune::Good));
+    }
+    fleet.make(&Move::Pass(30_000));
+    fleet.make(&Move::AllAdvance(Fortune::Good));
+    fleet.make(&Move::AllAdvance(Fortune::Good));
+    assert_eq!(fleet.outcome(number), "running", "{}", fleet.story(number));
+    assert_eq!(fleet.waiting(number), ["n000 came late and bakes longer"]);
+    // And a lost node within the budget is no lack of progress, however long that takes.
+    fleet.make(&Move::Pass(600_000));
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+#[test]
+fn a_lost_node_within_the_budget_is_no_lack_of_progress() {
+    let mut fleet = Fleet::new(3, 1);
+    let intent = Intent {
+        app: Some(app()),
+        version: Some("v1".parse().unwrap()),
+        bake: vec![Span::from_secs(3600)],
+        max_unreachable: Some(Amount::Count(1)),
+        ..Intent::default()
+    };
+    fleet.request(Request::StartRollout(intent)).unwrap();
+    fleet.make(&Move::Disconnect(0));
+    for _ in 0..4 {
+        fleet.make(&Move::AllAdvance(Fortune::Good));
+    }
+    for _ in 0..20 {
+        fleet.make(&Move::Pass(60_000));
+    }
+    assert_eq!(
+        fleet.outcome(RolloutNumber(1)),
+        "running",
+        "{}",
+        fleet.story(RolloutNumber(1))
     );
 }
 

@@ -2,8 +2,8 @@
 //! every certificate after that.
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject;
@@ -52,6 +52,8 @@ pub struct Issued {
     pub serial: String,
     /// Of the public key that was certified: the same key again is the same machine.
     pub key: Digest,
+    /// As the certificate has it, in whole seconds.
+    pub not_before: Timestamp,
 }
 
 /// A new key, and the request to certify it. The key never leaves its machine.
@@ -149,10 +151,21 @@ impl Authority {
         let serial = random_serial()?;
         let key = Digest::of(request.public_key.der_bytes());
         request.params = self.params(who, life, now, serial.clone())?;
+        let not_before = request.params.not_before;
         let certificate = request
             .signed_by(&self.issuer)
             .map_err(failed("sign the certificate"))?;
-        Ok(self.with_chain(&certificate, &serial, key))
+        let seconds = u64::try_from(not_before.unix_timestamp()).unwrap_or(0);
+        Ok(Issued {
+            chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
+            serial: serial
+                .to_bytes()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            key,
+            not_before: Timestamp(seconds * 1000),
+        })
     }
 
     fn params(
@@ -190,18 +203,6 @@ impl Authority {
         params.not_before = date(Timestamp(now.0.saturating_sub(backdated)))?;
         params.not_after = date(now.plus(life))?;
         Ok(params)
-    }
-
-    fn with_chain(&self, certificate: &Certificate, serial: &SerialNumber, key: Digest) -> Issued {
-        Issued {
-            chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
-            serial: serial
-                .to_bytes()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-            key,
-        }
     }
 }
 

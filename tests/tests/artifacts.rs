@@ -69,14 +69,14 @@ fn a_damaged_artifact_is_brought_again_by_the_next_push() {
         ended.stdout
     };
     push();
-    let rot = |content: &str| {
+    let rot = |content: &str, rotten: &str| {
         let digest = fleet_proto::digest::Digest::of(content.as_bytes()).to_string();
         let shelf = fleet.coordinator_directory().join("state/artifacts");
         let blob = shelf.join(&digest[..2]).join(&digest);
-        std::fs::write(&blob, "w".repeat(content.len())).unwrap();
+        std::fs::write(&blob, rotten).unwrap();
     };
     // Found by a node that fetches it.
-    rot("first 1\n");
+    rot("first 1\n", "wirst 1\n");
     let out = fleet.ctl(&["rollout", "v1.0.0"]).unwrap();
     assert_eq!(out.code, 1, "{}", out.stderr);
     assert!(
@@ -86,8 +86,10 @@ fn a_damaged_artifact_is_brought_again_by_the_next_push() {
     );
     assert!(push().contains("uploaded what was damaged or missing: 1 file"));
     // Found by the push itself.
-    rot("first 2\n");
-    assert!(push().contains("uploaded what was damaged or missing: 1 file"));
+    for rotten in ["wirst 2\n", "first", ""] {
+        rot("first 2\n", rotten);
+        assert!(push().contains("uploaded what was damaged or missing: 1 file"));
+    }
     assert!(push().contains("nothing to do"));
     let out = fleet.ctl(&["resume", "1"]).unwrap();
     assert_eq!(out.code, 0, "{}", out.stderr);

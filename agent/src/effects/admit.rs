@@ -61,6 +61,12 @@ pub fn admit(
             format!("{release} must not run here: {}", chain(&error)),
         )
     })?;
+    manifest.check().map_err(|error| {
+        failure(
+            FailureClass::Release,
+            format!("{release} must not run here: {}", chain(&error)),
+        )
+    })?;
     if manifest.app != *app || manifest.version != release.version {
         return refuse(format!(
             "the signed manifest is for {} {}, ordered was {app} {release}",

@@ -103,11 +103,15 @@ fn a_program_that_could_never_start_is_found_before_it_is_sent() {
     write(&root.join("bin/server"), "binary", 0o755);
     write(&root.join("notes.txt"), "text", 0o644);
     symlink("bin/server", root.join("server")).unwrap();
+    symlink("bin", root.join("current")).unwrap();
     let packed = pack(root).unwrap();
     for (program, expected) in [
         ("./bin/server", None),
         ("bin/server", None),
         ("./server", None),
+        (".//bin/./server", None),
+        ("bin/../bin/server", None),
+        ("current/server", None),
         ("/usr/bin/env", None),
         ("python3", None),
         ("./${var.program}", None),

@@ -16,20 +16,40 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full(pub Duration);
 
+/// Two queues, so that those whom a rollout waits for do not stand behind the others.
 #[derive(Default)]
 pub struct Admission {
-    /// When the next one may come in.
-    next: Mutex<Option<Instant>>,
+    in_step: Queue,
+    others: Queue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// In the middle of a step.
+    InStep,
+    Other,
 }
 
 impl Admission {
     /// Returns when the caller may come in.
-    pub(super) async fn wait(&self) -> Result<(), Full> {
-        let turn = self.take_place(Instant::now())?;
+    pub(super) async fn wait(&self, standing: Standing) -> Result<(), Full> {
+        let queue = match standing {
+            Standing::InStep => &self.in_step,
+            Standing::Other => &self.others,
+        };
+        let turn = queue.take_place(Instant::now())?;
         sleep_until(turn).await;
         Ok(())
     }
+}
 
+#[derive(Default)]
+struct Queue {
+    /// When the next one may come in.
+    next: Mutex<Option<Instant>>,
+}
+
+impl Queue {
     fn take_place(&self, now: Instant) -> Result<Instant, Full> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));
@@ -48,7 +68,7 @@ mod tests {
 
     #[test]
     fn they_come_in_at_a_bounded_rate_and_the_queue_is_bounded_too() {
-        let admission = Admission::default();
+        let admission = Queue::default();
         let now = Instant::now();
         assert_eq!(admission.take_place(now), Ok(now));
         let places: Vec<_> = (0..10_000).map(|_| admission.take_place(now)).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fleet_proto::identity::Who;
 use fleet_proto::ids::NodeId;
 use fleet_proto::release::Platform;
 use fleet_proto::time::Timestamp;
@@ -11,6 +12,7 @@ use fleet_proto::wire::enrolment_server::Enrolment;
 use tonic::{Request, Response, Status};
 
 use crate::driver::Handle;
+use crate::listener::Live;
 use crate::refusal;
 use crate::rollout::input::Request as Order;
 use crate::trust::Trust;
@@ -20,6 +22,7 @@ use crate::trust::Trust;
 pub struct Newcomers {
     pub handle: Handle,
     pub trust: Arc<Trust>,
+    pub live: Arc<Live>,
 }
 
 #[tonic::async_trait]
@@ -43,8 +46,10 @@ impl Enrolment for Newcomers {
             secret_hash: token.secret_hash(),
             node: node.clone(),
             key: issued.key,
+            certificates_from: issued.not_before,
             platform,
         };
+        let was_known = self.handle.read(|state| state.nodes.contains_key(&node));
         self.handle
             .submit(&format!("node/{node}"), order)
             .await
@@ -52,6 +57,10 @@ impl Enrolment for Newcomers {
                 tracing::warn!(%node, token = %token.id, why = %refused, "refused an enrolment");
                 refusal::status(&refused)
             })?;
+        if was_known {
+            // Whoever had the name before has it no more.
+            self.live.cut(&Who::Node(node.clone()));
+        }
         tracing::info!(%node, token = %token.id, serial = issued.serial, "enrolled");
         Ok(Response::new(wire::Credentials {
             certificate_chain: issued.chain_pem,

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use fleet_proto::digest::{Digest, Hasher};
@@ -111,6 +112,11 @@ impl Blob {
 
     /// Kept for whoever wants to know what happened to it.
     fn set_aside(&self) -> ArtifactError {
+        // By now another reader may have done so, and a push have brought it again.
+        let inode = |about: std::io::Result<std::fs::Metadata>| about.ok().map(|about| about.ino());
+        if inode(self.file.metadata()) != inode(std::fs::metadata(&self.path)) {
+            return ArtifactError::Damaged { digest: self.digest };
+        }
         let aside = self.path.with_extension("damaged");
         match std::fs::rename(&self.path, &aside) {
             Ok(()) => tracing::error!(kept = %aside.display(), "an artifact is damaged and was set aside"),

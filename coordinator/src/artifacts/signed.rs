@@ -1,5 +1,7 @@
 //! Signed manifests: the bytes are a blob like any other, the signatures lie beside.
 
+use std::sync::PoisonError;
+
 use fleet_proto::digest::Digest;
 use fleet_proto::release::{MANIFEST_BYTES_MAX, SignedManifest};
 use fleet_proto::signing::Signature;
@@ -14,6 +16,7 @@ impl Artifacts {
     /// The signatures first: a manifest that is here has them. Those that it has already
     /// stay: another key's push takes nothing away from the first one's.
     pub fn put_signed(&self, signed: &SignedManifest) -> Result<Digest, ArtifactError> {
+        let _one_at_a_time = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = signed.digest();
         let path = self.path(&digest).with_extension(SIGNATURES_EXTENSION);
         let mut signatures = match self.read_signed(digest) {

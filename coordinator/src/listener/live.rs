@@ -68,6 +68,16 @@ impl Live {
         self.len() == 0
     }
 
+    /// Cuts every connection of theirs, without a word: whoever comes back hears why.
+    pub fn cut(&self, who: &Who) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in open.connections.values() {
+            if line.who.as_ref() == Some(who) {
+                line.cut.cancel();
+            }
+        }
+    }
+
     /// Ends every connection of theirs: last words, then the cut.
     pub fn end(&self, who: &Who) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,28 @@ pub fn check(state: &State) -> Vec<String> {
         what_it_left_goes_back(state, rollout, &mut broken);
     }
     indexes_agree(state, &mut broken);
+    deploys_belong_to_rollouts_that_run(state, &mut broken);
     broken
+}
+
+/// A node that comes back installs nothing that nobody counts.
+fn deploys_belong_to_rollouts_that_run(state: &State, broken: &mut Vec<String>) {
+    for (id, node) in &state.nodes {
+        for app in node.apps.values() {
+            let Some(issued) = &app.order else { continue };
+            let rollout = state.rollouts.get(&issued.number);
+            let runs = rollout.is_some_and(|rollout| !matches!(rollout.course, Course::Ended { .. }));
+            let taken = rollout
+                .and_then(|rollout| rollout.steps.get(id))
+                .is_none_or(|step| step.phase.is_settled());
+            if matches!(issued.order, Order::Deploy { .. }) && !runs && !taken {
+                broken.push(format!(
+                    "{id} is still to deploy for {}, which is over",
+                    issued.number
+                ));
+            }
+        }
+    }
 }
 
 fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<String>) {
@@ -209,6 +230,7 @@ fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
 }
 
 fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
+    success_means_told_nodes(rollout, broken);
     let (RolloutKind::Forward { .. }, Course::Ended { outcome, .. }) = (&rollout.kind, &rollout.course)
     else {
         return;
@@ -237,6 +259,25 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
                 rollout.number,
                 i + 1
             ));
+        }
+    }
+}
+
+/// A rollback that is over has told everybody, wherever they are.
+fn success_means_told_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
+    let is_over = matches!(
+        rollout.course,
+        Course::Ended {
+            outcome: Outcome::Succeeded | Outcome::Failed,
+            ..
+        }
+    );
+    if !is_over || !matches!(rollout.kind, RolloutKind::Rollback { .. }) {
+        return;
+    }
+    for (node, step) in &rollout.steps {
+        if step.generation == 0 {
+            broken.push(format!("{} is over and never told {node}", rollout.number));
         }
     }
 }

@@ -229,24 +229,42 @@ fn bake(_state: &State, rollout: &Rollout, _progress: &Progress, now: Timestamp)
     }
 }
 
-fn commit(state: &State, rollout: &Rollout, progress: &Progress, _now: Timestamp) -> Option<Decision> {
+/// Tells nodes to keep the release, each after a whole bake of its own: one that came
+/// late to its wave has not been looked at for as long as the others.
+fn commit(state: &State, rollout: &Rollout, progress: &Progress, now: Timestamp) -> Option<Decision> {
     let stand = &progress.wave;
-    let events: Vec<Event> = stand
-        .baking
-        .iter()
-        .filter(|id| state.nodes.get(*id).is_some_and(super::node::Node::is_connected))
-        .filter_map(|id| {
-            let step = rollout.steps.get(id)?;
-            Some(Event::CommandIssued {
+    let mut events = Vec::new();
+    let mut late = Vec::new();
+    let mut until: Option<Timestamp> = None;
+    for id in &stand.baking {
+        let Some(step) = rollout.steps.get(id) else {
+            continue;
+        };
+        let baked = step.since.plus(rollout.plan.waves.get(step.wave)?.bake);
+        if now < baked {
+            until = Some(until.map_or(baked, |until| until.min(baked)));
+            late.push(id.clone());
+        } else if state.nodes.get(id).is_some_and(super::node::Node::is_connected) {
+            events.push(Event::CommandIssued {
                 number: rollout.number,
                 node: id.clone(),
                 generation: step.generation + 1,
                 order: Order::Commit,
-            })
-        })
-        .collect();
+            });
+        }
+    }
     if !events.is_empty() {
         return Some(Decision::events(events));
+    }
+    if !late.is_empty() {
+        let bakes = if late.len() == 1 { "bakes" } else { "bake" };
+        return Some(Decision::wait(Waiting {
+            until,
+            ..Waiting::new(format!(
+                "{} came late and {bakes} longer",
+                sentences::nodes(&late)
+            ))
+        }));
     }
     let waited_for = [&stand.baking[..], &stand.committing[..]].concat();
     (!waited_for.is_empty()).then(|| {

@@ -50,6 +50,7 @@ pub enum Event {
         node: NodeId,
         token: TokenId,
         key: Digest,
+        certificates_from: Timestamp,
         labels: Labels,
         platform: Platform,
     },

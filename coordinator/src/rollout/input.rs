@@ -78,6 +78,8 @@ pub enum Request {
         node: NodeId,
         /// Of the public key that the node made.
         key: Digest,
+        /// The beginning of the certificate that it gets: older ones are its no more.
+        certificates_from: Timestamp,
         platform: Platform,
     },
     LabelNode {

@@ -18,6 +18,8 @@ pub struct Node {
     pub enrolled_at: Timestamp,
     /// The key for which it got its first certificate.
     pub enrolled_key: Digest,
+    /// Certificates that begin before this are of a machine whose place was taken.
+    pub certificates_from: Timestamp,
     pub connection: Connection,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,

@@ -12,7 +12,7 @@ use super::state::{Rollout, State, Step};
 pub struct Progress {
     /// Told and not over, over all waves.
     pub in_flight: usize,
-    /// In flight and not yet verified: what a progress deadline waits for.
+    /// In flight, reachable and not yet verified: what a progress deadline waits for.
     pub unverified: Vec<NodeId>,
     /// Failed through the release.
     pub failed: Vec<NodeId>,
@@ -80,7 +80,10 @@ impl Progress {
         let given_up = step.forgiven && gone;
         if step.is_in_flight() && !step.is_good() && !given_up {
             self.in_flight += 1;
-            self.unverified.push(id.clone());
+            // One that is gone keeps its place, for it may be down; nobody waits for it.
+            if !gone {
+                self.unverified.push(id.clone());
+            }
         }
         if step.forgiven {
             return;

@@ -113,6 +113,10 @@ fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
     if known.phase == reported.phase && known.failure == reported.failure {
         return None;
     }
+    // It is to be tried again and was not told yet: what it says is from before.
+    if known.phase == Phase::Pending {
+        return None;
+    }
     if !speaks_of_the_newest_order(known, reported) {
         return None;
     }

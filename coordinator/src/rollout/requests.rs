@@ -9,7 +9,7 @@ use fleet_proto::time::Timestamp;
 
 use super::event::{Event, PushRelease};
 use super::input::{Refusal, RefusalKind, Reply, Request};
-use super::state::State;
+use super::state::{Release, State};
 
 pub(super) type Answer = Result<(Vec<Event>, Reply), Refusal>;
 
@@ -28,15 +28,24 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::Abort { number, reason } => rollouts::abort(state, by, *number, reason.as_deref()),
         Request::RollBack(request) => rollouts::roll_back(state, by, request),
         Request::PushRelease(push) => push_release(state, by, push),
-        Request::CreateToken { token, valid_for } => tokens::create(state, by, token, now.plus(*valid_for)),
+        Request::CreateToken { token, valid_for } => tokens::create(state, by, token, *valid_for, now),
         Request::RevokeToken { token } => tokens::revoke(state, by, token),
         Request::Enrol {
             token,
             secret_hash,
             node,
             key,
+            certificates_from,
             platform,
-        } => tokens::enrol(state, token, secret_hash, node, key, platform, now),
+        } => {
+            let newcomer = tokens::Newcomer {
+                node,
+                key,
+                certificates_from: *certificates_from,
+                platform,
+            };
+            tokens::enrol(state, token, secret_hash, &newcomer, now)
+        }
         Request::LabelNode { node, set, remove } => label(state, by, node, set, remove),
         Request::RevokeNode { node, reason } => revoke(state, by, node, reason),
     }
@@ -94,7 +103,7 @@ fn push_release(state: &State, by: &str, push: &PushRelease) -> Answer {
     let PushRelease { app, release, .. } = push;
     if let Some(known) = state.release(app, &release.version) {
         if known.release.digest == release.digest {
-            return Ok((vec![], Reply::Pushed { new: false }));
+            return Ok((signed_too(known, push, by), Reply::Pushed { new: false }));
         }
         return Err(Refusal::new(
             RefusalKind::Refused,
@@ -112,6 +121,27 @@ fn push_release(state: &State, by: &str, push: &PushRelease) -> Answer {
         by: by.to_owned(),
     };
     Ok((vec![event], Reply::Pushed { new: true }))
+}
+
+/// Somebody else stands for a release that is here.
+fn signed_too(known: &Release, push: &PushRelease, by: &str) -> Vec<Event> {
+    let mut signed_by = known.signed_by.clone();
+    for key in &push.signed_by {
+        if !signed_by.contains(key) {
+            signed_by.push(key.clone());
+        }
+    }
+    if signed_by.len() == known.signed_by.len() {
+        return vec![];
+    }
+    let push = PushRelease {
+        signed_by,
+        ..push.clone()
+    };
+    vec![Event::ReleasePushed {
+        push: Box::new(push),
+        by: by.to_owned(),
+    }]
 }
 
 fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a super::node::Node, Refusal> {

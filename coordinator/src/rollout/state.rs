@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::quantity::Span;
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
 use fleet_proto::time::Timestamp;
@@ -65,6 +66,15 @@ pub struct Token {
     pub expires_at: Timestamp,
     pub revoked: bool,
     pub by: String,
+}
+
+impl Token {
+    /// How long an expired token is still told apart from one that never was.
+    const KEPT: Span = Span::from_secs(30 * 86_400);
+
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        self.expires_at.plus(Self::KEPT) > now
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -118,6 +118,7 @@ impl Fleet {
             secret_hash: Digest::of(b"s"),
             node: node.clone(),
             key: Digest::of(node.as_str().as_bytes()),
+            certificates_from: Timestamp(0),
             platform: "linux/amd64".parse().unwrap(),
         })
         .unwrap();
@@ -289,6 +290,12 @@ impl Fleet {
 
     pub fn outcome(&self, number: RolloutNumber) -> &'static str {
         self.rollout(number).course.word()
+    }
+
+    /// What the environment wants.
+    pub fn desired(&self) -> Option<ReleaseRef> {
+        let environment = &self.state.environments[&"dev".parse().unwrap()];
+        environment.desired.get(&app()).cloned()
     }
 
     pub fn touched(&self, number: RolloutNumber) -> usize {

@@ -18,10 +18,18 @@ pub enum Move {
     Resume(Option<WaveSpec>),
     Abort,
     RollBack(RollBack),
-    Deliver { node: usize, twice: bool },
-    Advance { node: usize, fortune: Fortune },
+    Deliver {
+        node: usize,
+        twice: bool,
+    },
+    Advance {
+        node: usize,
+        fortune: Fortune,
+    },
     AllAdvance(Fortune),
     Sicken(usize),
+    /// It says again how it is.
+    Repeat(usize),
     Disconnect(usize),
     Connect(usize),
     Pass(u64),
@@ -51,6 +59,7 @@ fn next_move() -> impl Strategy<Value = Move> {
         8 => (0..40_usize, fortune()).prop_map(|(node, fortune)| Move::Advance { node, fortune }),
         14 => fortune().prop_map(Move::AllAdvance),
         1 => (0..40_usize).prop_map(Move::Sicken),
+        2 => (0..40_usize).prop_map(Move::Repeat),
         1 => (0..40_usize).prop_map(Move::Disconnect),
         2 => (0..40_usize).prop_map(Move::Connect),
         4 => prop_oneof![Just(100_u64), Just(3_000), Just(12_000), Just(700_000)].prop_map(Move::Pass),

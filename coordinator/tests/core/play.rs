@@ -52,6 +52,10 @@ impl Fleet {
                 self.report(&id);
                 false
             }
+            Move::Repeat(node) => {
+                self.report(&self.nth(*node));
+                false
+            }
             Move::Disconnect(node) => {
                 self.disconnect(&self.nth(*node));
                 false

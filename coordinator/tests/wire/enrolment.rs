@@ -1,12 +1,13 @@
 //! Join tokens: what they are good for, and when they are not.
 
 use fleet_proto::authority::KeyAndRequest;
+use fleet_proto::time::Timestamp;
 use fleet_proto::tls::Credentials;
 use fleet_proto::wire;
 use fleet_proto::wire::agent_client::AgentClient;
 use tonic::Code;
 
-use crate::coordinator::{Coordinator, Session};
+use crate::coordinator::{Coordinator, Session, hello_of};
 
 async fn refused(coordinator: &Coordinator, token: &str, node: &str, expected: &str) {
     let status = coordinator.enrol(token, node).await.err().unwrap();
@@ -87,7 +88,7 @@ async fn an_answer_that_was_lost_is_given_again_to_the_same_key_alone() {
 async fn a_node_that_lost_its_identity_comes_back_under_its_name() {
     let coordinator = Coordinator::start().await;
     let mut lost = coordinator.node("n1").await;
-    Session::welcomed(&mut lost).await;
+    let mut session = Session::welcomed(&mut lost).await;
     let stranger = coordinator.token(1, "1h").await;
     let status = coordinator.enrol(&stranger.token, "n1").await.err().unwrap();
     assert!(
@@ -96,7 +97,18 @@ async fn a_node_that_lost_its_identity_comes_back_under_its_name() {
     );
     let token = coordinator.token_for("n1").await;
     refused(&coordinator, &token.token, "n2", "is for n1 alone").await;
+    // Certificates count in whole seconds.
+    let now = || Timestamp::now().0 / 1000;
+    let begun = now();
+    while now() == begun {
+        tokio::task::yield_now().await;
+    }
     let credentials = coordinator.enrol(&token.token, "n1").await.unwrap();
+    // The machine that had the name before is cut off, and has it no more.
+    let ended = session.inbox.message().await;
+    assert!(ended.is_err(), "{ended:?}");
+    let status = Session::open(&mut lost, hello_of(1, 0)).await.err().unwrap();
+    assert!(status.message().contains("has enrolled anew since"), "{status}");
     let mut client = AgentClient::new(coordinator.member(&credentials));
     let _session = Session::welcomed(&mut client).await;
     coordinator.until_connection_is("n1", "Connected").await;

@@ -68,6 +68,9 @@ fn check_must_make_sense(check: &Check) -> Result<(), String> {
         Probe::Http { url, .. } if url.starts_with("https://") => Err(format!(
             "asks {url}; checks are asked of the process itself, over http"
         )),
+        // Where all of it is the node's to say, the node looks at it.
+        Probe::Http { url, .. } if url.starts_with("${") => Ok(()),
+        Probe::Tcp { address } if address.starts_with("${") && address.ends_with('}') => Ok(()),
         Probe::Http { url, .. } if !is_http(&filled(url)) => {
             Err(format!("asks `{url}`, which is not http://host:port/path"))
         }
@@ -165,6 +168,7 @@ mod tests {
             "http://${var.host}:80",
             "http://[::1]:8080/",
             "http://[::1]/",
+            "${var.health_url}",
         ] {
             http(good).unwrap();
         }
@@ -190,6 +194,7 @@ mod tests {
             })
         };
         tcp("127.0.0.1:${var.port}").unwrap();
+        tcp("${var.db}").unwrap();
         for bad in ["127.0.0.1", ":80", "a:b"] {
             tcp(bad).unwrap_err();
         }

@@ -137,6 +137,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
             node: node.clone(),
             token: "t".parse()?,
             key: Digest::of(&[]),
+            certificates_from: Timestamp(0),
             labels,
             platform: platform.clone(),
         });

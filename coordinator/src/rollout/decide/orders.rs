@@ -64,9 +64,11 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
     let in_flight_max = concurrency(rollout.plan.strategy.max_in_flight, rollout.plan.nodes());
     let mut in_flight = in_flight(state, rollout, progress);
     if in_flight >= in_flight_max {
+        let gone = in_flight.saturating_sub(progress.unverified.len());
         decision.waiting.push(sentences::in_turn(
             progress.wave.ready.len(),
             in_flight,
+            gone,
             in_flight_max,
         ));
         return;

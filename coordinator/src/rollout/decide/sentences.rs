@@ -118,14 +118,18 @@ pub(super) fn absent(ids: &[NodeId]) -> Waiting {
     }
 }
 
-pub(super) fn in_turn(kept_back: usize, in_flight: usize, limit: usize) -> Waiting {
+pub(super) fn in_turn(kept_back: usize, in_flight: usize, gone: usize, limit: usize) -> Waiting {
     let waits = if kept_back == 1 {
         "1 node waits its turn"
     } else {
         &format!("{kept_back} nodes wait their turn")
     };
+    let gone = match gone {
+        0 => String::new(),
+        gone => format!(", {gone} of them out of reach"),
+    };
     Waiting::new(format!(
-        "{waits}: {in_flight} are in flight, the limit is {limit}"
+        "{waits}: {in_flight} are in flight{gone}, the limit is {limit}"
     ))
 }
 

@@ -176,6 +176,10 @@ pub(super) fn resume(state: &State, by: &str, number: RolloutNumber, waves: Opti
 /// What an operator who resumes accepts: nodes that failed through the release, and
 /// nodes that cannot be reached.
 fn forgiven(state: &State, rollout: &Rollout) -> Vec<NodeId> {
+    // On the way back nobody is waited for anyway, and everybody is told to go.
+    if !rollout.is_forward() {
+        return vec![];
+    }
     rollout
         .steps
         .iter()
@@ -257,14 +261,15 @@ fn roll_back_rollout(state: &State, by: &str, request: &RollBack, rollout: &Roll
         )
         .hint(format!("fleetctl abort {}", active.number.0)));
     }
+    // Those that run it, and those that may without having said so yet.
     let nodes: BTreeSet<NodeId> = rollout
         .steps
-        .keys()
-        .filter(|id| {
+        .iter()
+        .filter(|(id, step)| {
             let current = state.nodes.get(*id).and_then(|node| node.current(&plan.app));
-            current == Some(release)
+            current == Some(release) || step.is_in_flight()
         })
-        .cloned()
+        .map(|(id, _)| id.clone())
         .collect();
     let kind = RolloutKind::Rollback {
         parent: Some(rollout.number),

@@ -3,6 +3,7 @@
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{NodeId, TokenId};
 use fleet_proto::labels::Labels;
+use fleet_proto::quantity::Span;
 use fleet_proto::release::Platform;
 use fleet_proto::time::Timestamp;
 
@@ -15,12 +16,14 @@ use crate::rollout::state::{State, Token};
 /// Thirty-two thousand tokens are a leak, not a fleet.
 const TOKENS_MAX: usize = 32_768;
 
-pub(super) fn create(state: &State, by: &str, token: &NewToken, expires_at: Timestamp) -> Answer {
+pub(super) fn create(state: &State, by: &str, token: &NewToken, valid_for: Span, now: Timestamp) -> Answer {
+    let expires_at = now.plus(valid_for);
     must_be_few(&token.labels)?;
     if token.uses == 0 {
         return Err(Refusal::new(RefusalKind::Usage, "a token needs at least one use"));
     }
-    if state.tokens.len() >= TOKENS_MAX {
+    let is_full = || state.tokens.values().filter(|known| known.is_kept(now)).count() >= TOKENS_MAX;
+    if state.tokens.len() >= TOKENS_MAX && is_full() {
         return Err(Refusal::new(
             RefusalKind::Refused,
             format!("there are {TOKENS_MAX} join tokens, which is the limit"),
@@ -70,15 +73,22 @@ pub(super) fn revoke(state: &State, by: &str, token: &TokenId) -> Answer {
     Ok((vec![event], Reply::Done))
 }
 
+/// Who wants to come in.
+pub(super) struct Newcomer<'a> {
+    pub node: &'a NodeId,
+    pub key: &'a Digest,
+    pub certificates_from: Timestamp,
+    pub platform: &'a Platform,
+}
+
 pub(super) fn enrol(
     state: &State,
     id: &TokenId,
     secret_hash: &Digest,
-    node: &NodeId,
-    key: &Digest,
-    platform: &Platform,
+    newcomer: &Newcomer<'_>,
     now: Timestamp,
 ) -> Answer {
+    let node = newcomer.node;
     // A wrong secret and a token that never was look the same from outside.
     let token = state
         .tokens
@@ -95,7 +105,7 @@ pub(super) fn enrol(
         return Err(useless(id, &format!("is for {named} alone")));
     }
     let known = state.nodes.get(node);
-    if let Some(known) = known.filter(|known| lost_its_answer(known, key)) {
+    if let Some(known) = known.filter(|known| lost_its_answer(known, newcomer.key)) {
         let labels = known.labels.clone();
         return Ok((vec![], Reply::Enrolled { labels }));
     }
@@ -106,9 +116,10 @@ pub(super) fn enrol(
     let event = Event::NodeEnrolled {
         node: node.clone(),
         token: id.clone(),
-        key: *key,
+        key: *newcomer.key,
+        certificates_from: newcomer.certificates_from,
         labels: labels.clone(),
-        platform: platform.clone(),
+        platform: newcomer.platform.clone(),
     };
     Ok((vec![event], Reply::Enrolled { labels }))
 }

@@ -4,12 +4,14 @@
 mod fleet;
 mod rollouts;
 
+use std::collections::BTreeMap;
+
 use fleet_proto::ids::{NodeId, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
 use super::{Course, State};
 use crate::rollout::event::{Event, Stamped};
-use crate::rollout::node::Connection;
+use crate::rollout::node::{Connection, Node};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -82,11 +84,24 @@ impl State {
                 node,
                 token,
                 key,
+                certificates_from,
                 labels,
                 platform,
             } => {
                 self.use_up(token)?;
-                self.enrol(node, *key, labels, platform, at);
+                let new = Node {
+                    labels: labels.clone(),
+                    platform: platform.clone(),
+                    enrolled_at: at,
+                    enrolled_key: *key,
+                    certificates_from: *certificates_from,
+                    connection: Connection::Unreachable { since: at },
+                    facts: None,
+                    agent_version: None,
+                    apps: BTreeMap::new(),
+                    history_taken: 0,
+                };
+                self.enrol(node, new);
             }
             Event::NodeLabelled { node, labels, .. } => self.node(node)?.labels = labels.clone(),
             Event::NodeRevoked { node, .. } => self.connect(node, Connection::Revoked { at })?,

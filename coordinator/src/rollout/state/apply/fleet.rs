@@ -2,20 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fleet_proto::digest::Digest;
 use fleet_proto::ids::{EnvironmentName, NodeId, TokenId};
-use fleet_proto::labels::{Labels, Selector};
-use fleet_proto::quantity::Span;
-use fleet_proto::release::Platform;
+use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
 use crate::rollout::event::{NewToken, PushRelease};
 use crate::rollout::node::{Connection, Node};
 use crate::rollout::state::{Environment, Release, State, Token};
-
-/// How long an expired token is still told apart from one that never was.
-const TOKENS_KEPT: Span = Span::from_secs(30 * 86_400);
 
 impl State {
     pub(super) fn take_charge(&mut self, term: u64) -> Result<(), IllegalEvent> {
@@ -40,6 +34,12 @@ impl State {
 
     pub(super) fn push_release(&mut self, push: &PushRelease, by: &str, at: Timestamp) {
         let releases = self.releases.entry(push.app.clone()).or_default();
+        if let Some(known) = releases.get_mut(&push.release.version)
+            && known.release == push.release
+        {
+            known.signed_by.clone_from(&push.signed_by);
+            return;
+        }
         releases.insert(
             push.release.version.clone(),
             Release {
@@ -56,8 +56,7 @@ impl State {
     }
 
     pub(super) fn create_token(&mut self, new: &NewToken, expires_at: Timestamp, by: &str, at: Timestamp) {
-        self.tokens
-            .retain(|_, known| known.expires_at.plus(TOKENS_KEPT) > at);
+        self.tokens.retain(|_, known| known.is_kept(at));
         let token = Token {
             secret_hash: new.secret_hash,
             node: new.node.clone(),
@@ -77,32 +76,13 @@ impl State {
     }
 
     /// A node that comes back under its name is as it was, until it says how it is.
-    pub(super) fn enrol(
-        &mut self,
-        node: &NodeId,
-        key: Digest,
-        labels: &Labels,
-        platform: &Platform,
-        at: Timestamp,
-    ) {
-        let known = self.nodes.remove(node);
-        self.silent.remove(node);
-        let (apps, history_taken) =
-            known.map_or_else(Default::default, |known| (known.apps, known.history_taken));
-        self.nodes.insert(
-            node.clone(),
-            Node {
-                labels: labels.clone(),
-                platform: platform.clone(),
-                enrolled_at: at,
-                enrolled_key: key,
-                connection: Connection::Unreachable { since: at },
-                facts: None,
-                agent_version: None,
-                apps,
-                history_taken,
-            },
-        );
+    pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node) {
+        if let Some(known) = self.nodes.remove(id) {
+            new.apps = known.apps;
+            new.history_taken = known.history_taken;
+        }
+        self.silent.remove(id);
+        self.nodes.insert(id.clone(), new);
     }
 
     pub(super) fn token(&mut self, token: &TokenId) -> Result<&mut Token, IllegalEvent> {

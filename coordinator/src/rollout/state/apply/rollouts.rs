@@ -176,11 +176,31 @@ impl State {
         rollout.rollback = rollback;
         let rollout = rollout.clone();
         self.active.remove(&number);
-        self.forget_old_rollouts();
+        self.withdraw_deploys(&rollout);
         if outcome == Outcome::Succeeded {
             self.record_desired(&rollout);
         }
+        self.forget_old_rollouts();
         Ok(())
+    }
+
+    /// A node that was away is not told to install something by a rollout that is over:
+    /// nobody would count it, wait for it, or keep what it does within limits.
+    fn withdraw_deploys(&mut self, rollout: &Rollout) {
+        for (id, step) in &rollout.steps {
+            if step.phase.is_settled() || !step.is_issued() {
+                continue;
+            }
+            let app = self
+                .nodes
+                .get_mut(id)
+                .and_then(|node| node.apps.get_mut(&rollout.plan.app));
+            if let Some(app) = app {
+                app.order.take_if(|issued| {
+                    issued.number == rollout.number && matches!(issued.order, Order::Deploy { .. })
+                });
+            }
+        }
     }
 
     /// The journal keeps what the state forgets.
@@ -217,8 +237,9 @@ impl State {
             RolloutKind::Forward { release } => vec![Some(release.clone())],
             RolloutKind::Rollback { .. } => rollout
                 .steps
-                .keys()
-                .filter_map(|node| self.nodes.get(node))
+                .iter()
+                .filter(|(_, step)| step.phase == Phase::RolledBack)
+                .filter_map(|(node, _)| self.nodes.get(node))
                 .map(|node| node.current(app).cloned())
                 .collect(),
         };
