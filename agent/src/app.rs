@@ -1,6 +1,8 @@
 //! One app on the node: two lanes that carry out its work, one that fetches and one
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
+mod fetch_lane;
+
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
@@ -11,12 +13,14 @@ use tokio::task::JoinSet;
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
-use crate::effects::converge::{Converge, ConvergeError, Started};
-use crate::effects::fetch::{Node, fetch};
+use crate::effects::converge::{Converge, ConvergeError, Look, Started};
+use crate::effects::fetch::Node;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::log;
+use crate::tasks::{Ended, watch};
+use fetch_lane::fetch_lane;
 
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -30,9 +34,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
-    /// Rises with each; an outcome of an older one is nobody's.
+    /// Rises with each piece of work; an outcome of an older one is nobody's.
     pub number: u64,
-    pub work: Work,
+    /// None where nothing was ever ordered: whatever runs is not touched.
+    pub work: Option<Work>,
     /// What may be fetched ahead of an order.
     pub prefetch: Option<ReleaseRef>,
     pub history: History,
@@ -40,9 +45,16 @@ pub struct Assignment {
 
 #[derive(Debug)]
 pub enum AppEvent {
-    Outcome { assignment: u64, outcome: Outcome },
-    Fetched { outcome: Outcome },
+    Outcome {
+        assignment: u64,
+        outcome: Outcome,
+    },
+    Fetched {
+        outcome: Outcome,
+    },
     Health(Health),
+    /// Nothing more would be done for the app.
+    LaneEnded(Ended),
 }
 
 pub type Events = mpsc::Sender<(AppName, AppEvent)>;
@@ -57,22 +69,19 @@ pub struct App {
 impl App {
     pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
         let (assignment, receiver) = watch::channel(first);
-        let mut lanes = JoinSet::new();
-        lanes.spawn(fetch_lane(
-            node,
-            converge.app.clone(),
-            receiver.clone(),
-            events.clone(),
-        ));
-        let run = RunLane {
+        let app = &converge.app;
+        let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
+        let running = RunLane {
             converge: converge.clone(),
-            events,
+            events: events.clone(),
             assignment: receiver,
             crew: None,
             converged: None,
             health: None,
         };
-        lanes.spawn(run.run());
+        let mut lanes = JoinSet::new();
+        lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
+        lanes.spawn(watch_lane("run lane", app.clone(), events, running.run()));
         Self {
             converge,
             assignment,
@@ -90,64 +99,27 @@ impl App {
         self.converge.clone()
     }
 
-    pub fn assign(&self, assignment: Assignment) {
-        self.assignment.send_replace(assignment);
-    }
-}
-
-async fn fetch_lane(node: Node, app: AppName, mut assignment: watch::Receiver<Assignment>, events: Events) {
-    let wanted = |assignment: &Assignment| assignment.work.fetch.clone().or(assignment.prefetch.clone());
-    let mut done: Option<(ReleaseRef, Outcome)> = None;
-    loop {
-        let now = assignment.borrow_and_update().clone();
-        let Some(release) = wanted(&now) else {
-            done = None;
-            if assignment.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        let ordered = now.work.fetch.as_ref() == Some(&release);
-        // Fetched ahead, and now ordered: it is told, unless it failed and is tried again.
-        let known = done.take().filter(|(known, outcome)| {
-            *known == release && (!ordered || matches!(outcome, Outcome::Staged { .. }))
+    /// The same work goes on under the number that it has, whatever else has changed.
+    pub fn assign(&self, next: Assignment) {
+        self.assignment.send_modify(|now| {
+            let number = if now.work == next.work {
+                now.number
+            } else {
+                next.number
+            };
+            *now = Assignment { number, ..next };
         });
-        let outcome = match known {
-            Some((_, outcome)) => outcome,
-            None => tokio::select! {
-                fetched = fetch(&node, &app, &release, &now.history) => match fetched {
-                    Ok(counter) => Outcome::Staged { release: release.clone(), counter },
-                    Err(failure) => Outcome::NotStaged { release: release.clone(), failure: *failure },
-                },
-                () = until_other(&mut assignment, &release, wanted) => continue,
-            },
-        };
-        done = Some((release.clone(), outcome.clone()));
-        let is_ordered = assignment.borrow().work.fetch.as_ref() == Some(&release);
-        if is_ordered {
-            let event = (app.clone(), AppEvent::Fetched { outcome });
-            if events.send(event).await.is_err() {
-                return;
-            }
-            done = None;
-        }
-        if assignment.changed().await.is_err() {
-            return;
-        }
     }
 }
 
-async fn until_other(
-    assignment: &mut watch::Receiver<Assignment>,
-    release: &ReleaseRef,
-    wanted: impl Fn(&Assignment) -> Option<ReleaseRef>,
+async fn watch_lane(
+    task: &'static str,
+    app: AppName,
+    events: Events,
+    lane: impl Future<Output = ()> + Send + 'static,
 ) {
-    while assignment.changed().await.is_ok() {
-        if wanted(&assignment.borrow_and_update()).as_ref() != Some(release) {
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
+    let ended = watch(task, lane).await;
+    let _daemon_gone = events.send((app, AppEvent::LaneEnded(ended))).await;
 }
 
 struct RunLane {
@@ -164,11 +136,27 @@ struct RunLane {
 /// The daemon is gone.
 struct Over;
 
+/// What the lane is at.
+struct Task {
+    number: u64,
+    work: Work,
+}
+
 impl RunLane {
     async fn run(mut self) {
         let mut earlier = None;
         loop {
-            let now = self.assignment.borrow_and_update().clone();
+            let (number, work) = {
+                let now = self.assignment.borrow_and_update();
+                (now.number, now.work.clone())
+            };
+            let Some(work) = work else {
+                if self.assignment.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let now = Task { number, work };
             let ended = match self.make_so(&now).await {
                 Ok(()) => self.attend(&now, earlier).await,
                 Err(error) => self.could_not(&now, &error).await,
@@ -180,21 +168,29 @@ impl RunLane {
         }
     }
 
-    async fn make_so(&mut self, now: &Assignment) -> Result<(), ConvergeError> {
+    async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
         if self.converged.as_ref() == Some(&now.work.run) {
             return Ok(());
         }
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
-        let started = self.make_run(now.work.run.clone()).await?;
+        let look = match now.work.purpose {
+            Purpose::PutBack => Look::AtBytes,
+            _ => Look::AtNothing,
+        };
+        let started = self.make_run(now.work.run.clone(), look).await?;
         self.converged = Some(now.work.run.clone());
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
 
-    async fn make_run(&self, release: Option<ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+    async fn make_run(
+        &self,
+        release: Option<ReleaseRef>,
+        look: Look,
+    ) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref())).await;
+        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref(), look)).await;
         ran.unwrap_or_else(|error| {
             let path = self.converge.layout.app(&self.converge.app);
             Err(crate::durable::failed("work in", path)(std::io::Error::other(error)).into())
@@ -202,7 +198,7 @@ impl RunLane {
     }
 
     /// Looks on until there is other work.
-    async fn attend(&mut self, now: &Assignment, earlier: Option<Purpose>) -> Result<(), Over> {
+    async fn attend(&mut self, now: &Task, earlier: Option<Purpose>) -> Result<(), Over> {
         let purpose = now.work.purpose;
         if purpose == Purpose::Verify && earlier != Some(Purpose::Activate) {
             // It has run for a while: its time to prove itself begins now.
@@ -230,7 +226,14 @@ impl RunLane {
             tokio::pin!(look);
             loop {
                 tokio::select! {
-                    changed = self.assignment.changed() => return changed.map_err(|_| Over),
+                    changed = self.assignment.changed() => {
+                        changed.map_err(|_| Over)?;
+                        // What else has changed, as what to fetch ahead, must not begin
+                        // a verification anew.
+                        if self.assignment.borrow_and_update().number != now.number {
+                            return Ok(());
+                        }
+                    }
                     () = &mut look => break,
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
@@ -257,7 +260,7 @@ impl RunLane {
         }
     }
 
-    async fn could_not(&mut self, now: &Assignment, error: &ConvergeError) -> Result<(), Over> {
+    async fn could_not(&mut self, now: &Task, error: &ConvergeError) -> Result<(), Over> {
         let why = chain(error);
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
@@ -285,7 +288,7 @@ impl RunLane {
         Ok(())
     }
 
-    async fn tell(&self, now: &Assignment, outcome: Outcome) -> Result<(), Over> {
+    async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {
         let event = AppEvent::Outcome {
             assignment: now.number,
             outcome,
@@ -331,5 +334,23 @@ async fn watch_or_wait(crew: &mut Option<Crew>) {
     match crew {
         Some(crew) => crew.watch().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_that_panics_is_told_to_the_daemon() {
+        let (events, mut told) = mpsc::channel(1);
+        let lane = watch_lane("run lane", "shop".parse().unwrap(), events, async {
+            panic!("no more")
+        });
+        lane.await;
+        let (app, event) = told.recv().await.unwrap();
+        assert_eq!(app.as_str(), "shop");
+        assert!(matches!(event, AppEvent::LaneEnded(ended) if ended.how.contains("no more")));
     }
 }

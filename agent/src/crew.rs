@@ -46,7 +46,7 @@ pub struct Crew {
     pub judge: Judge,
     began: Instant,
     sights: mpsc::Receiver<Sight>,
-    _checks: JoinSet<()>,
+    checks: JoinSet<()>,
 }
 
 impl Crew {
@@ -70,13 +70,21 @@ impl Crew {
             started,
             began,
             sights,
-            _checks: checks,
+            checks,
         }
     }
 
-    /// The next sight, told to the judge.
+    /// The next sight, told to the judge. A check that broke down would never be heard
+    /// of again, so its panic goes on in whoever watches.
     pub async fn watch(&mut self) {
-        match self.sights.recv().await {
+        let sight = tokio::select! {
+            sight = self.sights.recv() => sight,
+            Some(Err(broken)) = self.checks.join_next() => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => return,
+            },
+        };
+        match sight {
             Some(Sight::Reading(reading)) => self.judge.take(&reading),
             Some(Sight::Restarts {
                 component,
@@ -205,7 +213,16 @@ async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
 async fn keep_measuring(part: Part, to: mpsc::Sender<Sight>) {
     let mut meter = Meter::new(part.run.clone());
     loop {
-        if let Some(share) = meter.look() {
+        // All processes of the node are looked at, and there may be thousands.
+        let looked = tokio::task::spawn_blocking(move || {
+            let share = meter.look();
+            (meter, share)
+        });
+        let Ok((back, share)) = looked.await else {
+            return;
+        };
+        meter = back;
+        if let Some(share) = share {
             let component = part.component.name.to_string();
             if to.send(Sight::Share { component, share }).await.is_err() {
                 return;

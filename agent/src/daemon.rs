@@ -5,6 +5,7 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod orders;
 mod questions;
 mod service;
 mod upkeep;
@@ -17,12 +18,11 @@ use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Command, Health, HistoryCause, Refusal, ToAgent};
+use fleet_proto::session::{Health, HistoryCause, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use crate::app::{App, AppEvent, Assignment};
 use crate::config::{Config, OnStop};
@@ -31,15 +31,17 @@ use crate::effects::admit::History;
 use crate::effects::chain;
 use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
+use crate::effects::room::Disk;
 use crate::hold::{Held, HoldError, hold};
 use crate::identity::{self, IdentityError};
-use crate::install::{Answer, Outcome};
+use crate::install::Outcome;
 use crate::layout::Layout;
-use crate::ledger::{APPS_MAX, AppRecord, Ledger, LedgerError};
+use crate::ledger::{AppRecord, Ledger, LedgerError};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::supervise::Supervisor;
 use crate::renew::Renewal;
+use crate::tasks::{Ended, Tasks};
 
 const EVENTS_MAX: usize = 64;
 const REFUSALS_MAX: usize = 32;
@@ -58,6 +60,8 @@ pub enum DaemonError {
     Ledger(#[from] LedgerError),
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Task(#[from] Ended),
 }
 
 /// Runs until told to stop.
@@ -87,6 +91,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             config: config.clone(),
             layout: layout.clone(),
             reach: reach.clone(),
+            disk: Disk::of(layout.root().to_owned()),
         },
         held,
         apps: BTreeMap::new(),
@@ -103,8 +108,9 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
     };
     daemon.recover().await?;
 
-    let mut tasks = JoinSet::new();
-    tasks.spawn(local::serve(local::listen(&layout.socket())?, questions));
+    let mut tasks = Tasks::default();
+    let socket = local::listen(&layout.socket())?;
+    tasks.spawn("local socket", local::serve(socket, questions));
     let link = Link {
         reach: reach.clone(),
         report: reported,
@@ -112,7 +118,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         events: link_events,
         state: config.state.clone(),
     };
-    tasks.spawn(link.run());
+    tasks.spawn("link to the coordinator", link.run());
     let renewal = Renewal {
         layout,
         node: config.node.clone(),
@@ -120,7 +126,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         client_config,
         peer,
     };
-    tasks.spawn(renewal.run());
+    tasks.spawn("renewal of certificates", renewal.run());
     service::ready();
     let mut watchdog = tokio::time::interval(service::watchdog_interval());
 
@@ -129,13 +135,15 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             Some(event) = from_link.recv() => daemon.link(event).await?,
             Some((app, event)) = from_apps.recv() => daemon.app(&app, event).await?,
             Some(asked) = asked.recv() => {
-                if let Some(answer) = daemon.local(asked).await? {
+                if let Some((answer, told)) = daemon.local(asked).await? {
                     tracing::info!("told to stop together with the apps");
                     daemon.stop_apps().await;
                     let _asker_gone = answer.send(local::Answer::Stopped);
+                    told.wait().await;
                     break OnStop::Keep;
                 }
             }
+            ended = tasks.ended() => return Err(ended.into()),
             _ = watchdog.tick() => service::alive(),
             _ = terminate.recv() => break config.on_stop,
             _ = interrupt.recv() => break config.on_stop,
@@ -184,64 +192,10 @@ impl Daemon {
                 self.commit(ledger).await?;
                 self.report();
             }
-            LinkEvent::Message(ToAgent::Prefetch { app, release }) => {
-                self.prefetch.insert(app.clone(), release);
-                if self.apps.contains_key(&app) {
-                    self.assign(&app);
-                }
-            }
+            LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }
         Ok(())
-    }
-
-    async fn command(&mut self, command: &Command) -> Result<(), DaemonError> {
-        let app = &command.app;
-        let mut ledger = self.ledger();
-        let is_new = !ledger.apps.contains_key(app);
-        if is_new && ledger.apps.len() >= APPS_MAX {
-            self.refuse(
-                command,
-                format!("this node has {APPS_MAX} apps, which is the limit"),
-            );
-            return Ok(());
-        }
-        let record = ledger.apps.entry(app.clone()).or_default();
-        let seen = record.fence_seen;
-        match record.take(command) {
-            Answer::Refused(why) => {
-                tracing::warn!(%app, fence = %command.fence, %seen, why, "order refused");
-                self.refuse(command, why);
-            }
-            Answer::Repeated => {
-                *self.again.entry(app.clone()).or_default() += 1;
-                self.commit(ledger).await?;
-                self.report();
-            }
-            Answer::Accepted => {
-                tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
-                self.prefetch.remove(app);
-                self.commit(ledger).await?;
-                self.proceed(app).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse(&self, command: &Command, why: String) {
-        let seen = self
-            .record(&command.app)
-            .map_or(fleet_proto::fence::Fence::ZERO, |record| record.fence_seen);
-        let refusal = Refusal {
-            app: command.app.clone(),
-            refused: command.fence,
-            seen,
-            why,
-        };
-        // A coordinator that sends more stale orders than that has other troubles.
-        if self.refusals.try_send(refusal).is_err() {
-            tracing::warn!("too many refusals at once; one was not sent");
-        }
     }
 
     async fn app(&mut self, app: &AppName, event: AppEvent) -> Result<(), DaemonError> {
@@ -251,6 +205,7 @@ impl Daemon {
                 self.report();
                 Ok(())
             }
+            AppEvent::LaneEnded(ended) => Err(ended.into()),
             AppEvent::Fetched { outcome } => self.settle(app, outcome).await,
             AppEvent::Outcome { assignment, outcome } => {
                 // Of work that has been taken back meanwhile: nobody's outcome.
@@ -301,24 +256,22 @@ impl Daemon {
     }
 
     fn assign(&mut self, app: &AppName) {
-        let Some(record) = self.record(app) else {
-            return;
-        };
-        let work = record.work();
+        let record = self.record(app);
+        let work = record.map(AppRecord::work);
         let prefetch = self.prefetch.get(app).cloned();
-        let history = work
-            .fetch
-            .as_ref()
+        let fetched = work.as_ref().and_then(|work| work.fetch.as_ref());
+        let history = fetched
             .or(prefetch.as_ref())
-            .map(|release| History::of(record, release))
+            .zip(record)
+            .map(|(release, record)| History::of(record, release))
             .unwrap_or_default();
-        self.assigned += 1;
         let assignment = Assignment {
-            number: self.assigned,
+            number: self.assigned + 1,
             work,
             prefetch,
             history,
         };
+        self.assigned += 1;
         if let Some(app) = self.apps.get(app) {
             app.assign(assignment);
             return;
@@ -359,8 +312,8 @@ impl Daemon {
                 self.health.remove(app);
             }
         }
-        let file = &mut self.held.ledger;
-        Ok(tokio::task::block_in_place(|| file.write(ledger))?)
+        let held = &mut self.held;
+        Ok(tokio::task::block_in_place(|| held.write(ledger))?)
     }
 
     fn report(&self) {

@@ -4,10 +4,12 @@ pub mod admit;
 pub mod converge;
 pub mod download;
 pub mod fetch;
+pub mod room;
 
 use fleet_proto::session::{Failure, FailureClass};
 
-use crate::durable::FileError;
+use crate::durable::{self, FileError};
+use crate::facts;
 
 /// An error with all that caused it, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -41,5 +43,21 @@ pub fn failure(class: FailureClass, message: impl Into<String>) -> Failed {
 
 /// A disk that cannot be written says nothing about the release.
 pub fn disk_failure(error: &FileError) -> Failed {
-    failure(FailureClass::Infrastructure, chain(error))
+    let mut failure = failure(FailureClass::Infrastructure, chain(error));
+    if error.is_no_room() {
+        let free = facts::disk_free(durable::parent(&error.path));
+        failure.message.push_str(&format!("; {free} are free there"));
+        failure.figure = Some(free.to_string());
+    }
+    failure
+}
+
+/// Disk work, off the threads that keep the session alive.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(failure(FailureClass::Infrastructure, chain(&error))),
+    }
 }

@@ -38,6 +38,16 @@ pub fn disk_free(path: &Path) -> Bytes {
     })
 }
 
+/// What a file of so many bytes takes: whole blocks, and its share of a directory and
+/// of the table of files.
+pub fn on_disk(bytes: u64) -> u64 {
+    const BLOCK: u64 = 4096;
+    bytes
+        .div_ceil(BLOCK)
+        .saturating_mul(BLOCK)
+        .saturating_add(BLOCK / 4)
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
     pub total: u64,

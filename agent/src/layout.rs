@@ -1,7 +1,7 @@
 //! Where things lie in the state directory.
 //!
 //! ```text
-//! identity/{key,cert,ca}.pem     ledger.json  lock  agent.sock  incoming/
+//! identity/{key,cert,ca}.pem     ledger.json  lock  agent.sock  ballast  incoming/
 //! apps/<app>/slots/<digest>/{manifest.json, signatures.json, trees/, files/<component>/}
 //! apps/<app>/current -> slots/<digest>
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
@@ -43,13 +43,17 @@ impl Layout {
         self.root.join("lock")
     }
 
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.root.join("agent.sock")
     }
 
-    /// Blobs on their way in, named by digest.
-    pub fn incoming(&self) -> PathBuf {
-        self.root.join("incoming")
+    /// An app's blobs on their way in, named by digest.
+    pub fn incoming(&self, app: &AppName) -> PathBuf {
+        self.root.join("incoming").join(app.as_str())
     }
 
     pub fn apps(&self) -> PathBuf {

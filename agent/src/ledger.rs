@@ -4,6 +4,7 @@ mod store;
 
 use std::collections::BTreeMap;
 
+use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
@@ -16,6 +17,8 @@ pub use store::{LedgerError, LedgerFile};
 /// What the node did on its own and could not yet tell. The oldest are dropped past
 /// this: a coordinator that is away for years must not fill the disk.
 pub const HISTORY_MAX: usize = 1000;
+/// Years of releases; a digest each.
+const PROVEN_MAX: usize = 256;
 /// The coordinator reads no more apps than this in one greeting.
 pub const APPS_MAX: usize = 64;
 
@@ -38,6 +41,10 @@ pub struct AppRecord {
     pub current: Option<Installed>,
     /// Releases that passed verification and bake here, newest last.
     pub good: Vec<Installed>,
+    /// All that ever was good here, newest last, also what was left since: older than the
+    /// floor, these may come back.
+    #[serde(default)]
+    pub proven: Vec<Digest>,
     /// The highest counter that ever became good.
     pub floor: u64,
     pub step: Option<Step>,
@@ -88,6 +95,7 @@ impl Default for AppRecord {
             fence_seen: Fence::ZERO,
             current: None,
             good: Vec::new(),
+            proven: Vec::new(),
             floor: 0,
             step: None,
         }
@@ -107,8 +115,20 @@ impl AppRecord {
         self.good.iter().any(|good| good.release == *release)
     }
 
+    /// It may run here again, however old it is.
+    pub fn has_proven(&self, release: &ReleaseRef) -> bool {
+        self.is_good(release) || self.proven.contains(&release.digest)
+    }
+
+    pub(crate) fn note_proven(&mut self, release: Digest) {
+        self.proven.retain(|known| *known != release);
+        self.proven.push(release);
+        let excess = self.proven.len().saturating_sub(PROVEN_MAX);
+        self.proven.drain(..excess);
+    }
+
     /// Everything that may still be needed on this node.
-    pub fn keeps(&self, release: &fleet_proto::digest::Digest) -> bool {
+    pub fn keeps(&self, release: &Digest) -> bool {
         let step = self.step.as_ref().filter(|step| !step.phase.is_settled());
         self.good
             .iter()

@@ -16,6 +16,7 @@
 //! children of keepers, not of the agent, and do not notice when it goes.
 
 pub mod app;
+pub mod ballast;
 pub mod config;
 pub mod crew;
 pub mod daemon;
@@ -32,10 +33,12 @@ pub mod ledger;
 pub mod link;
 pub mod local;
 pub mod offline;
+pub mod person;
 pub mod probe;
 pub mod process;
 pub mod render;
 pub mod renew;
 pub mod slots;
 pub mod status;
+pub mod tasks;
 pub mod template;

@@ -21,6 +21,10 @@ use backoff::{Backoff, jittered};
 /// A session that lasted this long was a good one; the next is tried at once.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
 
+/// However long a coordinator asks an agent to stay away: a node that nobody can give
+/// orders to is not to be had by one wrong figure.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// The way to the coordinators, for whoever has a question.
 #[derive(Clone)]
 pub struct Reach {
@@ -45,7 +49,7 @@ impl Reach {
         })
     }
 
-    /// To the coordinator that answered last.
+    /// To the coordinator with which there is a session, or will be next.
     pub fn channel(&self) -> Channel {
         self.at().1.clone()
     }
@@ -108,14 +112,13 @@ impl Link {
             let (why, pause) = match ended {
                 session::Ended::GoAway { retry_after, why } => {
                     backoff.reset();
-                    (why, jittered(retry_after))
+                    (why, jittered(retry_after.min(RETRY_AFTER_MAX)))
                 }
-                session::Ended::Lost(error) => {
-                    self.reach.try_next();
-                    (chain(&error), backoff.pause())
-                }
+                session::Ended::Lost(error) => (chain(&error), backoff.pause()),
             };
             tracing::info!(coordinator = self.reach.address(), why, again_in = ?pause, "no session");
+            // Whoever sends an agent away stops, or has too much to do: another may not.
+            self.reach.try_next();
             if self.events.send(LinkEvent::Down { why }).await.is_err() {
                 return;
             }

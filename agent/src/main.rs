@@ -9,13 +9,18 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_agent::config::{self, Config};
 use fleet_agent::layout::Layout;
-use fleet_agent::ledger::LedgerFile;
+use fleet_agent::ledger::{APPS_MAX, LedgerFile};
 use fleet_agent::local::{self, Answer, Question};
 use fleet_agent::status::{self, Daemon, NodeStatus};
 use fleet_agent::{daemon, doctor, effects, enrol, offline, process, render};
 use fleet_proto::ids::AppName;
 use fleet_proto::token::JoinToken;
 use fleet_proto::version::Version;
+
+/// Each app may wait for its processes to end, hash a release and be measured, all at
+/// once; names are looked up there, too, and a check must not wait for another app's
+/// grace. Threads are there only while they are needed.
+const BLOCKING_THREADS_MAX: usize = 4 * APPS_MAX;
 
 #[derive(Parser)]
 #[command(
@@ -127,7 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log_to_stderr(cli.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -12,12 +12,13 @@ use fleet_proto::version::Version;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
-use crate::effects::converge::{Converge, ConvergeError};
+use crate::effects::converge::{Converge, ConvergeError, Look};
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
 use crate::ledger::{Ledger, LedgerError, Step};
 use crate::local::RolledBack;
+use crate::person;
 use crate::process::supervise::Supervisor;
 
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
@@ -31,6 +32,13 @@ pub enum OfflineError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     PutBack(#[from] PutBackError),
+    #[error(
+        "cannot put {app} back: {source}; nothing was changed\nhint: `fleet-agent releases` shows what else there is, `fleet-agent rollback --to VERSION` takes it"
+    )]
+    Unfit {
+        app: AppName,
+        source: Box<ConvergeError>,
+    },
     #[error("cannot put {app} back")]
     Converge {
         app: AppName,
@@ -63,6 +71,7 @@ pub fn put_back(
     ledger: &mut Ledger,
     app: &AppName,
     to: Option<&Version>,
+    by: &str,
     now: Timestamp,
 ) -> Result<Moved, PutBackError> {
     let apps = ledger.apps.keys().cloned().collect();
@@ -71,22 +80,12 @@ pub fn put_back(
         known: apps,
     })?;
     let moved = record.put_back_by_hand(to)?;
-    let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok();
-    let message = by.map_or_else(
-        || "put back by hand on the node".to_owned(),
-        |by| {
-            format!(
-                "put back by hand on the node, by {}",
-                crate::process::log::harmless(&by)
-            )
-        },
-    );
     ledger.record(
         app,
         moved.from.clone(),
         Some(moved.to.clone()),
         HistoryCause::ByHand,
-        message,
+        format!("put back by hand on the node, by {by}"),
         now,
     );
     Ok(moved)
@@ -112,10 +111,18 @@ pub async fn rollback(
     let layout = Layout::new(&config.state);
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
-    let moved = put_back(&mut ledger, app, to, Timestamp::now())?;
-    held.ledger.write(ledger.clone())?;
+    let moved = put_back(&mut ledger, app, to, &person::oneself(), Timestamp::now())?;
+    let converge = converge(config, &layout, app);
+    // Before anything is promised: a person can still name another release.
+    converge
+        .must_be_whole(&moved.to)
+        .map_err(|source| OfflineError::Unfit {
+            app: app.clone(),
+            source: Box::new(source),
+        })?;
+    held.write(ledger.clone())?;
 
-    let ill = match converge(config, &layout, app).run(Some(&moved.to)) {
+    let ill = match converge.run(Some(&moved.to), Look::AtNothing) {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
         Ok(None) => None,
         // It stays rolling back in the ledger: the agent goes on with it when it starts.
@@ -129,7 +136,7 @@ pub async fn rollback(
     if let Some(record) = ledger.apps.get_mut(app) {
         record.settle(Outcome::PutBack { ill: ill.clone() }, Timestamp::now())?;
     }
-    held.ledger.write(ledger)?;
+    held.write(ledger)?;
     Ok(RolledBack {
         app: app.clone(),
         from: moved.from.map(|from| from.version),

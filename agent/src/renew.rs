@@ -41,6 +41,8 @@ enum RenewError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("the new certificate was not written down")]
+    Unwritten(#[from] tokio::task::JoinError),
 }
 
 pub struct Renewal {
@@ -92,12 +94,16 @@ impl Renewal {
         let config = credentials.client_config()?;
         let peer = credentials.peer()?;
         identity::must_be(&peer, &self.node)?;
-        identity::write(
-            &self.layout,
-            &answer.certificate_chain,
-            &key.key_pem,
-            &answer.authority,
-        )?;
+        let layout = self.layout.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            identity::write(
+                &layout,
+                &answer.certificate_chain,
+                &key.key_pem,
+                &answer.authority,
+            )
+        });
+        written.await??;
         self.client_config.store(Arc::new(config));
         Ok(peer)
     }

@@ -10,7 +10,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
@@ -29,7 +31,7 @@ const TREES: &str = "trees";
 const FILES: &str = "files";
 const STAGING: &str = "staging-";
 
-static BUILDS: AtomicU64 = AtomicU64::new(0);
+static NAMES: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
@@ -166,17 +168,25 @@ impl Slots {
     }
 
     pub fn build(&self, release: &ReleaseRef) -> Result<Building, FileError> {
-        let app = self.layout.app(&self.app);
         durable::create_directory(&self.layout.slots(&self.app))?;
-        // One that was given up may still be on its way out: no two share a name.
-        let number = BUILDS.fetch_add(1, Ordering::Relaxed);
-        let staging = app.join(format!("{STAGING}{}-{number}", release.digest));
+        let staging = self.beside_slots(&release.digest.to_string());
         Building::begin(staging, self.layout.slot(&self.app, &release.digest))
     }
 
     pub fn current(&self) -> Option<Digest> {
         let target = std::fs::read_link(self.layout.current(&self.app)).ok()?;
         target.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// All of the switch that needs room on the disk. What is current stays so.
+    pub fn prepare_switch(&self, to: &ReleaseRef) -> Result<(), FileError> {
+        let new = durable::beside(&self.layout.current(&self.app), "new");
+        let target = Path::new("slots").join(to.digest.to_string());
+        if self.current() == Some(to.digest) || std::fs::read_link(&new).is_ok_and(|there| there == target) {
+            return Ok(());
+        }
+        durable::remove(&new)?;
+        std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))
     }
 
     /// The atomic switch. To nothing: the link goes.
@@ -187,10 +197,8 @@ impl Slots {
         let link = self.layout.current(&self.app);
         match to {
             Some(release) => {
+                self.prepare_switch(release)?;
                 let new = durable::beside(&link, "new");
-                durable::remove(&new)?;
-                let target = Path::new("slots").join(release.digest.to_string());
-                std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))?;
                 std::fs::rename(&new, &link).map_err(failed("switch", &link))?;
             }
             None => durable::remove(&link)?,
@@ -201,36 +209,61 @@ impl Slots {
         }
     }
 
-    /// Removes what `keeps` does not want, and whatever was left half built.
-    pub fn prune(&self, keeps: impl Fn(&Digest) -> bool) -> Result<Vec<Digest>, FileError> {
-        let mut removed = Vec::new();
+    /// Takes what `keeps` does not want out of the way, in one step each: a half-removed
+    /// slot must not pass for one. Removing what this gives takes long, and whoever is
+    /// interrupted in it sweeps when it starts.
+    pub fn retire(&self, keeps: impl Fn(&Digest) -> bool) -> Result<Vec<PathBuf>, FileError> {
+        let current = self.current();
+        let mut retired = Vec::new();
         let slots = self.layout.slots(&self.app);
         for entry in std::fs::read_dir(&slots).into_iter().flatten().flatten() {
             let named = entry
                 .file_name()
                 .to_str()
                 .and_then(|name| name.parse::<Digest>().ok());
-            if let Some(digest) = named.filter(|digest| !keeps(digest) && Some(*digest) != self.current()) {
-                // Out of the way in one step first: a half-removed slot must not pass for one.
-                let doomed = self.layout.app(&self.app).join(format!("{STAGING}gone-{digest}"));
-                durable::remove(&doomed)?;
+            if let Some(digest) = named.filter(|digest| !keeps(digest) && Some(*digest) != current) {
+                let doomed = self.beside_slots(&format!("gone-{digest}"));
                 std::fs::rename(entry.path(), &doomed).map_err(failed("remove", entry.path()))?;
-                durable::remove(&doomed)?;
-                removed.push(digest);
+                retired.push(doomed);
             }
         }
-        Ok(removed)
+        Ok(retired)
     }
 
-    /// What a power cut left half built or half removed. Only while nothing is being built.
-    pub fn sweep(&self) -> Result<(), FileError> {
-        let app = self.layout.app(&self.app);
-        for entry in std::fs::read_dir(&app).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(STAGING) {
-                durable::remove(&entry.path())?;
-            }
+    /// As [`Slots::retire`], half a release that nobody waits for any more. A fetch that
+    /// begins now begins in a directory of its own.
+    pub fn retire_incoming(&self) -> Result<Option<PathBuf>, FileError> {
+        let incoming = self.layout.incoming(&self.app);
+        let doomed = self.beside_slots("gone-incoming");
+        match std::fs::rename(&incoming, &doomed) {
+            Ok(()) => Ok(Some(doomed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("remove", incoming)(error)),
         }
-        Ok(())
+    }
+
+    /// No two share a name: what was given up may still be on its way out.
+    fn beside_slots(&self, what: &str) -> PathBuf {
+        static SINCE: OnceLock<u128> = OnceLock::new();
+        let since = SINCE.get_or_init(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            now.unwrap_or_default().as_nanos()
+        });
+        let number = NAMES.fetch_add(1, Ordering::Relaxed);
+        self.layout
+            .app(&self.app)
+            .join(format!("{STAGING}{what}-{since}-{number}"))
+    }
+
+    /// What a power cut left half built or half removed, if nothing has been built yet.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.layout.app(&self.app))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(STAGING))
+            .map(|entry| entry.path())
+            .collect()
     }
 }
 

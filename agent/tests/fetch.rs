@@ -1,7 +1,13 @@
 //! Fetching from a store that behaves, and from stores that do not, over mutual TLS.
-#![expect(clippy::unwrap_used, reason = "a failed test says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test says where"
+)]
 
 #[path = "fetch/store.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod store;
 
 use fleet_agent::effects::admit::History;
@@ -111,7 +117,17 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
         let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
         run.command.push("${var.nope}".to_owned());
     });
-    let bench = shelf.bench("").await;
+    shelf.put("patient", 9, files, |manifest| {
+        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
+        run.grace = fleet_proto::quantity::Span::from_secs(3600);
+    });
+    shelf.put("address", 9, files, |manifest| {
+        let check = serde_json::json!({
+            "name": "health", "probe": {"kind": "http", "url": "http://127.0.0.1:${var.port}/health"}
+        });
+        manifest.components[0].checks = vec![serde_json::from_value(check).unwrap()];
+    });
+    let bench = shelf.bench("vars.port = \"none\"").await;
     let history = History {
         floor: 5,
         was_good: false,
@@ -134,6 +150,11 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
             "component web of other-platform has no artifact for linux/",
         ),
         ("template", "component web: `${var.nope}` is not set on this node"),
+        ("patient", "component web: its grace is 1h, the limit is 10m"),
+        (
+            "address",
+            "component web: check health: `http://127.0.0.1:${var.port}/health` is not",
+        ),
     ] {
         let failure = bench.fetch_after(version, &history).await.unwrap_err();
         assert_eq!(failure.class, FailureClass::Release, "{version}");
@@ -180,6 +201,62 @@ async fn a_disk_that_is_too_small_is_said_with_figures() {
     );
     assert!(failure.figure.is_some() && failure.limit.is_some());
     bench.nothing_is_left();
+}
+
+/// Somebody else fills the disk while a release comes.
+#[tokio::test]
+async fn a_disk_that_fills_up_meanwhile_ends_the_fetch_and_what_came_is_not_lost() {
+    const MEBIBYTE: usize = 1 << 20;
+    let mut shelf = Shelf::new();
+    let one = bytes(1, 16 * MEBIBYTE);
+    shelf.put("v1", 1, &[("a", &one)], |_| {});
+    let mut bench = shelf.bench("limits.disk_reserve = \"1MiB\"").await;
+    bench.free_while_used(|used| {
+        if used < 3 * MEBIBYTE as u64 {
+            64 << 20
+        } else {
+            2 << 20
+        }
+    });
+    let failure = bench.fetch("v1").await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Infrastructure);
+    assert!(
+        failure
+            .message
+            .starts_with("the disk is too small for v1: 2MiB are free, "),
+        "{}",
+        failure.message
+    );
+    assert_eq!(failure.figure.as_deref(), Some("2MiB"));
+    assert!(failure.limit.is_some());
+    bench.nothing_is_left();
+    let had = bench.used();
+    assert!((3 * MEBIBYTE as u64..9 * MEBIBYTE as u64).contains(&had), "{had}");
+
+    let _asked_so_far = bench.asked();
+    bench.free_while_used(|_| 64 << 20);
+    assert_eq!(bench.fetch("v1").await.unwrap(), 1);
+    assert!(bench.is_whole("v1"));
+    let offset = bench.asked().last().unwrap()[0].1;
+    assert!(offset >= 3 * MEBIBYTE as u64, "{offset}");
+}
+
+/// What an earlier release left half fetched makes room, and what was fetched of this
+/// one counts as there.
+#[tokio::test]
+async fn only_what_is_still_to_be_written_has_to_have_room() {
+    let mut shelf = Shelf::new();
+    let (one, two) = (bytes(1, 200 * PIECE), bytes(2, 200 * PIECE));
+    shelf.put("v1", 1, &[("a", &one)], |_| {});
+    shelf.put("v2", 2, &[("a", &two)], |_| {});
+    let mut bench = shelf.bench("limits.disk_reserve = \"0B\"").await;
+    bench.behave(Manners::Closes(150));
+    assert!(bench.fetch("v1").await.is_err());
+    bench.behave(Manners::Good);
+    let room = (210 * PIECE) as u64;
+    bench.free_while_used(move |used| room.saturating_sub(used));
+    assert_eq!(bench.fetch("v2").await.unwrap(), 2);
+    assert!(bench.is_whole("v2"));
 }
 
 #[tokio::test]

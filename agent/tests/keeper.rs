@@ -226,3 +226,121 @@ fn children_of_a_killed_keeper_are_stopped_too() {
     bench.supervisor.stop(&bench.run).unwrap();
     assert_eq!(bench.running(), Vec::<i32>::new());
 }
+
+/// A shell ends at once when it is told to; what it started may still be answering.
+#[test]
+fn the_grace_is_for_the_whole_family() {
+    let bench = Bench::new();
+    let work = "trap 'sleep 0.3; echo finished; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    for script in [
+        format!("({work}) & exec sleep 1000"),
+        format!("setsid sh -c \"{}\" & exec sleep 1000", work.replace('"', "\\\"")),
+    ] {
+        let mut spec = bench.spec(&script);
+        spec.grace = Span::from_secs(10);
+        bench.supervisor.start(&bench.run, &spec).unwrap();
+        wait_for("the worker", || {
+            log::tail(&bench.run.log(), 1)
+                .contains(&"up".to_owned())
+                .then_some(())
+        });
+        let began = Instant::now();
+        bench.supervisor.stop(&bench.run).unwrap();
+        assert_eq!(log::tail(&bench.run.log(), 1), ["finished"], "{script}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(bench.running(), Vec::<i32>::new());
+    }
+}
+
+#[test]
+fn an_app_that_puts_itself_into_the_background_is_in_a_restart_loop_and_leaves_nothing() {
+    let bench = Bench::new();
+    bench.start("setsid -f sleep 1001; setsid -f setsid -f sleep 1002; exit 0");
+    let exit = bench.until("a restart loop", |state| {
+        (state.restarts >= 3).then(|| state.last_exit.clone())
+    });
+    assert_eq!(exit.as_deref(), Some("exited with code 0"));
+    // Never more than one generation of them.
+    assert!(bench.running().len() <= 4, "{:?}", bench.running());
+    bench.supervisor.stop(&bench.run).unwrap();
+    assert_eq!(bench.running(), Vec::<i32>::new());
+}
+
+#[test]
+fn an_app_that_talks_without_end_neither_waits_nor_fills_the_disk() {
+    let bench = Bench::new();
+    bench.start("head -c 100000000 /dev/zero | tr '\\0' 'y'; echo; echo done; exec sleep 1000");
+    wait_for("the end of it", || {
+        log::tail(&bench.run.log(), 1)
+            .contains(&"done".to_owned())
+            .then_some(())
+    });
+    let entries = std::fs::read_dir(bench.run.path()).unwrap();
+    let bytes: u64 = entries
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 9 << 20, "{bytes}");
+}
+
+/// A directory in the place of a file stands for a disk that takes nothing.
+fn obstruct(run: &RunDirectory, name: &str) -> std::path::PathBuf {
+    let place = run.path().join(name);
+    let _none = std::fs::remove_file(&place);
+    std::fs::create_dir(&place).unwrap();
+    place
+}
+
+#[test]
+fn a_keeper_goes_on_while_the_disk_takes_nothing() {
+    let bench = Bench::new();
+    let state = bench.start("echo $$; exec sleep 1000");
+    let app = || {
+        log::tail(&bench.run.log(), 1)
+            .pop()?
+            .parse()
+            .ok()
+            .and_then(ProcessId::of)
+    };
+    let first = wait_for("the app", app);
+    let obstacle = obstruct(&bench.run, "state.json.new");
+    first.signal(Signal::SIGKILL);
+    let second = wait_for("the app again", || app().filter(|app| *app != first));
+    assert!(second.is_alive() && state.keeper.is_alive());
+    // As soon as there is room the agent is told.
+    std::fs::remove_dir(obstacle).unwrap();
+    let told = bench.until("the state", |state| state.app.filter(|_| state.restarts == 1));
+    assert_eq!(told, second);
+}
+
+#[test]
+fn a_keeper_goes_on_when_its_app_cannot_be_started() {
+    let bench = Bench::new();
+    let mut spec = bench.spec("exec sleep 1000");
+    spec.directory = bench.directory.path().join("files");
+    std::fs::create_dir(&spec.directory).unwrap();
+    let state = bench.supervisor.start(&bench.run, &spec).unwrap();
+    std::fs::remove_dir(&spec.directory).unwrap();
+    state.app.unwrap().signal(Signal::SIGKILL);
+    let exit = bench.until("its failure", |state| {
+        state
+            .last_exit
+            .clone()
+            .filter(|exit| exit.starts_with("could not"))
+    });
+    assert!(exit.contains("cannot start the app"), "{exit}");
+    std::fs::create_dir(&spec.directory).unwrap();
+    let again = bench.until("the app again", |state| state.app);
+    assert_ne!(Some(again), state.app);
+    assert!(state.keeper.is_alive());
+}
+
+#[test]
+fn a_disk_that_takes_nothing_does_not_take_down_what_runs() {
+    let bench = Bench::new();
+    let state = bench.start("exec sleep 1000");
+    obstruct(&bench.run, "spec.json.new");
+    let other = bench.spec("exec sleep 1001");
+    assert!(bench.supervisor.start(&bench.run, &other).is_err());
+    assert_eq!(glance(&bench.run).unwrap().app, state.app);
+    assert!(state.keeper.is_alive());
+}

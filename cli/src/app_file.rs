@@ -12,7 +12,6 @@ use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Check, HealthRules, Platform, Run, Strategy};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use crate::error::Error;
@@ -82,11 +81,11 @@ impl Misplaced {
     }
 
     fn within(self, file: &str, text: &str) -> ConfigError {
-        let before = text.get(..self.offset).unwrap_or_default();
+        let (line, column) = config::place(text.get(..self.offset).unwrap_or_default());
         ConfigError::Malformed(Malformed {
             file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            line,
+            column,
             message: self.message,
             hint: self.hint,
         })
@@ -105,64 +104,22 @@ pub fn name_of(path: &Path) -> Result<AppName, Error> {
     struct OnlyApp {
         app: App,
     }
-    let file: OnlyApp = parse_toml(&path.display().to_string(), &text_of(path)?)?;
+    let file: OnlyApp = config::parse(&path.display().to_string(), &text_of(path)?)?;
     Ok(file.app.name)
 }
 
-/// A key's wrong value is not an unknown key, though serde words them alike.
-fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
-    config::parse(file, text).map_err(|error| match toml::from_str::<T>(text) {
-        Err(raw) => wrong_value(&raw, text).map_or(error, |misplaced| misplaced.within(file, text)),
-        Ok(_) => error,
-    })
-}
-
-/// serde says: unknown variant `x`, expected one of `a`, `b` (or: expected `a` or `b`).
-fn wrong_value(raw: &toml::de::Error, text: &str) -> Option<Misplaced> {
-    let rest = raw.message().strip_prefix("unknown variant ")?;
-    let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
-    let wrong = quoted.next()?;
-    let known: Vec<String> = quoted.collect();
-    let offset = raw.span()?.start;
-    let before = text.get(..offset)?.trim_end().strip_suffix('=')?.trim_end();
-    let key = before
-        .rsplit(|c: char| c.is_whitespace() || "{,".contains(c))
-        .next()?;
-    let meant =
-        config::nearest(&wrong, &known).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-    let all = match known.as_slice() {
-        [only] => format!("the only value is {only}"),
-        several => format!("the values are {}", several.join(", ")),
-    };
-    Some(Misplaced::new(
-        offset,
-        format!("`{wrong}` is no value for `{key}`"),
-        format!("{meant}{all}"),
-    ))
-}
-
 fn text_of(path: &Path) -> Result<String, Error> {
-    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::usage(
+    config::read_text(path).map_err(|error| match &error {
+        ConfigError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Error::usage(
             format!("there is no {}", path.display()),
             "`fleetctl init` writes one; --file FILE names another",
         ),
-        _ => Error::file(format!("cannot read {}", path.display()))(source),
-    })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let text = String::from_utf8_lossy(error.as_bytes().get(..good).unwrap_or_default());
-        let misplaced = Misplaced::new(
-            good,
-            "this is not UTF-8, which every TOML file is",
-            "is it another file? `fleetctl init` writes a fleet.toml",
-        );
-        misplaced.within(&path.display().to_string(), &text).into()
+        _ => error.into(),
     })
 }
 
 fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError> {
-    let parsed: File = parse_toml(file, text)?;
+    let parsed: File = config::parse(file, text)?;
     let components = parsed
         .component
         .into_iter()
@@ -325,42 +282,6 @@ waves = "10,50,100"
         assert!(
             refused("\"1s\"\nkind", "\"1x\"\nkind").starts_with("fleet.toml:13:12: `1x` is not a duration")
         );
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_its_key_and_what_it_could_be() {
-        for (from, to, message) in [
-            (
-                "kind = \"supervise\"",
-                "kind = \"supervised\"",
-                "fleet.toml:8:8: `supervised` is no value for `kind`\n\
-                 hint: did you mean `supervise`? the only value is supervise",
-            ),
-            (
-                "kind = \"process\"",
-                "kind=\"prozess\"",
-                "fleet.toml:20:6: `prozess` is no value for `kind`\n\
-                 hint: did you mean `process`? the values are http, tcp, exec, process",
-            ),
-            (
-                "[strategy]",
-                "[strategy]\non_failure = \"panic and run\"",
-                "fleet.toml:24:14: `panic and run` is no value for `on_failure`\n\
-                 hint: the values are rollback, pause",
-            ),
-        ] {
-            assert_eq!(refused(from, to), message);
-        }
-    }
-
-    #[test]
-    fn what_is_no_text_is_refused_at_its_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(NAME);
-        std::fs::write(&path, b"[app]\nname = \"\xff\xfe\"\n").unwrap();
-        let error = read(&path).unwrap_err();
-        assert_eq!(error.exit(), crate::exit::Exit::Usage);
-        let place = format!("{}:2:9: this is not UTF-8", path.display());
-        assert!(error.to_string().starts_with(&place), "{error}");
+        assert!(refused("supervise", "supervize").contains("did you mean `supervise`?"));
     }
 }

@@ -64,6 +64,34 @@ pub struct Packed {
     pub artifact: Artifact,
     /// Every blob that must be there before an agent can lay the tree out.
     pub blobs: BTreeMap<Digest, Source>,
+    tree: Tree,
+}
+
+impl Packed {
+    /// Why a program could never be started out of this tree, if that can be told from
+    /// here: one that is named by a path of its own, and not looked for on the node.
+    pub fn why_not_started(&self, program: &str) -> Option<String> {
+        if program.starts_with('/') || !program.contains('/') || program.contains("${") {
+            return None;
+        }
+        let place = program.strip_prefix("./").unwrap_or(program);
+        let found = self
+            .tree
+            .entries()
+            .iter()
+            .find(|(path, _)| path.as_str() == place);
+        match found {
+            None => Some(format!("starts `{program}`, which is not among its files")),
+            Some((_, Entry::Directory)) => Some(format!("starts `{program}`, which is a directory")),
+            Some((
+                _,
+                Entry::File {
+                    executable: false, ..
+                },
+            )) => Some(format!("starts `{program}`, which is not executable")),
+            Some((_, Entry::File { .. } | Entry::Link { .. })) => None,
+        }
+    }
 }
 
 pub fn pack(path: &Path) -> Result<Packed, PackError> {
@@ -204,6 +232,7 @@ impl Packer {
                 bytes,
             },
             blobs: self.blobs,
+            tree,
         })
     }
 }

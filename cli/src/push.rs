@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, Manifest, SignedManifest};
+use fleet_proto::release::{Component, Manifest, Run, SignedManifest};
 use fleet_proto::signing::SecretKey;
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
@@ -149,6 +149,14 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
     let mut artifacts = BTreeMap::new();
     for (platform, path) in &source.paths {
         let packed = pack::pack(path).map_err(|error| unpackable(&source.name, error))?;
+        let Run::Supervise(supervise) = &source.run;
+        let program = supervise.command.first().map_or("", String::as_str);
+        if let Some(why) = packed.why_not_started(program) {
+            return Err(Error::usage(
+                format!("component `{}` {why} in {}", source.name, path.display()),
+                "name a program that is there, as `./web`; `chmod +x` makes a file executable",
+            ));
+        }
         contents.files += packed.artifact.files;
         contents.bytes += packed.artifact.bytes;
         contents.blobs.extend(packed.blobs);

@@ -14,7 +14,7 @@
 #[path = "core/support.rs"]
 mod support;
 
-use support::fleet::{Fleet, Fortune, app, hello};
+use support::fleet::{Fleet, Fortune, app, hello, release};
 use support::moves::{Move, moves};
 
 use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, RollBack};
@@ -34,9 +34,6 @@ fn seed() -> RngSeed {
     RngSeed::Fixed(seed)
 }
 
-/// Split in four so that a test runner can use the cores that there are.
-const CASES: u32 = 2_600;
-
 fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> {
     let mut fleet = Fleet::new(nodes, zones);
     for act in moves {
@@ -53,24 +50,26 @@ fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> 
 }
 
 macro_rules! properties {
-    ($($name:ident: $nodes:expr, $moves:expr;)*) => {
-        proptest! {
-            #![proptest_config(Config { cases: CASES, max_shrink_iters: 4_000, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
-            $(
+    ($($name:ident: $cases:expr, $nodes:expr, $moves:expr;)*) => {
+        $(
+            proptest! {
+                #![proptest_config(Config { cases: $cases, max_shrink_iters: 4_000, failure_persistence: None, rng_seed: seed(), ..Config::default() })]
                 #[test]
                 fn $name(nodes in $nodes, zones in 1..4_usize, moves in moves($moves)) {
                     run(nodes, zones, &moves)?;
                 }
-            )*
-        }
+            }
+        )*
     };
 }
 
+// Above ten thousand altogether; split in four so that a test runner can use the cores
+// that there are, fewer where each takes longer.
 properties! {
-    safety_holds_in_small_fleets: 1..5_usize, 60;
-    safety_holds_in_fleets_of_a_dozen: 5..14_usize, 90;
-    safety_holds_in_short_histories: 1..30_usize, 25;
-    safety_holds_in_larger_fleets: 14..40_usize, 110;
+    safety_holds_in_small_fleets: 3_600, 1..5_usize, 60;
+    safety_holds_in_fleets_of_a_dozen: 2_800, 5..14_usize, 90;
+    safety_holds_in_short_histories: 2_800, 1..30_usize, 25;
+    safety_holds_in_larger_fleets: 1_200, 14..40_usize, 110;
 }
 
 /// Whatever happened before: when all nodes are there and behave, and an operator clears
@@ -132,6 +131,13 @@ fn what_is_tried_again_after_a_resume_counts_like_the_first_time() {
     assert_eq!(fleet.broken(), [""; 0]);
 }
 
+fn whole_app() -> RollBack {
+    RollBack {
+        app: Some(app()),
+        ..RollBack::default()
+    }
+}
+
 /// v1 and then v2 everywhere, and a rollback of that to look at.
 fn fleet_that_goes_back(prepare: impl Fn(&mut Fleet)) -> (Fleet, RolloutNumber) {
     let mut fleet = Fleet::new(3, 1);
@@ -140,7 +146,7 @@ fn fleet_that_goes_back(prepare: impl Fn(&mut Fleet)) -> (Fleet, RolloutNumber) 
         fleet.settle(Fortune::Good);
     }
     prepare(&mut fleet);
-    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(RollBack::default())) else {
+    let Ok(Reply::Rollout(number)) = fleet.request(Request::RollBack(whole_app())) else {
         panic!("no rollback");
     };
     fleet.settle(Fortune::Good);
@@ -186,6 +192,8 @@ fn where_nothing_ran_before_nothing_runs_after_a_rollback_that_succeeded() {
     fleet.settle(Fortune::Good);
     let back = RolloutNumber(first.0 + 1);
     assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
+    let story = fleet.story(back);
+    assert!(story.contains("runs nothing, as before"), "{story}");
 }
 
 #[test]
@@ -208,6 +216,7 @@ fn a_node_that_was_set_up_anew_is_known_to_run_nothing() {
 fn a_wave_whose_every_failure_was_accepted_passes() {
     let mut fleet = Fleet::new(4, 1);
     let intent = Intent {
+        app: Some(app()),
         version: Some("v1".parse().unwrap()),
         waves: Some("1n,100".parse().unwrap()),
         on_failure: Some(OnFailure::Pause),
@@ -244,6 +253,90 @@ fn a_node_that_failed_to_fetch_and_then_went_away_is_not_waited_for() {
     fleet.make(&Move::Resume(None));
     fleet.settle(Fortune::Good);
     assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+}
+
+/// An environment wants what it wanted, whatever a failed rollout did and undid.
+#[test]
+fn a_failed_rollout_and_its_rollback_leave_the_desired_release_alone() {
+    let mut fleet = Fleet::new(2, 1);
+    for version in ["v1", "v2"] {
+        fleet.roll_out(version, "100").unwrap();
+        fleet.settle(Fortune::Good);
+    }
+    // Both are back on v1 by hand; bringing v2 again works on one and fails on the other.
+    for node in [0, 1] {
+        fleet.node(node).current = Some(release("v1"));
+        fleet.make(&Move::Connect(node));
+    }
+    let number = fleet.roll_out("v2", "100").unwrap();
+    let first = fleet.touched_nodes(number)[0].clone();
+    for _ in 0..3 {
+        fleet.make(&Move::AllAdvance(Fortune::Good));
+    }
+    let second = usize::from(fleet.nth(0) == first);
+    fleet.make(&Move::Deliver {
+        node: second,
+        twice: false,
+    });
+    for _ in 0..4 {
+        fleet.make(&Move::Advance {
+            node: second,
+            fortune: Fortune::Bad,
+        });
+    }
+    fleet.settle(Fortune::Good);
+    assert_eq!(fleet.outcome(number), "failed", "{}", fleet.story(number));
+    let back = RolloutNumber(number.0 + 1);
+    assert_eq!(fleet.outcome(back), "succeeded", "{}", fleet.story(back));
+    let desired = |fleet: &Fleet| fleet.state.environments[&"dev".parse().unwrap()].desired[&app()].clone();
+    assert_eq!(desired(&fleet), release("v2"));
+    // An operator who takes everybody back means it.
+    let (fleet, _) = fleet_that_goes_back(|_| ());
+    assert_eq!(desired(&fleet), release("v1"));
+}
+
+#[test]
+fn a_canary_that_matches_nobody_is_refused() {
+    let mut fleet = Fleet::new(3, 1);
+    let intent = Intent {
+        app: Some(app()),
+        version: Some("v1".parse().unwrap()),
+        canary: Some("zone=zz".parse().unwrap()),
+        ..Intent::default()
+    };
+    let refusal = fleet.request(Request::StartRollout(intent)).unwrap_err();
+    assert_eq!(
+        refusal.message,
+        "canary zone=zz matches none of the 3 nodes that would move"
+    );
+}
+
+#[test]
+fn a_revoked_node_is_called_revoked_and_nobody_waits_for_it() {
+    let mut fleet = Fleet::new(3, 1);
+    fleet.roll_out("v1", "100").unwrap();
+    fleet.settle(Fortune::Good);
+    let number = fleet.roll_out("v2", "1n,100").unwrap();
+    fleet.make(&Move::AllAdvance(Fortune::Good));
+    let node = fleet.touched_nodes(number)[0].clone();
+    let reason = "stolen".to_owned();
+    fleet
+        .request(Request::RevokeNode {
+            node: node.clone(),
+            reason,
+        })
+        .unwrap();
+    assert_eq!(fleet.outcome(number), "paused");
+    let waiting = fleet.waiting(number).join("; ");
+    assert!(waiting.contains(&format!("{node} was revoked")), "{waiting}");
+    fleet.request(Request::Abort { number, reason: None }).unwrap();
+    fleet.settle(Fortune::Good);
+    let back = RolloutNumber(number.0 + 1);
+    let story = fleet.story(back);
+    assert!(
+        story.contains(&format!("{node} was revoked and stays as it is")),
+        "{story}"
+    );
 }
 
 #[test]

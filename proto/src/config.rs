@@ -38,11 +38,33 @@ impl fmt::Display for Malformed {
 }
 
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    parse(&path.display().to_string(), &read_text(path)?)
+}
+
+/// The bytes of a file that ought to be text; where they are not, the place is said.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
         source,
     })?;
-    parse(&path.display().to_string(), &text)
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let (line, column) = place(&String::from_utf8_lossy(valid));
+        ConfigError::Malformed(Malformed {
+            file: path.display().to_string(),
+            line,
+            column,
+            message: "this is not text in UTF-8".to_owned(),
+            hint: None,
+        })
+    })
+}
+
+/// The line and column behind so much text, counted from 1.
+pub fn place(before: &str) -> (usize, usize) {
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    (line, column)
 }
 
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
@@ -52,16 +74,15 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigErr
 fn explain(file: &str, text: &str, error: &toml::de::Error) -> Malformed {
     let offset = error.span().map_or(0, |span| span.start).min(text.len());
     let before = text.get(..offset).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let (line, column) = place(before);
     let message = error.message().lines().next().unwrap_or_default();
-    let (message, hint) = match unknown_key(error.message()) {
-        Some((unknown, known)) => {
+    let (message, hint) = match unknown_word(error.message()) {
+        Some((what, unknown, known)) => {
             let hint = nearest(&unknown, &known).map_or_else(
-                || format!("the keys here are {}", known.join(", ")),
+                || format!("the {what}s here are {}", known.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
-            (format!("unknown key `{unknown}`"), Some(hint))
+            (format!("unknown {what} `{unknown}`"), Some(hint))
         }
         None => (message.to_owned(), None),
     };
@@ -75,13 +96,13 @@ fn explain(file: &str, text: &str, error: &toml::de::Error) -> Malformed {
 }
 
 /// serde says: unknown field `x`, expected one of `a`, `b` (or: expected `a` or `b`).
-fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message
-        .strip_prefix("unknown field ")
-        .or_else(|| message.strip_prefix("unknown variant "))?;
+fn unknown_word(message: &str) -> Option<(&'static str, String, Vec<String>)> {
+    let (what, rest) = [("key", "unknown field "), ("value", "unknown variant ")]
+        .into_iter()
+        .find_map(|(what, prefix)| Some((what, message.strip_prefix(prefix)?)))?;
     let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
     let unknown = quoted.next()?;
-    Some((unknown, quoted.collect()))
+    Some((what, unknown, quoted.collect()))
 }
 
 /// The known word that is most like the given one, if any is like it at all.
@@ -121,6 +142,39 @@ mod tests {
         assert_eq!(
             message("zzzzzzzz = 3\n"),
             "agent.toml:1:1: unknown key `zzzzzzzz`\nhint: the keys here are bandwidth, state"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_not_called_a_key() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Kinds {
+            #[expect(dead_code, reason = "only its values matter")]
+            kind: Kind,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Kind {
+            Supervise,
+            Static,
+        }
+        let error = parse::<Kinds>("fleet.toml", "kind = \"supervised\"\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "fleet.toml:1:8: unknown value `supervised`\nhint: did you mean `supervise`?"
+        );
+        let _both_are_known = [Kind::Supervise, Kind::Static];
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_name_their_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fleet.toml");
+        std::fs::write(&path, b"[app]\nname = \xff").unwrap();
+        let error = read::<Sample>(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("fleet.toml:2:8: this is not text in UTF-8"),
+            "{error}"
         );
     }
 

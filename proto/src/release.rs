@@ -1,5 +1,8 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
+mod check;
+mod signed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::ids::{AppName, CheckName, ComponentName};
 use crate::quantity::{Amount, Span};
-use crate::signing::{Pinned, SecretKey, Signature, SignatureError};
 use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use signed::{ReleaseError, SignedManifest};
+
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.
 pub const MANIFEST_BYTES_MAX: usize = 512 << 10;
 const MANIFEST_FORMAT: u32 = 1;
-const COMPONENTS_MAX: usize = 64;
-const CHECKS_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -316,115 +318,8 @@ mod defaults {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReleaseError {
-    #[error("the manifest weighs {0} bytes, the limit is {MANIFEST_BYTES_MAX}")]
-    TooLarge(usize),
-    #[error("the manifest is malformed: {0}")]
-    Malformed(String),
-    #[error("the manifest has format {0}; this build reads format {MANIFEST_FORMAT}")]
-    Format(u32),
-    #[error("the manifest makes no sense: {0}")]
-    Senseless(String),
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-}
-
 impl Manifest {
     pub const FORMAT: u32 = MANIFEST_FORMAT;
-
-    /// What no type can say about a manifest.
-    pub fn check(&self) -> Result<(), ReleaseError> {
-        let senseless = |why: String| Err(ReleaseError::Senseless(why));
-        if self.format != MANIFEST_FORMAT {
-            return Err(ReleaseError::Format(self.format));
-        }
-        if self.components.is_empty() {
-            return senseless("it has no component".into());
-        }
-        if self.components.len() > COMPONENTS_MAX {
-            return senseless(format!("it has more than {COMPONENTS_MAX} components"));
-        }
-        for (i, component) in self.components.iter().enumerate() {
-            let name = &component.name;
-            if self.components[..i].iter().any(|other| other.name == *name) {
-                return senseless(format!("component `{name}` is there twice"));
-            }
-            if component.artifacts.is_empty() {
-                return senseless(format!("component `{name}` has no artifact"));
-            }
-            if component.checks.len() > CHECKS_MAX {
-                return senseless(format!("component `{name}` has more than {CHECKS_MAX} checks"));
-            }
-            let Run::Supervise(supervise) = &component.run;
-            if supervise.command.first().is_none_or(String::is_empty) {
-                return senseless(format!("component `{name}` has an empty command"));
-            }
-            for check in &component.checks {
-                if check.interval == Span::ZERO || check.timeout == Span::ZERO {
-                    return senseless(format!(
-                        "check `{}` of `{name}` has no interval or no timeout",
-                        check.name
-                    ));
-                }
-                if matches!(&check.probe, Probe::Exec { command } if command.is_empty()) {
-                    return senseless(format!("check `{}` of `{name}` has an empty command", check.name));
-                }
-            }
-        }
-        if self.health.failures == 0 || self.health.restarts == 0 {
-            return senseless("health.failures and health.restarts must be at least 1".into());
-        }
-        if self.health.min_healthy > self.health.healthy_deadline {
-            return senseless(format!(
-                "health.min_healthy ({}) is longer than health.healthy_deadline ({}), so no node could ever be verified",
-                self.health.min_healthy, self.health.healthy_deadline
-            ));
-        }
-        Ok(())
-    }
-
-    pub fn sign(&self, keys: &[SecretKey]) -> Result<SignedManifest, ReleaseError> {
-        self.check()?;
-        let bytes = serde_json::to_vec(self).map_err(|error| ReleaseError::Malformed(error.to_string()))?;
-        if bytes.len() > MANIFEST_BYTES_MAX {
-            return Err(ReleaseError::TooLarge(bytes.len()));
-        }
-        let signatures = keys.iter().map(|key| key.sign(&bytes)).collect();
-        Ok(SignedManifest { bytes, signatures })
-    }
-}
-
-/// A manifest's exact bytes and who signed them. The bytes are kept as they were
-/// signed and never written anew: their digest is the release's identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedManifest {
-    pub bytes: Vec<u8>,
-    pub signatures: Vec<Signature>,
-}
-
-impl SignedManifest {
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.bytes)
-    }
-
-    /// Reads without asking who signed: for showing, and for the coordinator, which
-    /// cannot be trusted with this question anyway.
-    pub fn read(&self) -> Result<Manifest, ReleaseError> {
-        if self.bytes.len() > MANIFEST_BYTES_MAX {
-            return Err(ReleaseError::TooLarge(self.bytes.len()));
-        }
-        let manifest: Manifest = serde_json::from_slice(&self.bytes)
-            .map_err(|error| ReleaseError::Malformed(error.to_string()))?;
-        manifest.check()?;
-        Ok(manifest)
-    }
-
-    /// The only way in which an agent gets at a manifest.
-    pub fn verify(&self, pinned: &Pinned) -> Result<Manifest, ReleaseError> {
-        pinned.verify(&self.bytes, &self.signatures)?;
-        self.read()
-    }
 }
 
 /// A release's identity, with the version for people.
@@ -442,65 +337,23 @@ impl fmt::Display for ReleaseRef {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
+pub(crate) fn sample() -> Manifest {
+    serde_json::from_value(serde_json::json!({
+        "format": 1, "app": "shop", "version": "v1.0.0", "counter": 1, "created_at": 0,
+        "components": [{
+            "name": "web",
+            "artifacts": { "any": { "tree": Digest::of(b"t"), "files": 1, "bytes": 1 } },
+            "run": { "kind": "supervise", "command": ["./web"] },
+            "checks": [{ "name": "health", "probe": { "kind": "http", "url": "http://127.0.0.1/health" } }],
+        }],
+    }))
+    .unwrap()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
     use super::*;
-
-    fn sample() -> Manifest {
-        serde_json::from_value(serde_json::json!({
-            "format": 1, "app": "shop", "version": "v1.0.0", "counter": 1, "created_at": 0,
-            "components": [{
-                "name": "web",
-                "artifacts": { "any": { "tree": Digest::of(b"t"), "files": 1, "bytes": 1 } },
-                "run": { "kind": "supervise", "command": ["./web"] },
-                "checks": [{ "name": "health", "probe": { "kind": "http", "url": "http://127.0.0.1/health" } }],
-            }],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_signed_manifest_reads_back_and_any_changed_byte_is_refused() {
-        let key = SecretKey::generate().unwrap();
-        let pinned = Pinned {
-            release_keys: [key.public()].into(),
-            threshold: 1,
-        };
-        let signed = sample().sign(&[key]).unwrap();
-        assert_eq!(signed.verify(&pinned).unwrap(), sample());
-        for at in [0, signed.bytes.len() / 2, signed.bytes.len() - 1] {
-            let mut tampered = signed.clone();
-            tampered.bytes[at] ^= 1;
-            assert!(matches!(
-                tampered.verify(&pinned),
-                Err(ReleaseError::Signature(_))
-            ));
-        }
-    }
-
-    #[test]
-    fn manifests_that_make_no_sense_are_refused() {
-        let refused = |change: fn(&mut Manifest)| {
-            let mut manifest = sample();
-            change(&mut manifest);
-            manifest.check().unwrap_err().to_string()
-        };
-        assert_eq!(
-            refused(|m| m.components.clear()),
-            "the manifest makes no sense: it has no component"
-        );
-        assert_eq!(
-            refused(|m| m.components.push(m.components[0].clone())),
-            "the manifest makes no sense: component `web` is there twice"
-        );
-        assert_eq!(
-            refused(|m| m.format = 2),
-            "the manifest has format 2; this build reads format 1"
-        );
-        assert!(
-            refused(|m| m.health.min_healthy = Span::from_secs(600))
-                .contains("no node could ever be verified")
-        );
-    }
 
     #[test]
     fn an_exact_platform_is_preferred_to_any() {

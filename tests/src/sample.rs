@@ -28,21 +28,30 @@ impl Behaviour {
             Self::Hangs => "start = \"hang\"\n",
         }
     }
-}
 
-/// Quicker than for people: a test waits.
-const WAITED_FOR: Pace = Pace {
-    interval: "100ms",
-    min_healthy: "300ms",
-    healthy_deadline: "5s",
-};
+    /// Quicker than for people: a test waits for what is bad. A good release has all the
+    /// time that a machine full of other tests may take.
+    fn pace(self) -> Pace {
+        let (healthy_deadline, response_time) = match self {
+            Self::Good => ("60s", "20s"),
+            Self::Sick | Self::Exits | Self::Hangs => ("5s", "2s"),
+        };
+        Pace {
+            interval: "100ms",
+            timeout: "3s",
+            min_healthy: "300ms",
+            healthy_deadline,
+            response_time,
+        }
+    }
+}
 
 /// Writes the app's directory with its `fleet.toml`.
 pub fn lay_out(directory: &Path, behaviour: Behaviour) -> anyhow::Result<PathBuf> {
     let sample = Sample {
         app: APP,
         settings: behaviour.settings(),
-        pace: WAITED_FOR,
+        pace: behaviour.pace(),
     };
     Ok(sample.lay_out(directory, &program("fleet-sample")?)?)
 }

@@ -146,7 +146,12 @@ fn a_coordinator_that_is_killed_goes_on_where_it_was() {
             fleet.start_coordinator().unwrap();
         }
         eprintln!("round {round}: {killed} kills, rollout #{number}");
-        assert_eq!(wait_until_ended(&fleet, number), RolloutStateView::Succeeded);
+        assert_eq!(
+            wait_until_ended(&fleet, number),
+            RolloutStateView::Succeeded,
+            "{}",
+            fleet.ctl(&["explain", &number.to_string()]).unwrap().stdout
+        );
         assert_nobody_was_touched_twice(&fleet, number);
         fleet.wait_until_all_serve(to).unwrap();
         let after = starts(&fleet, to);

@@ -9,17 +9,23 @@ use anyhow::Context;
 use fleet_tests::fleet::PATIENCE;
 use fleet_tests::process::{Process, program};
 use fleet_tests::wait::wait_for;
+use nix::sys::signal::Signal;
 
 /// A fleet of one node, in a directory that goes with it.
 struct Dev {
     home: tempfile::TempDir,
+    directory: PathBuf,
     process: Option<Process>,
 }
 
 impl Dev {
     fn start(fleetctl: &Path) -> Self {
+        Self::start_in(fleetctl, "fleet")
+    }
+
+    fn start_in(fleetctl: &Path, name: &str) -> Self {
         let home = tempfile::Builder::new().prefix("fleet-dev-").tempdir().unwrap();
-        let directory = home.path().join("fleet");
+        let directory = home.path().join(name);
         let process = Process::start(
             fleetctl,
             &["dev", "--nodes", "1", "--dir", &directory.display().to_string()],
@@ -27,6 +33,7 @@ impl Dev {
         );
         let dev = Self {
             home,
+            directory,
             process: Some(process.unwrap()),
         };
         wait_for("the fleet to be ready", PATIENCE, || {
@@ -38,7 +45,7 @@ impl Dev {
     }
 
     fn directory(&self) -> PathBuf {
-        self.home.path().join("fleet")
+        self.directory.clone()
     }
 
     fn said(&self) -> String {
@@ -128,4 +135,61 @@ fn join_tokens_are_on_no_command_line() {
     assert!(!Path::new(file).exists(), "{file}");
     assert_eq!(std::fs::read_to_string(at("modes")).unwrap(), "600\n");
     drop(dev);
+}
+
+/// Whatever has the directory in its command line, or runs a program out of it.
+fn at_work_in(directory: &Path) -> Vec<String> {
+    let text = directory.display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| process.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .filter_map(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let program = std::fs::read_link(process.path().join("exe")).unwrap_or_default();
+            (line.contains(&text) || program.starts_with(directory)).then_some(line)
+        })
+        .collect()
+}
+
+#[test]
+fn an_interrupt_leaves_no_process_behind_however_the_directory_is_called() {
+    let name = "it's a long way down ".repeat(6);
+    let dev = Dev::start_in(&program("fleetctl").unwrap(), &name);
+    let env = dev.directory().join("env").display().to_string();
+    let script = format!(". '{}' && fleetctl rollout v1.0.0", env.replace('\'', r"'\''"));
+    let rolled_out = Command::new("/bin/sh").args(["-c", &script]).env_clear().output();
+    let rolled_out = rolled_out.unwrap();
+    assert!(rolled_out.status.success(), "{rolled_out:?}");
+    assert!(!at_work_in(&dev.directory()).is_empty());
+    dev.process.as_ref().unwrap().signal(Signal::SIGINT).unwrap();
+    wait_for("everything to end", PATIENCE, || {
+        at_work_in(&dev.directory()).is_empty().then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_story_ends_well_within_a_minute() {
+    let told = Command::new(program("fleetctl").unwrap())
+        .args(["dev", "--story", "--nodes", "5", "--output", "json"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let tale: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let chapters = tale["chapters"].as_array().unwrap();
+    let outcomes: Vec<&str> = chapters
+        .iter()
+        .filter_map(|chapter| chapter["outcome"].as_str())
+        .collect();
+    assert_eq!(&outcomes[..2], ["succeeded", "succeeded"], "{tale}");
+    let seconds: f64 = chapters
+        .iter()
+        .filter_map(|chapter| chapter["seconds"].as_f64())
+        .sum();
+    assert!(seconds < 60.0, "{tale}");
+    for answer in tale["answers"].as_array().unwrap() {
+        assert_eq!(answer["version"], "v1.1.0", "{tale}");
+    }
 }

@@ -331,3 +331,17 @@ fn operators_pause_resume_abort_and_roll_back() {
     assert_eq!(fleet.ctl(&["abort", "4"]).unwrap().code, 0);
     fleet.wait_until_all_serve("v1.0.0").unwrap();
 }
+
+#[test]
+fn an_agent_that_is_told_to_stop_says_that_it_has() {
+    let mut fleet = Fleet::start(1).unwrap();
+    fleet.push("v1.0.0", Behaviour::Good).unwrap();
+    assert_eq!(fleet.ctl(&["rollout", "v1.0.0"]).unwrap().code, 0);
+    for _ in 0..5 {
+        let out = fleet.agent("n01", &["stop"]).unwrap();
+        assert_eq!(out.code, 0, "{}", out.stderr);
+        assert_eq!(fleet.serves("n01"), None);
+        fleet.start_agent("n01").unwrap();
+        fleet.wait_until_all_serve("v1.0.0").unwrap();
+    }
+}

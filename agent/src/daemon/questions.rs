@@ -4,11 +4,12 @@ use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::{Daemon, DaemonError};
 use crate::effects::chain;
 use crate::ledger::AppRecord;
-use crate::local::{Answer, Asked, Question, RolledBack};
+use crate::local::{Answer, Asked, Question, RolledBack, Told};
 use crate::status::{self, Daemon as DaemonState, NodeStatus};
 
 /// A rollback by hand whose outcome somebody waits for.
@@ -21,16 +22,18 @@ impl Daemon {
     pub(super) async fn local(
         &mut self,
         asked: Asked,
-    ) -> Result<Option<oneshot::Sender<Answer>>, DaemonError> {
+    ) -> Result<Option<(oneshot::Sender<Answer>, Told)>, DaemonError> {
         match asked.question {
             Question::Status => {
                 let status = Box::new(self.status());
                 let _asker_gone = asked.answer.send(Answer::Status(status));
             }
-            Question::Stop => return Ok(Some(asked.answer)),
+            Question::Stop => return Ok(Some((asked.answer, asked.told))),
             Question::Rollback { app, to } => {
                 let mut ledger = self.ledger();
-                match crate::offline::put_back(&mut ledger, &app, to.as_ref(), Timestamp::now()) {
+                let put_back =
+                    crate::offline::put_back(&mut ledger, &app, to.as_ref(), &asked.by, Timestamp::now());
+                match put_back {
                     Ok(moved) => {
                         let moved = RolledBack {
                             app: app.clone(),
@@ -38,6 +41,8 @@ impl Daemon {
                             to: moved.to.version,
                             ill: None,
                         };
+                        // Those who have given up waiting make room.
+                        self.waiting.retain(|waiting| !waiting.answer.is_closed());
                         self.waiting.push(Waiting {
                             moved,
                             answer: asked.answer,
@@ -86,15 +91,21 @@ impl Daemon {
         }
     }
 
+    /// All at once: a pod that ends does not wait for one grace after the other.
     pub(super) async fn stop_apps(&mut self) {
+        let mut stopping = JoinSet::new();
         for (app, lanes) in std::mem::take(&mut self.apps) {
             let converge = lanes.converge();
             drop(lanes);
-            let stopped = tokio::task::spawn_blocking(move || converge.stop_all()).await;
+            stopping.spawn_blocking(move || (app, converge.stop_all()));
+        }
+        while let Some(stopped) = stopping.join_next().await {
             match stopped {
-                Ok(Ok(())) => tracing::info!(%app, "app stopped"),
-                Ok(Err(error)) => tracing::error!(%app, error = chain(&error), "cannot stop the app"),
-                Err(error) => tracing::error!(%app, %error, "cannot stop the app"),
+                Ok((app, Ok(()))) => tracing::info!(%app, "app stopped"),
+                Ok((app, Err(error))) => {
+                    tracing::error!(%app, error = chain(&error), "cannot stop the app");
+                }
+                Err(error) => tracing::error!(%error, "cannot stop an app"),
             }
         }
     }

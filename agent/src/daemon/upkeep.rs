@@ -1,10 +1,14 @@
 //! Around the steps: what an agent that starts finds half done, and what an ended step
 //! leaves to be cleared away.
 
+use std::path::PathBuf;
+
+use fleet_proto::digest::Digest;
 use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 
 use super::{Daemon, DaemonError};
+use crate::durable::{self, FileError};
 use crate::effects::chain;
 use crate::install::Recovery;
 use crate::slots::Slots;
@@ -14,7 +18,7 @@ impl Daemon {
     pub(super) async fn recover(&mut self) -> Result<(), DaemonError> {
         let mut ledger = self.ledger();
         for (app, record) in &mut ledger.apps {
-            Slots::new(&self.node.layout, app).sweep()?;
+            remove_beside(app, Slots::new(&self.node.layout, app).leftovers());
             let step = record
                 .step
                 .as_ref()
@@ -50,21 +54,40 @@ impl Daemon {
             .step
             .as_ref()
             .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
-        if !settled || self.prefetch.contains_key(app) {
+        if !settled {
             return Ok(());
         }
         record.forget_old_releases(self.node.config.limits.good_releases_max());
         let record = record.clone();
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
-        let pruned = tokio::task::spawn_blocking(move || slots.prune(|digest| record.keeps(digest))).await;
-        match pruned {
-            Ok(Ok(gone)) if gone.is_empty() => {}
-            Ok(Ok(gone)) => tracing::info!(%app, slots = gone.len(), "old releases removed"),
-            // Room that could not be made is missed later, and said then.
-            Ok(Err(error)) => tracing::warn!(%app, error = chain(&error), "cannot remove old releases"),
-            Err(error) => tracing::warn!(%app, %error, "cannot remove old releases"),
+        let ahead = self.prefetch.get(app).map(|release| release.digest);
+        let keeps = |digest: &Digest| record.keeps(digest) || ahead == Some(*digest);
+        // A few renames: what is ordered next must find the slots as they will be.
+        let retired = tokio::task::block_in_place(|| {
+            let gone = slots.retire(keeps)?;
+            let incoming = if ahead.is_none() {
+                slots.retire_incoming()?
+            } else {
+                None
+            };
+            Ok::<_, FileError>((gone, incoming))
+        });
+        let (mut gone, incoming) = match retired {
+            Ok(retired) => retired,
+            Err(error) => {
+                // Room that could not be made is missed later, and said then.
+                tracing::warn!(%app, error = chain(&error), "cannot remove old releases");
+                return Ok(());
+            }
+        };
+        if !gone.is_empty() {
+            tracing::info!(%app, slots = gone.len(), "old releases removed");
         }
+        // The next rollback may need it as the last one did.
+        tokio::task::block_in_place(|| self.held.keep_ballast());
+        gone.extend(incoming);
+        remove_beside(app, gone);
         Ok(())
     }
 
@@ -75,4 +98,18 @@ impl Daemon {
             tracing::info!(%app, rollout = %step.rollout, phase = %step.phase, release, failure, "step");
         }
     }
+}
+
+/// Beside the loop: thousands of files take a while to go, and an order to abort must
+/// not wait for them.
+fn remove_beside(app: &AppName, paths: Vec<PathBuf>) {
+    let app = app.clone();
+    let removing = move || {
+        for path in paths {
+            if let Err(error) = durable::remove(&path) {
+                tracing::warn!(%app, error = chain(&error), "cannot remove what nobody needs any more");
+            }
+        }
+    };
+    drop(tokio::task::spawn_blocking(removing));
 }

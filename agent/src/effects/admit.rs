@@ -1,13 +1,18 @@
 //! May this release run here? Asked before a byte of it is fetched.
 
 use fleet_proto::ids::AppName;
+use fleet_proto::quantity::Span;
 use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest};
 use fleet_proto::session::FailureClass;
 
 use super::{Failed, chain, failure};
 use crate::config::Config;
 use crate::ledger::AppRecord;
+use crate::probe::http;
 use crate::template::{TemplateError, Words};
+
+/// A release that is bad must not decide for how long it cannot be left.
+const GRACE_MAX: Span = Span::from_secs(600);
 
 /// What the ledger says that matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +26,7 @@ impl History {
     pub fn of(record: &AppRecord, release: &ReleaseRef) -> Self {
         Self {
             floor: record.floor,
-            was_good: record.is_good(release),
+            was_good: record.has_proven(release),
         }
     }
 }
@@ -82,18 +87,19 @@ pub fn admit(
                 Platform::here()
             ));
         }
-        // A word that cannot be filled in is found now, while the old release runs.
-        fill(config, &manifest, component).map_err(|error| {
+        // What can never work is found now, while the old release runs.
+        describe(config, &manifest, component).map_err(|why| {
             failure(
                 FailureClass::Release,
-                format!("component {}: {error}", component.name),
+                format!("component {}: {why}", component.name),
             )
         })?;
     }
     Ok(manifest)
 }
 
-fn fill(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), TemplateError> {
+/// Every command, variable and check as this node would run it.
+fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), String> {
     let words = Words {
         node: config.node.clone(),
         app: manifest.app.clone(),
@@ -101,18 +107,34 @@ fn fill(config: &Config, manifest: &Manifest, component: &Component) -> Result<(
         directory: "/".into(),
         vars: config.vars.clone(),
     };
+    fill(&words, component).map_err(|error| error.to_string())?;
+    let Run::Supervise(supervise) = &component.run;
+    if supervise.grace > GRACE_MAX {
+        return Err(format!(
+            "its grace is {}, the limit is {GRACE_MAX}: so long a rollback would wait for it",
+            supervise.grace
+        ));
+    }
+    for check in &component.checks {
+        let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
+        match &check.probe {
+            Probe::Http { url, .. } => {
+                let filled = words.fill(url).map_err(|error| wrong(&error))?;
+                http::parse(&filled).map_err(|error| format!("check {}: `{url}` {error}", check.name))?;
+            }
+            Probe::Tcp { address } => words.fill(address).map(drop).map_err(|error| wrong(&error))?,
+            Probe::Exec { command } => words.fill_all(command).map(drop).map_err(|error| wrong(&error))?,
+            Probe::Process => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill(words: &Words, component: &Component) -> Result<(), TemplateError> {
     let Run::Supervise(supervise) = &component.run;
     words.fill_all(&supervise.command)?;
     for value in supervise.env.values() {
         words.fill(value)?;
-    }
-    for check in &component.checks {
-        match &check.probe {
-            Probe::Http { url, .. } => words.fill(url).map(drop)?,
-            Probe::Tcp { address } => words.fill(address).map(drop)?,
-            Probe::Exec { command } => words.fill_all(command).map(drop)?,
-            Probe::Process => {}
-        }
     }
     Ok(())
 }

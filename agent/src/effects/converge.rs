@@ -7,6 +7,7 @@ use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::{Component, ReleaseRef, Run};
 use fleet_proto::session::FailureClass;
 
+use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
 use crate::layout::Layout;
@@ -24,6 +25,8 @@ pub enum ConvergeError {
     Slot(#[from] SlotError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("the files of {release} on the disk are not as they were laid out")]
+    Damaged { release: ReleaseRef },
     #[error("the app is being stopped together with the agent")]
     Shut,
     #[error("component {component} cannot be described")]
@@ -46,14 +49,38 @@ pub enum ConvergeError {
     },
 }
 
+fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
+    if target.slot.is_whole() {
+        return Ok(());
+    }
+    Err(ConvergeError::Damaged {
+        release: target.release.clone(),
+    })
+}
+
 impl ConvergeError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Template { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Shut | Self::Start { .. } | Self::Stop { .. } => {
-                FailureClass::Infrastructure
-            }
+            Self::Slot(_)
+            | Self::File(_)
+            | Self::Damaged { .. }
+            | Self::Shut
+            | Self::Start { .. }
+            | Self::Stop { .. } => FailureClass::Infrastructure,
+        }
+    }
+
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::Slot(SlotError::File(error))
+            | Self::File(error)
+            | Self::Start {
+                source: SuperviseError::File(error),
+                ..
+            } => error.is_no_room(),
+            _ => false,
         }
     }
 
@@ -62,7 +89,7 @@ impl ConvergeError {
             Self::Template { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
-            Self::Slot(_) | Self::File(_) | Self::Shut => None,
+            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
         }
     }
 }
@@ -74,6 +101,15 @@ pub struct Part {
     pub words: Words,
     pub spec: Spec,
     pub run: RunDirectory,
+}
+
+impl Part {
+    fn cannot_start(&self, source: SuperviseError) -> ConvergeError {
+        ConvergeError::Start {
+            component: self.component.name.clone(),
+            source,
+        }
+    }
 }
 
 /// A release whose processes have been started.
@@ -96,6 +132,15 @@ pub struct Converge {
     pub gate: Arc<Mutex<Gate>>,
 }
 
+/// How closely a release is looked at before what runs is stopped for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It has just been laid out; or there is nothing else, and ill is better than absent.
+    AtNothing,
+    /// It has been lying there for long, and another one could be taken instead.
+    AtBytes,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Gate {
     #[default]
@@ -105,26 +150,44 @@ pub enum Gate {
 
 impl Converge {
     /// Stops what should not run, in the reverse order of its start; switches; starts
-    /// what should. Blocks as long as stopping takes.
-    pub fn run(&self, to: Option<&ReleaseRef>) -> Result<Option<Started>, ConvergeError> {
+    /// what should. What a full disk would not let through is tried before anything is
+    /// stopped. Blocks as long as stopping takes.
+    pub fn run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
+        match self.make_run(to, look) {
+            Err(error) if error.is_no_room() && Ballast::new(&self.layout).give_up() => {
+                self.make_run(to, look)
+            }
+            other => other,
+        }
+    }
+
+    fn make_run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
+        if let (Look::AtBytes, Some(target)) = (look, &target) {
+            must_be_whole(target)?;
+        }
         let parts = target
             .as_ref()
             .map(|target| target.parts.as_slice())
             .unwrap_or_default();
+        let runs_already = |part: &&Part| glance(&part.run).is_some_and(|state| state.spec == part.spec.id());
+        for part in parts.iter().filter(|part| !runs_already(part)) {
+            self.supervisor
+                .prepare(&part.run, &part.spec)
+                .map_err(|source| part.cannot_start(source))?;
+        }
+        if let Some(release) = to {
+            slots.prepare_switch(release)?;
+        }
         for component in self.stop_order(&slots) {
             let run = self.run_directory(&component);
             let wanted = parts.iter().find(|part| part.component.name == component);
-            let runs = glance(&run);
-            let runs_as_wanted = wanted
-                .zip(runs)
-                .is_some_and(|(part, state)| state.spec == part.spec.id());
-            if runs_as_wanted {
+            if wanted.as_ref().is_some_and(runs_already) {
                 continue;
             }
             self.supervisor
@@ -135,12 +198,13 @@ impl Converge {
         for part in parts {
             self.supervisor
                 .start(&part.run, &part.spec)
-                .map_err(|source| ConvergeError::Start {
-                    component: part.component.name.clone(),
-                    source,
-                })?;
+                .map_err(|source| part.cannot_start(source))?;
         }
         Ok(target)
+    }
+
+    pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
+        must_be_whole(&self.describe(&Slots::new(&self.layout, &self.app), release)?)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

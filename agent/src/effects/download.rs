@@ -1,8 +1,8 @@
 //! Blobs by digest, all in one stream, going on where an interrupted one stood.
 
+mod receiving;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,19 +11,25 @@ use fleet_proto::quantity::Bytes;
 use fleet_proto::session::FailureClass;
 use fleet_proto::wire::agent_client::AgentClient;
 use fleet_proto::wire::{BlobPiece, BlobWanted, BlobsRequest, DIGESTS_PER_MESSAGE};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::{Failed, chain, disk_failure, failure};
-use crate::durable::{self, FileError, failed};
+use super::room::Room;
+use super::{Failed, blocking, chain, disk_failure, failure};
+use crate::durable::{self, FileError};
+use crate::facts::on_disk;
 use crate::link::Reach;
 use crate::link::backoff::Backoff;
+use receiving::{Receiving, Taken};
 
 /// Without any progress for this long, a step is given up; the coordinator decides
 /// what then. Long enough for a coordinator that is being updated.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(300);
 /// A stream that stands still is cut and begun anew.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Pieces that have come and are not written yet: a few mebibytes at most.
+const PIECES_AHEAD: usize = 16;
 /// How often wrong bytes are asked for again: they may have been hurt on the way.
 const WRONG_MAX: u32 = 3;
 
@@ -32,6 +38,16 @@ const WRONG_MAX: u32 = 3;
 pub struct Want {
     pub digest: Digest,
     pub size: Size,
+}
+
+impl Want {
+    /// The room that it takes; of a tree's encoding it is not known before it comes.
+    fn on_disk(&self) -> u64 {
+        match self.size {
+            Size::Exactly(bytes) => on_disk(bytes),
+            Size::AtMost(_) => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,14 +126,16 @@ fn may_pass(status: &Status) -> bool {
     )
 }
 
-/// The directory of one app's downloads, and how fast they may go.
-pub struct Download<'a> {
-    pub reach: &'a Reach,
+/// The directory of one app's downloads, how fast they may go, and how much they may take.
+#[derive(Clone)]
+pub struct Download {
+    pub reach: Reach,
     pub incoming: PathBuf,
     pub bandwidth: Option<Bytes>,
+    pub room: Room,
 }
 
-impl Download<'_> {
+impl Download {
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.incoming.join(digest.to_string())
     }
@@ -127,86 +145,93 @@ impl Download<'_> {
     }
 
     /// All of them are in `incoming` when this returns well, and have their digests.
-    pub async fn fetch(&self, wants: &BTreeSet<Want>) -> Result<(), Failed> {
-        durable::create_directory(&self.incoming).map_err(|error| disk_failure(&error))?;
+    /// `afterwards` is the room that will be needed beyond theirs.
+    pub async fn fetch(&self, wants: &BTreeSet<Want>, afterwards: u64) -> Result<(), Failed> {
         let mut patience = Patience::default();
         let mut wrong: BTreeMap<Digest, u32> = BTreeMap::new();
-        loop {
-            let missing: Vec<Want> = wants
-                .iter()
-                .filter(|want| !self.path(want.digest).is_file())
-                .copied()
-                .collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let before = self.bytes_present(&missing);
-            let ended = self.stream(&missing, &mut wrong).await;
-            if self.bytes_present(&missing) > before
-                || missing.iter().any(|want| self.path(want.digest).is_file())
-            {
+        let mut before = self.standing(wants).await?;
+        while !before.missing.is_empty() {
+            let ended = self.stream(&before.missing, &mut wrong, afterwards).await;
+            let after = self.standing(wants).await?;
+            if after.bytes > before.bytes || after.missing.len() < before.missing.len() {
                 patience.progress();
             }
+            before = after;
             match ended {
                 Ok(()) => {}
                 Err(Cut::Failed(failure)) => return Err(failure),
                 Err(Cut::Status(status)) => patience.wait("its files", &status).await?,
             }
         }
-    }
-
-    /// What an earlier release left here is of no use any more.
-    pub fn forget_all_but(&self, wants: &BTreeSet<Want>) -> Result<(), FileError> {
-        let wanted: BTreeSet<String> = wants.iter().map(|want| want.digest.to_string()).collect();
-        for entry in std::fs::read_dir(&self.incoming).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !wanted.contains(name.trim_end_matches(".part")) {
-                durable::remove(&entry.path())?;
-            }
-        }
         Ok(())
     }
 
-    fn bytes_present(&self, wants: &[Want]) -> u64 {
-        wants.iter().map(|want| length(&self.partial(want.digest))).sum()
+    async fn standing(&self, wants: &BTreeSet<Want>) -> Result<Standing, Failed> {
+        let (download, wants) = (self.clone(), wants.clone());
+        blocking(move || {
+            durable::create_directory(&download.incoming)?;
+            let missing: Vec<Want> = wants
+                .into_iter()
+                .filter(|want| !download.path(want.digest).is_file())
+                .collect();
+            let bytes = missing
+                .iter()
+                .map(|want| length(&download.partial(want.digest)))
+                .sum();
+            Ok(Standing { missing, bytes })
+        })
+        .await
     }
 
-    async fn stream(&self, missing: &[Want], wrong: &mut BTreeMap<Digest, u32>) -> Result<(), Cut> {
-        for batch in missing.chunks(DIGESTS_PER_MESSAGE) {
-            let blobs = batch
-                .iter()
-                .map(|want| BlobWanted {
-                    digest: want.digest.as_bytes().to_vec(),
-                    offset: length(&self.partial(want.digest)),
-                })
-                .collect();
-            let mut client = AgentClient::new(self.reach.channel());
-            let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
-            let mut pieces = opened.map_err(|_| silence())??.into_inner();
-            let mut receiving = Receiving {
-                download: self,
-                wants: batch.iter().map(|want| (want.digest, want.size)).collect(),
-                open: None,
-                wrong,
-            };
-            let mut pace = Pace::new(self.bandwidth);
-            while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
-                .await
-                .map_err(|_| silence())??
-            {
-                let bytes = piece.data.len() as u64;
-                receiving.take(piece).await?;
-                pace.after(bytes).await;
+    /// What an earlier release left here is of no use any more. Gives how many bytes are
+    /// left.
+    pub fn forget_all_but(&self, wanted: &BTreeSet<Digest>) -> Result<u64, FileError> {
+        let wanted: BTreeSet<String> = wanted.iter().map(ToString::to_string).collect();
+        let mut left = 0;
+        for entry in std::fs::read_dir(&self.incoming).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if wanted.contains(name.trim_end_matches(".part")) {
+                left += length(&entry.path());
+            } else {
+                durable::remove(&entry.path())?;
             }
+        }
+        Ok(left)
+    }
+
+    async fn stream(
+        &self,
+        missing: &[Want],
+        wrong: &mut BTreeMap<Digest, u32>,
+        afterwards: u64,
+    ) -> Result<(), Cut> {
+        for (at, batch) in missing.chunks(DIGESTS_PER_MESSAGE).enumerate() {
+            let (download, batch) = (self.clone(), batch.to_vec());
+            let later = missing.iter().skip((at + 1) * DIGESTS_PER_MESSAGE);
+            let afterwards = later.map(Want::on_disk).fold(afterwards, u64::saturating_add);
+            let (blobs, receiving) =
+                blocking(move || Ok(Receiving::begin(download, batch, afterwards))).await?;
+            receiving.must_have_room()?;
+
+            let (to_disk, from_wire) = mpsc::channel(PIECES_AHEAD);
+            let writing = tokio::task::spawn_blocking(move || receiving.write_down(from_wire));
+            let ended = self.receive(blobs, to_disk).await;
+            // What came is on the disk, however the stream ended.
+            let (receiving, taken) = writing
+                .await
+                .map_err(|error| failure(FailureClass::Infrastructure, chain(&error)))?;
+            if let Taken::Wrong { digest, found } = taken? {
+                return Err(others_came(digest, found, count(wrong, digest)));
+            }
+            ended?;
             // A stream that ends well and did not bring everything has no business to.
-            if let Some(want) = batch.iter().find(|want| !self.path(want.digest).is_file()) {
-                let tries = receiving.count_wrong(want.digest);
+            if let Some(digest) = receiving.first_not_had() {
+                let tries = count(wrong, digest);
                 if tries >= WRONG_MAX {
-                    return Err(Cut::failed(failure(
+                    return Err(Cut::Failed(failure(
                         FailureClass::Infrastructure,
                         format!(
-                            "the artifact store does not give the whole of {}, asked {tries} times",
-                            want.digest
+                            "the artifact store does not give the whole of {digest}, asked {tries} times"
                         ),
                     )));
                 }
@@ -214,6 +239,53 @@ impl Download<'_> {
         }
         Ok(())
     }
+
+    /// Until the stream ends, or nobody writes down any more what comes.
+    async fn receive(&self, blobs: Vec<BlobWanted>, to_disk: mpsc::Sender<BlobPiece>) -> Result<(), Status> {
+        let mut client = AgentClient::new(self.reach.channel());
+        let opened = tokio::time::timeout(SILENCE_MAX, client.fetch_blobs(BlobsRequest { blobs })).await;
+        let mut pieces = opened.map_err(|_| silence())??.into_inner();
+        let mut pace = Pace::new(self.bandwidth);
+        while let Some(piece) = tokio::time::timeout(SILENCE_MAX, pieces.message())
+            .await
+            .map_err(|_| silence())??
+        {
+            let bytes = piece.data.len() as u64;
+            if to_disk.send(piece).await.is_err() {
+                break;
+            }
+            pace.after(bytes).await;
+        }
+        Ok(())
+    }
+}
+
+/// How far a download is.
+struct Standing {
+    missing: Vec<Want>,
+    /// Had already of what is missing.
+    bytes: u64,
+}
+
+fn count(wrong: &mut BTreeMap<Digest, u32>, digest: Digest) -> u32 {
+    let tries = wrong.entry(digest).or_default();
+    *tries += 1;
+    *tries
+}
+
+fn others_came(digest: Digest, found: Digest, tries: u32) -> Cut {
+    if tries < WRONG_MAX {
+        return Status::aborted(format!("the bytes that came for {digest} are others: {found}")).into();
+    }
+    let mut failure = failure(
+        FailureClass::Infrastructure,
+        format!(
+            "the artifact is corrupt: {tries} times the bytes that came for {digest} had the digest {found}"
+        ),
+    );
+    failure.figure = Some(found.to_string());
+    failure.limit = Some(digest.to_string());
+    Cut::Failed(failure)
 }
 
 fn silence() -> Status {
@@ -230,12 +302,6 @@ enum Cut {
     Status(Status),
 }
 
-impl Cut {
-    fn failed(failure: Failed) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 impl From<Status> for Cut {
     fn from(status: Status) -> Self {
         Self::Status(status)
@@ -244,101 +310,13 @@ impl From<Status> for Cut {
 
 impl From<FileError> for Cut {
     fn from(error: FileError) -> Self {
-        Self::failed(disk_failure(&error))
+        Self::Failed(disk_failure(&error))
     }
 }
 
-/// One stream on its way to the disk.
-struct Receiving<'a> {
-    download: &'a Download<'a>,
-    wants: BTreeMap<Digest, Size>,
-    open: Option<(Digest, File)>,
-    wrong: &'a mut BTreeMap<Digest, u32>,
-}
-
-impl Receiving<'_> {
-    async fn take(&mut self, piece: BlobPiece) -> Result<(), Cut> {
-        let odd = |what: &str| {
-            Cut::failed(failure(
-                FailureClass::Infrastructure,
-                format!("the artifact store sent {what}"),
-            ))
-        };
-        let digest = Digest::from_slice(&piece.digest).map_err(|error| odd(&error.to_string()))?;
-        let Some(size) = self.wants.get(&digest) else {
-            return Err(odd(&format!("{digest}, which nobody asked for")));
-        };
-        if !size.allows(piece.bytes) || piece.offset + piece.data.len() as u64 > piece.bytes {
-            return Err(odd(&format!(
-                "{} bytes for {digest}, expected {size:?}",
-                piece.bytes
-            )));
-        }
-        let partial = self.download.partial(digest);
-        if self.open.as_ref().is_none_or(|(open, _)| *open != digest) {
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&partial)
-                .map_err(failed("open", &partial))?;
-            self.open = Some((digest, file));
-        }
-        let present = length(&partial);
-        if present != piece.offset {
-            return Err(odd(&format!(
-                "{digest} from {}, expected from {present}",
-                piece.offset
-            )));
-        }
-        if let Some((_, file)) = &mut self.open {
-            file.write_all(&piece.data).map_err(failed("write", &partial))?;
-        }
-        if present + piece.data.len() as u64 == piece.bytes {
-            self.open = None;
-            self.complete(digest, partial).await?;
-        }
-        Ok(())
-    }
-
-    /// Hashed from the disk: what is there is what counts, however often it was begun.
-    async fn complete(&mut self, digest: Digest, partial: PathBuf) -> Result<(), Cut> {
-        let path = self.download.path(digest);
-        let found = tokio::task::spawn_blocking(move || -> Result<Option<Digest>, FileError> {
-            let file = File::open(&partial).map_err(failed("open", &partial))?;
-            let (found, _) = Digest::of_reader(file).map_err(failed("read", &partial))?;
-            if found == digest {
-                std::fs::rename(&partial, &path).map_err(failed("rename", &partial))?;
-                return Ok(None);
-            }
-            durable::remove(&partial)?;
-            Ok(Some(found))
-        })
-        .await
-        .map_err(|error| Cut::failed(failure(FailureClass::Infrastructure, chain(&error))))??;
-        let Some(found) = found else {
-            return Ok(());
-        };
-        let tries = self.count_wrong(digest);
-        if tries < WRONG_MAX {
-            return Err(
-                Status::aborted(format!("the bytes that came for {digest} are others: {found}")).into(),
-            );
-        }
-        let mut failure = failure(
-            FailureClass::Infrastructure,
-            format!(
-                "the artifact is corrupt: {tries} times the bytes that came for {digest} had the digest {found}"
-            ),
-        );
-        failure.figure = Some(found.to_string());
-        failure.limit = Some(digest.to_string());
-        Err(Cut::failed(failure))
-    }
-
-    fn count_wrong(&mut self, digest: Digest) -> u32 {
-        let tries = self.wrong.entry(digest).or_default();
-        *tries += 1;
-        *tries
+impl From<Failed> for Cut {
+    fn from(failure: Failed) -> Self {
+        Self::Failed(failure)
     }
 }
 

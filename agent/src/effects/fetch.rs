@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::AppName;
-use fleet_proto::quantity::Bytes;
-use fleet_proto::release::{Manifest, Platform, ReleaseRef, SignedManifest};
+use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::{Artifact, Component, Manifest, Platform, ReleaseRef, SignedManifest};
 use fleet_proto::session::FailureClass;
 use fleet_proto::tree::{ENCODED_BYTES_MAX, Tree};
 use fleet_proto::wire::ReleaseRequest;
@@ -16,10 +15,11 @@ use tonic::Status;
 
 use super::admit::{History, admit};
 use super::download::{Download, Patience, Size, Want};
-use super::{Failed, chain, disk_failure, failure};
+use super::room::{Disk, Room};
+use super::{Failed, blocking, chain, disk_failure, failure};
 use crate::config::Config;
 use crate::durable::{self, FileError};
-use crate::facts;
+use crate::facts::on_disk;
 use crate::layout::Layout;
 use crate::link::Reach;
 use crate::slots::{Building, Missing, Slot, SlotError, Slots, known_tree};
@@ -34,6 +34,7 @@ pub struct Node {
     pub config: Arc<Config>,
     pub layout: Layout,
     pub reach: Reach,
+    pub disk: Disk,
 }
 
 /// Brings a release to this node, or says why not. Gives its counter.
@@ -57,17 +58,22 @@ pub async fn fetch(
     let signed = signed_manifest(node, release).await?;
     let manifest = admit(&node.config, app, release, &signed, history)?;
     let fetch = Fetch {
-        node,
         slots,
         release,
         download: Download {
-            reach: &node.reach,
-            incoming: node.layout.incoming().join(app.as_str()),
+            reach: node.reach.clone(),
+            incoming: node.layout.incoming(app),
             bandwidth: node.config.limits.bandwidth,
+            room: Room {
+                disk: node.disk.clone(),
+                reserve: node.config.limits.disk_reserve,
+                release: release.clone(),
+            },
         },
     };
-    fetch.build(&manifest, signed).await?;
-    Ok(manifest.counter)
+    let counter = manifest.counter;
+    fetch.build(manifest, signed).await?;
+    Ok(counter)
 }
 
 async fn on_disk_already(slots: &Slots, release: &ReleaseRef) -> Result<Option<SignedManifest>, Failed> {
@@ -103,38 +109,40 @@ async fn signed_manifest(node: &Node, release: &ReleaseRef) -> Result<SignedMani
 }
 
 struct Fetch<'a> {
-    node: &'a Node,
     slots: Slots,
     release: &'a ReleaseRef,
-    download: Download<'a>,
+    download: Download,
 }
 
 impl Fetch<'_> {
-    async fn build(&self, manifest: &Manifest, signed: SignedManifest) -> Result<(), Failed> {
+    async fn build(&self, manifest: Manifest, signed: SignedManifest) -> Result<(), Failed> {
         let slots = self.slots.clone();
         let others: Arc<Vec<Slot>> =
             Arc::new(blocking(move || Ok(slots.all().into_values().collect())).await?);
-        let trees = self.trees(manifest, &others).await?;
+        self.fetch_trees(&manifest, &others).await?;
 
-        let (slots, release, list) = (self.slots.clone(), self.release.clone(), trees.clone());
+        let (slots, release) = (self.slots.clone(), self.release.clone());
+        let (download, sources) = (self.download.clone(), others.clone());
         let building = blocking(move || {
             let mut building = slots.build(&release)?;
             building.write_manifest(&signed)?;
-            for (name, encoded, tree) in list.iter() {
-                building.write_tree(name, encoded, tree.clone())?;
-            }
+            lay_out_trees(&mut building, &manifest, &sources, &download)?;
             Ok(building)
         })
         .await?;
-        self.must_have_room(&building)?;
 
-        let sources = others.clone();
+        let download = self.download.clone();
         let (building, missing) = blocking(move || {
-            let missing = building.copy_from(&sources)?;
+            let here = download.forget_all_but(&building.digests())?;
+            // What has come already moves into its place.
+            download
+                .room
+                .must_hold(building.bytes_needed().saturating_sub(here))?;
+            let missing = building.copy_from(&others)?;
             Ok((building, missing))
         })
         .await?;
-        let building = self.complete(building, missing, &trees).await?;
+        let building = self.complete(building, missing).await?;
         let incoming = self.download.incoming.clone();
         blocking(move || {
             building.finish()?;
@@ -143,84 +151,28 @@ impl Fetch<'_> {
         .await
     }
 
-    /// Each component's tree: from a slot that has it, else from the store.
-    async fn trees(&self, manifest: &Manifest, others: &[Slot]) -> Result<Trees, Failed> {
-        let mut wants = BTreeSet::new();
-        for component in &manifest.components {
-            let Some(artifact) = component.artifact_for(&Platform::here()) else {
-                continue;
-            };
-            if known_tree(others, artifact.tree).is_none() {
-                wants.insert(Want {
+    /// Those of the components' trees that no slot here has.
+    async fn fetch_trees(&self, manifest: &Manifest, others: &Arc<Vec<Slot>>) -> Result<(), Failed> {
+        let (artifacts, others) = (artifacts(manifest), others.clone());
+        let wants = blocking(move || {
+            let unknown = artifacts
+                .into_iter()
+                .filter(|(_, artifact)| known_tree(&others, artifact.tree).is_none());
+            Ok(unknown
+                .map(|(_, artifact)| Want {
                     digest: artifact.tree,
                     size: Size::AtMost(ENCODED_BYTES_MAX as u64),
-                });
-            }
-        }
-        self.download.fetch(&wants).await?;
-        let mut trees = Vec::new();
-        for component in &manifest.components {
-            let Some(artifact) = component.artifact_for(&Platform::here()) else {
-                continue;
-            };
-            let encoded = match known_tree(others, artifact.tree) {
-                Some(encoded) => encoded,
-                None => self.fetched_tree(artifact.tree)?,
-            };
-            let refuse = |why: String| {
-                failure(
-                    FailureClass::Release,
-                    format!("the files of component {} make no sense: {why}", component.name),
-                )
-            };
-            let tree = Tree::decode(&encoded).map_err(|error| refuse(error.to_string()))?;
-            if tree.bytes() != artifact.bytes || tree.files().count() as u64 != artifact.files {
-                return Err(refuse("they are not as many as the manifest says".to_owned()));
-            }
-            trees.push((component.name.clone(), encoded, tree));
-        }
-        Ok(Arc::new(trees))
-    }
-
-    fn fetched_tree(&self, digest: Digest) -> Result<Vec<u8>, Failed> {
-        let path = self.download.path(digest);
-        let encoded =
-            std::fs::read(&path).map_err(|error| disk_failure(&durable::failed("read", &path)(error)))?;
-        if Digest::of(&encoded) == digest {
-            return Ok(encoded);
-        }
-        // A power cut emptied it after it had come; the next attempt fetches it anew.
-        durable::remove(&path).map_err(|error| disk_failure(&error))?;
-        Err(failure(
-            FailureClass::Infrastructure,
-            format!("the disk lost the bytes of {digest}"),
-        ))
-    }
-
-    fn must_have_room(&self, building: &Building) -> Result<(), Failed> {
-        let reserve = self.node.config.limits.disk_reserve;
-        let free = facts::disk_free(self.node.layout.root());
-        let needed = Bytes(building.bytes_needed().saturating_add(reserve.0));
-        if free >= needed {
-            return Ok(());
-        }
-        let mut failure = failure(
-            FailureClass::Infrastructure,
-            format!(
-                "the disk is too small for {}: {free} are free, {needed} are needed ({reserve} of it to be left free)",
-                self.release
-            ),
-        );
-        failure.figure = Some(free.to_string());
-        failure.limit = Some(needed.to_string());
-        Err(failure)
+                })
+                .collect())
+        })
+        .await?;
+        self.download.fetch(&wants, 0).await
     }
 
     async fn complete(
         &self,
         mut building: Building,
         mut missing: BTreeSet<Missing>,
-        trees: &Trees,
     ) -> Result<Building, Failed> {
         let mut attempts = 0;
         while !missing.is_empty() {
@@ -244,28 +196,91 @@ impl Fetch<'_> {
             tracing::info!(
                 release = %self.release,
                 files = wants.len(),
-                of = trees.iter().map(|(_, _, tree)| tree.files().count()).sum::<usize>(),
+                of = building.files_count(),
                 "fetching what no slot here has"
             );
-            self.download
-                .forget_all_but(&wants)
-                .map_err(|error| disk_failure(&error))?;
-            self.download.fetch(&wants).await?;
+            let (back, copies) = self.clear_for(building, missing).await?;
+            self.download.fetch(&wants, copies).await?;
             let incoming = self.download.incoming.clone();
             (building, missing) = blocking(move || {
-                let missing = building.place_from(&incoming)?;
+                let missing = back.place_from(&incoming)?;
                 for lost in &missing {
                     durable::remove(&incoming.join(lost.digest.to_string()))?;
                 }
-                Ok((building, missing))
+                Ok((back, missing))
             })
             .await?;
         }
         Ok(building)
     }
+
+    /// Nothing but what is missing lies in the way any more. Gives the room that copies
+    /// of what comes will take: the same bytes may be wanted in several places.
+    async fn clear_for(
+        &self,
+        building: Building,
+        missing: BTreeSet<Missing>,
+    ) -> Result<(Building, u64), Failed> {
+        let download = self.download.clone();
+        blocking(move || {
+            download.forget_all_but(&missing.iter().map(|missing| missing.digest).collect())?;
+            let once: u64 = missing.iter().map(|missing| on_disk(missing.bytes)).sum();
+            let copies = building.bytes_needed().saturating_sub(once);
+            Ok((building, copies))
+        })
+        .await
+    }
 }
 
-type Trees = Arc<Vec<(fleet_proto::ids::ComponentName, Vec<u8>, Tree)>>;
+/// What this node gets of each component.
+fn artifacts(manifest: &Manifest) -> Vec<(ComponentName, Artifact)> {
+    let of = |component: &Component| {
+        let artifact = component.artifact_for(&Platform::here())?.clone();
+        Some((component.name.clone(), artifact))
+    };
+    manifest.components.iter().filter_map(of).collect()
+}
+
+fn lay_out_trees(
+    building: &mut Building,
+    manifest: &Manifest,
+    others: &[Slot],
+    download: &Download,
+) -> Result<(), Failed> {
+    for (name, artifact) in artifacts(manifest) {
+        let encoded = match known_tree(others, artifact.tree) {
+            Some(encoded) => encoded,
+            None => fetched_tree(download, artifact.tree)?,
+        };
+        let refuse = |why: String| {
+            failure(
+                FailureClass::Release,
+                format!("the files of component {name} make no sense: {why}"),
+            )
+        };
+        let tree = Tree::decode(&encoded).map_err(|error| refuse(error.to_string()))?;
+        if tree.bytes() != artifact.bytes || tree.files().count() as u64 != artifact.files {
+            return Err(refuse("they are not as many as the manifest says".to_owned()));
+        }
+        building.write_tree(&name, &encoded, tree)?;
+    }
+    Ok(())
+}
+
+fn fetched_tree(download: &Download, digest: Digest) -> Result<Vec<u8>, Failed> {
+    let path = download.path(digest);
+    let encoded =
+        std::fs::read(&path).map_err(|error| disk_failure(&durable::failed("read", &path)(error)))?;
+    if Digest::of(&encoded) == digest {
+        return Ok(encoded);
+    }
+    // A power cut emptied it after it had come; the next attempt fetches it anew.
+    durable::remove(&path)?;
+    Err(failure(
+        FailureClass::Infrastructure,
+        format!("the disk lost the bytes of {digest}"),
+    ))
+}
 
 impl From<FileError> for Failed {
     fn from(error: FileError) -> Self {
@@ -276,15 +291,5 @@ impl From<FileError> for Failed {
 impl From<SlotError> for Failed {
     fn from(error: SlotError) -> Self {
         failure(FailureClass::Infrastructure, chain(&error))
-    }
-}
-
-/// Disk work, off the threads that keep the session alive.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failed> + Send + 'static,
-) -> Result<T, Failed> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(failure(FailureClass::Infrastructure, chain(&error))),
     }
 }

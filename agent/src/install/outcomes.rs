@@ -115,6 +115,7 @@ impl AppRecord {
         };
         self.floor = self.floor.max(current.counter);
         self.good.retain(|good| good.release != current.release);
+        self.note_proven(current.release.digest);
         self.good.push(current);
     }
 

@@ -392,6 +392,20 @@ fn a_node_that_nothing_can_be_put_back_on_has_failed_and_still_wants_its_last_go
     assert_eq!(node.record.work().run, Some(release(1)));
 }
 
+/// Left by hand, below the floor, and known all the same.
+#[test]
+fn a_release_that_ran_well_here_once_may_come_back() {
+    let mut node = Node::after(&[1, 2, 3]);
+    node.order(Order::Revert {
+        leave: Some(release(2)),
+        to: None,
+        why: String::new(),
+    });
+    node.stands(Phase::RolledBack, Some(3), &[1, 3]);
+    assert!(node.record.has_proven(&release(2)) && !node.record.is_good(&release(2)));
+    assert!(!node.record.has_proven(&release(4)));
+}
+
 #[test]
 fn an_outcome_that_nobody_waits_for_is_an_error_and_changes_nothing() {
     let mut node = Node::after(&[1]);

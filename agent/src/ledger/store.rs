@@ -20,7 +20,7 @@ pub enum LedgerError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(
-        "the ledger {} is damaged ({why}), and so is the one before it ({why_previous})\nhint: move both away; the node starts empty, and the coordinator brings its releases back", .path.display()
+        "the ledger {} is damaged ({why}), and so is the one before it ({why_previous})\n{}", .path.display(), start_empty(.path)
     )]
     Damaged {
         path: PathBuf,
@@ -29,6 +29,34 @@ pub enum LedgerError {
     },
     #[error("cannot write the ledger down: {0}")]
     Encode(String),
+}
+
+/// What an empty node has forgotten is said, for a person decides whether that is right:
+/// nothing but an order will touch what runs, and nothing but an order knows it.
+fn start_empty(path: &Path) -> String {
+    let damaged = (1_u32..)
+        .map(|number| durable::beside(path, &format!("damaged.{number}")))
+        .find(|aside| !aside.exists())
+        .map_or_else(String::new, |aside| quoted(&aside));
+    let files: Vec<String> = [path.to_owned(), durable::beside(path, "previous")]
+        .iter()
+        .filter(|file| file.exists())
+        .map(|file| quoted(file))
+        .collect();
+    format!(
+        "hint: `mkdir {damaged} && mv {} {damaged}/` lets this node begin with an empty ledger: what runs goes on and is taken over by the next order for it; which releases were good here, and the floor under them, are forgotten",
+        files.join(" ")
+    )
+}
+
+/// As one word for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:,@".contains(letter);
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Why a file's bytes are not a ledger.
@@ -66,7 +94,7 @@ impl LedgerFile {
             (Err(Damage::Missing), Err(Damage::Missing)) => Ok(opened(Ledger::default(), None)),
             (Err(damage), Ok(ledger)) => {
                 if !matches!(damage, Damage::Missing) {
-                    let kept = durable::beside(path, "damaged");
+                    let kept = durable::beside(path, "torn");
                     std::fs::rename(path, &kept).map_err(failed("rename", path))?;
                 }
                 Ok(opened(ledger, Some(damage.to_string())))
@@ -104,7 +132,11 @@ impl LedgerFile {
         }
         let bytes = encode(&ledger)?;
         let new = durable::beside(&self.path, "new");
-        durable::write_new(&new, &bytes, MODE)?;
+        if let Err(error) = durable::write_new(&new, &bytes, MODE) {
+            // Half a ledger takes room that another attempt may need.
+            let _what_matters_is_why = durable::remove(&new);
+            return Err(error.into());
+        }
         self.keep_previous()?;
         std::fs::rename(&new, &self.path).map_err(failed("rename", &new))?;
         durable::sync_directory(durable::parent(&self.path))?;
@@ -210,12 +242,26 @@ mod tests {
 
     #[test]
     fn two_damaged_generations_are_an_error_and_not_an_empty_node() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.json");
-        std::fs::write(&path, "{").unwrap();
-        assert!(matches!(
-            LedgerFile::open(&path),
-            Err(LedgerError::Damaged { .. })
-        ));
+        for previous in [None, Some("{")] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("it's here").join("ledger.json");
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "{").unwrap();
+            if let Some(text) = previous {
+                std::fs::write(durable::beside(&path, "previous"), text).unwrap();
+            }
+            let Err(error @ LedgerError::Damaged { .. }) = LedgerFile::open(&path) else {
+                unreachable!("it was opened");
+            };
+            // The hint is for pasting.
+            let message = error.to_string();
+            let command = message.split('`').nth(1).unwrap();
+            let pasted = std::process::Command::new("sh")
+                .args(["-c", command])
+                .status()
+                .unwrap();
+            assert!(pasted.success(), "{command}");
+            assert_eq!(LedgerFile::open(&path).unwrap().ledger(), &Ledger::default());
+        }
     }
 }

@@ -20,8 +20,10 @@ const OUTGOING_MAX: usize = 16;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// A coordinator that does not read for this long is as good as gone.
 const SEND_DEADLINE: Duration = Duration::from_secs(30);
+const GREETED_LOG_BYTES_MAX: usize = wire::MESSAGE_BYTES_MAX / 2;
 /// Whatever a coordinator may ask for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 
 pub(super) enum Ended {
     GoAway { retry_after: Duration, why: String },
@@ -68,14 +70,13 @@ impl Link {
             said: BTreeMap::new(),
             history_through: 0,
         };
-        let report = self.report.borrow_and_update().clone();
+        outgoing.said = greeted(&self.report.borrow_and_update());
         let hello = Hello {
             protocol: fleet_proto::PROTOCOL,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             facts: facts::facts(&self.state),
-            apps: report.apps.values().map(|said| said.status.clone()).collect(),
+            apps: outgoing.said.values().map(|said| said.status.clone()).collect(),
         };
-        outgoing.said = report.apps.clone();
         outgoing.send(FromAgent::Hello(hello)).await?;
         let mut client =
             AgentClient::new(self.reach.channel()).max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
@@ -103,7 +104,10 @@ impl Link {
         let report = self.report.borrow().clone();
         outgoing.send_changes(&report).await?;
 
-        let heartbeat = welcome.heartbeat.as_duration().max(HEARTBEAT_MIN);
+        let heartbeat = welcome
+            .heartbeat
+            .as_duration()
+            .clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
         let mut pulse = Pulse::default();
         let mut next_beat = tokio::time::Instant::now() + jittered(heartbeat);
         loop {
@@ -151,6 +155,22 @@ impl Link {
     async fn tell(&self, event: LinkEvent) -> Result<(), LostError> {
         self.events.send(event).await.map_err(|_| LostError::Closed)
     }
+}
+
+/// All apps go into one message, which must not be too large to be read: what logs they
+/// have beyond that is said behind the greeting, with each status by itself.
+fn greeted(report: &Report) -> BTreeMap<AppName, Said> {
+    let mut left = GREETED_LOG_BYTES_MAX;
+    let mut apps = report.apps.clone();
+    let steps = apps.values_mut().filter_map(|said| said.status.step.as_mut());
+    for failure in steps.filter_map(|step| step.failure.as_mut()) {
+        let bytes = failure.log_tail.iter().map(String::len).sum();
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => failure.log_tail.clear(),
+        }
+    }
+    apps
 }
 
 enum Greeting {

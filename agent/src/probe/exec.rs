@@ -1,15 +1,18 @@
 //! A command, run in the component's directory, exits with 0.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{ChildStderr, Command};
 
 use super::{Miss, Passed};
 use crate::process::log::harmless;
 use crate::process::run_directory::{RUN_VARIABLE, Spec};
 
-const OUTPUT_BYTES_MAX: u64 = 4 << 10;
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// What is in a pipe is read in less; only a process that left the group can hold it open.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// In a process group of its own, which is killed when the time limit drops this.
 pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
@@ -31,15 +34,22 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         .map_err(|error| Miss::new(format!("cannot run `{program}`: {error}")))?;
     let group = Group(child.id());
     let mut said = Vec::new();
-    if let Some(output) = child.stderr.take() {
-        // What does not fit is not waited for: the command may talk for ever.
-        let _cut_short = output.take(OUTPUT_BYTES_MAX).read_to_end(&mut said).await;
-    }
-    let status = child
-        .wait()
-        .await
-        .map_err(|error| Miss::new(format!("cannot wait for `{program}`: {error}")))?;
-    drop(group);
+    let output = child.stderr.take();
+    let status = {
+        let reading = read_last(output, &mut said);
+        tokio::pin!(reading);
+        // Its end is the answer, whoever else still holds the other end of its output.
+        let (status, is_read) = tokio::select! {
+            status = child.wait() => (status, false),
+            () = &mut reading => (child.wait().await, true),
+        };
+        drop(group);
+        if !is_read {
+            // With its group gone, all that it wrote can be read.
+            let _someone_left_the_group = tokio::time::timeout(LAST_WORDS, reading).await;
+        }
+        status.map_err(|error| Miss::new(format!("cannot wait for `{program}`: {error}")))?
+    };
     if status.success() {
         return Ok(Passed::default());
     }
@@ -59,6 +69,23 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
     Err(miss)
 }
 
+/// Keeps the end, which tells why, and reads all: a command that nobody listens to any
+/// more would be killed for talking.
+async fn read_last(output: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut output) = output else {
+        return;
+    };
+    let mut buffer = [0; 1024];
+    while let Ok(count) = output.read(&mut buffer).await {
+        if count == 0 {
+            return;
+        }
+        said.extend_from_slice(&buffer[..count]);
+        let excess = said.len().saturating_sub(OUTPUT_BYTES_MAX);
+        said.drain(..excess);
+    }
+}
+
 struct Group(Option<u32>);
 
 impl Drop for Group {
@@ -67,5 +94,37 @@ impl Drop for Group {
             let _gone =
                 nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    async fn check(script: &str) -> Result<Passed, Miss> {
+        let spec = serde_json::json!({
+            "release": "00".repeat(32), "command": [], "env": {"PATH": "/usr/bin:/bin"},
+            "directory": "/", "stop_signal": "SIGTERM", "grace": "1s",
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let looked = tokio::time::timeout(Duration::from_secs(10), run(&command, &spec)).await;
+        looked.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_exit_status_decides_whatever_is_said() {
+        assert_eq!(check("exit 0").await, Ok(Passed::default()));
+        let talk = "head -c 1000000 /dev/zero | tr '\\0' '\\n' >&2";
+        assert_eq!(check(&format!("{talk} && exit 0")).await, Ok(Passed::default()));
+        let miss = check(&format!("{talk}; echo the database is gone >&2; exit 3"))
+            .await
+            .unwrap_err();
+        assert!(miss.why.ends_with(": the database is gone"), "{}", miss.why);
+        assert_eq!(miss.figure.as_deref(), Some("3"));
+        // A helper that stays behind is no reason to wait.
+        assert_eq!(check("sleep 1000 & exit 0").await, Ok(Passed::default()));
+        assert_eq!(check("setsid -f sleep 3; exit 0").await, Ok(Passed::default()));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::http::uri::Authority;
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -66,14 +67,49 @@ impl Drop for Driver {
     }
 }
 
+/// Continues a sentence that begins with the URL as it stands in the release: filled in
+/// it may hold what the coordinator must not learn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    #[error("is not a URL")]
+    Malformed,
+    /// A check looks at what is on its own node, where TLS would protect nothing and
+    /// an expired certificate would fail a release that is well.
+    #[error(
+        "asks for TLS, which checks do not speak\nhint: let the component answer without it on loopback: `http://127.0.0.1:PORT/PATH`; or check with a command, `kind = \"exec\"`"
+    )]
+    Tls,
+    #[error("is not http://host:port/path")]
+    NotHttp,
+}
+
+/// What may be asked.
+pub fn parse(url: &str) -> Result<(Uri, Authority), UrlError> {
+    let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
+    if uri.scheme_str() == Some("https") {
+        return Err(UrlError::Tls);
+    }
+    match uri.authority() {
+        Some(authority) if uri.scheme_str() == Some("http") && is_complete(authority) => {
+            let authority = authority.clone();
+            Ok((uri, authority))
+        }
+        _ => Err(UrlError::NotHttp),
+    }
+}
+
+/// A port that is no number reads as none, and would be 80.
+fn is_complete(authority: &Authority) -> bool {
+    let behind = authority
+        .as_str()
+        .rsplit_once(authority.host())
+        .map_or("", |(_, behind)| behind);
+    !authority.host().is_empty() && (behind.is_empty() || authority.port_u16().is_some())
+}
+
 async fn fetch(url: &str) -> Result<(u16, Bytes), Miss> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|_| Miss::new(format!("cannot be asked: `{url}` is not a URL")))?;
-    let authority = uri
-        .authority()
-        .filter(|_| uri.scheme_str() == Some("http"))
-        .ok_or_else(|| Miss::new(format!("cannot be asked: `{url}` is not http://host:port/path")))?;
+    let (uri, authority) =
+        parse(url).map_err(|error| Miss::new(format!("cannot be asked: its URL {error}")))?;
     let host = authority.host().trim_matches(['[', ']']);
     let port = authority.port_u16().unwrap_or(80);
     let no_answer = |error: &dyn std::error::Error| {
@@ -154,9 +190,14 @@ mod tests {
             (miss.figure.as_deref(), miss.limit.as_deref()),
             (Some("503"), Some("200"))
         );
-        let miss = get("https://127.0.0.1/", 200, &BTreeMap::new())
-            .await
-            .unwrap_err();
-        assert!(miss.why.contains("is not http://"), "{}", miss.why);
+        for (url, expected) in [
+            ("https://127.0.0.1/", "asks for TLS"),
+            ("127.0.0.1/health", "is not"),
+            ("ftp://127.0.0.1/", "is not http://"),
+            ("http://127.0.0.1:80 80/", "is not a URL"),
+        ] {
+            let miss = get(url, 200, &BTreeMap::new()).await.unwrap_err();
+            assert!(miss.why.contains(expected), "{}", miss.why);
+        }
     }
 }

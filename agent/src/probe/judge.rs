@@ -95,7 +95,11 @@ impl Judge {
                 standing.passing_since = None;
                 standing.misses_in_a_row = standing.misses_in_a_row.saturating_add(1);
                 standing.last_miss = Some(miss.clone());
-                self.window.push(false, None);
+                // Until it has passed for the first time the process starts: that is no
+                // part of how often it fails.
+                if standing.has_passed {
+                    self.window.push(false, None);
+                }
             }
         }
     }
@@ -201,15 +205,39 @@ impl Judge {
             .iter()
             .find(|(_, standing)| standing.restarts >= u64::from(limit))?;
         let exit = standing.last_exit.as_deref().unwrap_or("ended");
+        let advice = if exit.ends_with("exited with code 0") {
+            "; a component has to stay in the foreground, and what it leaves behind is ended"
+        } else {
+            ""
+        };
         Some(Finding {
             check: format!("{name}/process"),
             message: format!(
-                "{name} is in a restart loop: restarted {} times since activation, the limit is {limit}; last it {exit}",
+                "{name} is in a restart loop: restarted {} times since activation, the limit is {limit}; last it {exit}{advice}",
                 standing.restarts
             ),
             figure: Some(standing.restarts.to_string()),
             limit: Some(limit.to_string()),
         })
+    }
+
+    /// What checks that fail have behind them, where a process ended and was started again.
+    fn restarts(&self) -> String {
+        let restarted = self
+            .components
+            .iter()
+            .filter(|(_, standing)| standing.restarts > 0);
+        restarted
+            .map(|(name, standing)| {
+                let times = if standing.restarts == 1 {
+                    "once"
+                } else {
+                    &format!("{} times", standing.restarts)
+                };
+                let exit = standing.last_exit.as_deref().unwrap_or("ended");
+                format!("; {name} was restarted {times}, last it {exit}")
+            })
+            .collect()
     }
 
     fn too_late(&self) -> Finding {
@@ -263,8 +291,10 @@ impl Judge {
         Some(Finding {
             check: name.clone(),
             message: format!(
-                "{name} failed {} times in a row, the limit is {limit}: it {}",
-                standing.misses_in_a_row, miss.why
+                "{name} failed {} times in a row, the limit is {limit}: it {}{}",
+                standing.misses_in_a_row,
+                miss.why,
+                self.restarts()
             ),
             figure: miss.figure.or_else(|| Some(standing.misses_in_a_row.to_string())),
             limit: miss.limit.or_else(|| Some(limit.to_string())),
@@ -272,11 +302,18 @@ impl Judge {
     }
 
     fn error_rate(&self) -> Option<Finding> {
+        // A rate that comes from less than what may fail in a row is no rate.
+        if self.window.failed() < self.rules.failures as usize {
+            return None;
+        }
         let found = self.window.error_percent()?;
         let limit = f64::from(self.rules.error_rate);
         let finding = |limit: f64, what: &str| Finding {
             check: "error-rate".to_owned(),
-            message: format!("{found:.1}% of the latest checks failed, {what} is {limit:.1}%"),
+            message: format!(
+                "{found:.1}% of the latest checks failed, {what} is {limit:.1}%{}",
+                self.restarts()
+            ),
             figure: Some(format!("{found:.1}%")),
             limit: Some(format!("{limit:.1}%")),
         };
@@ -285,7 +322,8 @@ impl Judge {
         }
         let before = self.baseline?.error_percent;
         let risen = before * (1.0 + f64::from(self.rules.error_rate_rise) / 100.0);
-        (found > risen && found - before > RISE_MIN_PERCENT).then(|| {
+        let risen = risen.max(before + RISE_MIN_PERCENT);
+        (found > risen).then(|| {
             finding(
                 risen,
                 &format!("it was {before:.1}% before the switch and the limit on its rise"),
@@ -310,8 +348,8 @@ impl Judge {
             return Some(finding(limit, "the limit"));
         }
         let before = self.baseline?.p95?;
-        let risen = before * (100 + self.rules.response_time_rise) / 100;
-        (found > risen && found.saturating_sub(before) > RISE_MIN).then(|| {
+        let risen = (before * (100 + self.rules.response_time_rise) / 100).max(before + RISE_MIN);
+        (found > risen).then(|| {
             finding(
                 risen,
                 &format!(

@@ -32,13 +32,16 @@ impl Window {
         self.results.clear();
     }
 
+    pub fn failed(&self) -> usize {
+        self.results.iter().filter(|(passed, _)| !passed).count()
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
     pub fn error_percent(&self) -> Option<f64> {
         if self.results.len() < READINGS_MIN {
             return None;
         }
-        let failed = self.results.iter().filter(|(passed, _)| !passed).count();
-        Some(failed as f64 * 100.0 / self.results.len() as f64)
+        Some(self.failed() as f64 * 100.0 / self.results.len() as f64)
     }
 
     pub fn p95(&self) -> Option<Duration> {

@@ -3,6 +3,9 @@
 //! Plain threads and no runtime: it sits beside every component, for months. It adopts
 //! what the app leaves behind (it is a subreaper), so that stopping reaches processes
 //! that have left their group and session.
+//!
+//! Nothing that may pass ends it, neither a full disk nor a full process table: an app
+//! without its keeper is not started again when it ends.
 
 use std::fs::File;
 use std::io::{self, PipeWriter};
@@ -15,7 +18,7 @@ use std::time::{Duration, Instant};
 use fleet_proto::release::StopSignal;
 use fleet_proto::time::Timestamp;
 use nix::fcntl::Flock;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
@@ -23,11 +26,14 @@ use super::log::Log;
 use super::proc::{self, ProcessId};
 use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
 use crate::durable::FileError;
+use crate::effects::chain;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// An app that ran this long had started well; its next end is a new story.
 const STABLE: Duration = Duration::from_secs(60);
+/// Until the agent can be told what could not be written down.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Between looks for what is left of a group; short, for stopping waits for it.
 const SWEEP_EVERY: Duration = Duration::from_millis(20);
 const LOCK_DEADLINE: Duration = Duration::from_secs(1);
@@ -68,7 +74,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
     nix::sys::prctl::set_child_subreaper(true).map_err(system("adopt orphans"))?;
     let signals = blocked_signals()?;
     let (output, writer) = io::pipe().map_err(system("make a pipe"))?;
-    let log = Log::begin(&run.log()).map_err(system("begin the log"))?;
+    let log = Log::begin(&run.log());
     let log = std::thread::spawn(move || log.take_down(output));
 
     let spec = run.spec().ok_or(KeeperError::NoSpec)?;
@@ -89,6 +95,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
         state,
         signals,
         writer: Some(writer),
+        is_told: true,
     };
     let result = keeper.run();
     // With the last writer gone the log ends, and all of it is on the disk.
@@ -132,6 +139,8 @@ struct Keeper {
     state: KeeperState,
     signals: Receiver<Signal>,
     writer: Option<PipeWriter>,
+    /// Whether the state that is written down is the one that is so.
+    is_told: bool,
 }
 
 /// What ended a wait.
@@ -146,12 +155,19 @@ impl Keeper {
         let mut backoff = BACKOFF_MIN;
         loop {
             let started = Instant::now();
-            self.start()?;
+            if let Err(error) = self.start() {
+                self.could_not(&error);
+            }
             if matches!(self.wait(None), Woken::Stop) {
                 return self.stop();
             }
             // What it left behind would hold its port against the next one.
-            self.sweep()?;
+            while let Err(error) = self.sweep() {
+                self.could_not(&error);
+                if matches!(self.wait(Some(BACKOFF_MAX)), Woken::Stop) {
+                    return self.stop();
+                }
+            }
             if started.elapsed() >= STABLE {
                 backoff = BACKOFF_MIN;
             }
@@ -169,8 +185,21 @@ impl Keeper {
         let pid = i32::try_from(child.id()).unwrap_or(0);
         self.state.app = ProcessId::of(pid);
         self.state.since = Timestamp::now();
-        self.run.write_state(&self.state)?;
+        self.tell();
         Ok(())
+    }
+
+    /// As an app that has ended at once.
+    fn could_not(&mut self, error: &KeeperError) {
+        self.state.app = None;
+        self.state.since = Timestamp::now();
+        self.state.last_exit = Some(format!("could not be started: {}", chain(error)));
+        self.tell();
+    }
+
+    /// Only the agent's view of the app suffers while this fails.
+    fn tell(&mut self) {
+        self.is_told = self.run.write_state(&self.state).is_ok();
     }
 
     fn command(&self) -> Result<Command, KeeperError> {
@@ -204,13 +233,18 @@ impl Keeper {
             if self.reap() && limit.is_none() {
                 return Woken::AppEnded;
             }
-            let woken = match deadline {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let pause = if self.is_told {
+                left
+            } else {
+                Some(left.map_or(TELL_AGAIN, |left| left.min(TELL_AGAIN)))
+            };
+            let woken = match pause {
                 None => self.signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(deadline) => self
-                    .signals
-                    .recv_timeout(deadline.saturating_duration_since(Instant::now())),
+                Some(pause) => self.signals.recv_timeout(pause),
             };
             match woken {
+                Err(RecvTimeoutError::Timeout) if pause != left => self.tell(),
                 Ok(Signal::SIGCHLD) => {}
                 // A keeper outlives the terminal from which its agent was started.
                 Ok(Signal::SIGHUP) => {}
@@ -234,28 +268,43 @@ impl Keeper {
                 self.state.app = None;
                 self.state.since = Timestamp::now();
                 self.state.last_exit = Some(how);
-                // Only the agent's view of it suffers if this fails.
-                let _full_disk = self.run.write_state(&self.state);
+                self.tell();
             }
         }
         self.state.app.is_none()
     }
 
+    /// The grace is for all of them: behind a shell, which ends at once, the server may
+    /// still be answering.
     fn stop(&mut self) -> Result<(), KeeperError> {
-        if let Some(app) = self.state.app {
-            let _gone = killpg(Pid::from_raw(app.pid), signal_of(self.spec.stop_signal));
-            let deadline = Instant::now() + self.spec.grace.as_duration();
-            while !self.reap() && Instant::now() < deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let _woken = self.signals.recv_timeout(left.min(Duration::from_millis(200)));
+        let own = self.state.keeper.pid;
+        self.ask_to_stop();
+        let deadline = Instant::now() + self.spec.grace.as_duration();
+        loop {
+            self.reap();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_over = || self.state.app.is_none() && proc::family(own).is_empty();
+            if left.is_zero() || is_over() {
+                break;
             }
-            if self.state.app.is_some() {
-                let _gone = killpg(Pid::from_raw(app.pid), Signal::SIGKILL);
-            }
+            let _woken = self.signals.recv_timeout(left.min(SWEEP_EVERY));
         }
         let swept = self.sweep();
-        self.run.write_state(&self.state)?;
+        self.tell();
         swept
+    }
+
+    fn ask_to_stop(&self) {
+        let signal = signal_of(self.spec.stop_signal);
+        if let Some(app) = self.state.app {
+            let _gone = killpg(Pid::from_raw(app.pid), signal);
+        }
+        let asked = self.state.app.map(|app| app.pid);
+        for stat in proc::family(self.state.keeper.pid) {
+            if Some(stat.group) != asked {
+                let _gone = kill(Pid::from_raw(stat.id.pid), signal);
+            }
+        }
     }
 
     /// Ends everything that descends from the app, wherever it has gone.
@@ -264,12 +313,7 @@ impl Keeper {
         let deadline = Instant::now() + KILL_DEADLINE;
         loop {
             self.reap();
-            let left: Vec<i32> = proc::all()
-                .into_iter()
-                .filter(|stat| stat.parent == own || (stat.session == own && stat.id.pid != own))
-                .filter(proc::Stat::is_alive)
-                .map(|stat| stat.id.pid)
-                .collect();
+            let left: Vec<i32> = proc::family(own).iter().map(|stat| stat.id.pid).collect();
             if left.is_empty() {
                 self.reap();
                 return Ok(());
@@ -278,7 +322,7 @@ impl Keeper {
                 return Err(KeeperError::Unkillable(left));
             }
             for pid in &left {
-                let _gone = nix::sys::signal::kill(Pid::from_raw(*pid), Signal::SIGKILL);
+                let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
             std::thread::sleep(SWEEP_EVERY);
         }

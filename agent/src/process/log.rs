@@ -17,34 +17,41 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// The writing end, in the keeper.
 pub struct Log {
     path: PathBuf,
-    file: File,
+    /// None while the disk gives none.
+    file: Option<File>,
     bytes: u64,
 }
 
 impl Log {
     /// A new keeper begins a new log, so that what a release wrote is not mixed with
     /// what the one before it did.
-    pub fn begin(path: &Path) -> io::Result<Self> {
-        if path.exists() {
-            std::fs::rename(path, beside(path, "1"))?;
-        }
-        Ok(Self {
+    pub fn begin(path: &Path) -> Self {
+        let _first_or_full_disk = std::fs::rename(path, beside(path, "1"));
+        let file = append(path).ok();
+        let bytes = file.as_ref().and_then(|file| file.metadata().ok());
+        Self {
             path: path.to_owned(),
-            file: append(path)?,
-            bytes: 0,
-        })
+            file,
+            bytes: bytes.map_or(0, |about| about.len()),
+        }
     }
 
     pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.bytes + line.len() as u64 + 1 > FILE_BYTES_MAX {
+            self.file = None;
             std::fs::rename(&self.path, beside(&self.path, "1"))?;
-            self.file = append(&self.path)?;
             self.bytes = 0;
         }
+        if self.file.is_none() {
+            self.file = Some(append(&self.path)?);
+        }
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let mut whole = Vec::with_capacity(line.len() + 1);
         whole.extend_from_slice(line);
         whole.push(b'\n');
-        self.file.write_all(&whole)?;
+        file.write_all(&whole)?;
         self.bytes += whole.len() as u64;
         Ok(())
     }
@@ -152,7 +159,7 @@ mod tests {
             endless.as_bytes(),
         ]
         .concat();
-        Log::begin(&path).unwrap().take_down(&output[..]);
+        Log::begin(&path).take_down(&output[..]);
         let lines = tail(&path, 20);
         assert_eq!(lines[..4], ["one", "\\u{1b}[2Jtwo", "\u{fffd}\u{fffd}", "three"]);
         assert_eq!(lines.len(), 7);
@@ -170,7 +177,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let flood = io::repeat(b'y').take(FILE_BYTES_MAX * 4);
-        Log::begin(&path).unwrap().take_down(flood);
+        Log::begin(&path).take_down(flood);
         let bytes: u64 = std::fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().metadata().unwrap().len())

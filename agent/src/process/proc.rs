@@ -1,5 +1,6 @@
 //! What `/proc` says of processes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -21,6 +22,7 @@ pub struct Stat {
     pub id: ProcessId,
     pub state: char,
     pub parent: i32,
+    pub group: i32,
     pub session: i32,
     pub cpu_ticks: u64,
     pub resident_pages: u64,
@@ -50,6 +52,7 @@ fn parse(line: &str) -> Option<Stat> {
         },
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         cpu_ticks: number(11)? + number(12)?,
         resident_pages: number(21)?,
@@ -89,6 +92,25 @@ pub fn all() -> Vec<Stat> {
         .collect()
 }
 
+/// What lives and descends from a process, however far, or is in its session.
+pub fn family(of: i32) -> Vec<Stat> {
+    let mut others: Vec<Stat> = all().into_iter().filter(|stat| stat.id.pid != of).collect();
+    let mut known = BTreeSet::from([of]);
+    let mut family = Vec::new();
+    loop {
+        let (related, rest): (Vec<Stat>, Vec<Stat>) = others
+            .into_iter()
+            .partition(|stat| known.contains(&stat.parent) || stat.session == of);
+        if related.is_empty() {
+            family.retain(Stat::is_alive);
+            return family;
+        }
+        known.extend(related.iter().map(|stat| stat.id.pid));
+        family.extend(related);
+        others = rest;
+    }
+}
+
 /// Whether the process was started with this variable, as everything that a keeper
 /// starts is, and all that comes of it.
 pub fn has_variable(pid: i32, name: &str, value: &Path) -> bool {
@@ -99,6 +121,15 @@ pub fn has_variable(pid: i32, name: &str, value: &Path) -> bool {
     environment
         .split(|byte| *byte == 0)
         .any(|variable| variable == wanted.as_bytes())
+}
+
+/// What a process was started with.
+pub fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|variable| {
+        let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
 }
 
 /// Tells one boot from another: numbers and ticks begin anew with each.
@@ -119,7 +150,10 @@ mod tests {
         let line = "42 (a) b (c) S 7 42 9 0 -1 4194560 1 2 3 4 50 60 0 0 20 0 1 0 777 1000 33 0";
         let stat = parse(line).unwrap();
         assert_eq!((stat.id.pid, stat.id.start_ticks), (42, 777));
-        assert_eq!((stat.state, stat.parent, stat.session), ('S', 7, 9));
+        assert_eq!(
+            (stat.state, stat.parent, stat.group, stat.session),
+            ('S', 7, 42, 9)
+        );
         assert_eq!((stat.cpu_ticks, stat.resident_pages), (110, 33));
     }
 

@@ -79,7 +79,13 @@ impl RunDirectory {
     }
 
     pub fn write_spec(&self, spec: &Spec) -> Result<(), FileError> {
-        self.write("spec.json", spec)
+        self.prepare_spec(spec)?;
+        self.rename_new("spec.json")
+    }
+
+    /// Beside the one that holds, so that after this no room is needed to make it hold.
+    pub fn prepare_spec(&self, spec: &Spec) -> Result<(), FileError> {
+        self.write_beside("spec.json", spec)
     }
 
     /// A keeper that was started and has not read it yet ends at once.
@@ -108,11 +114,24 @@ impl RunDirectory {
 
     /// Atomic, and not durable: after a power cut no process is left to speak of.
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
+        self.write_beside(name, value)?;
+        self.rename_new(name)
+    }
+
+    fn write_beside(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
         let path = self.path.join(name);
         let new = durable::beside(&path, "new");
         let bytes = serde_json::to_vec(value)
             .map_err(|error| failed("encode", &path)(std::io::Error::other(error)))?;
-        std::fs::write(&new, bytes).map_err(failed("write", &new))?;
+        if std::fs::read(&new).is_ok_and(|prepared| prepared == bytes) {
+            return Ok(());
+        }
+        std::fs::write(&new, bytes).map_err(failed("write", &new))
+    }
+
+    fn rename_new(&self, name: &str) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        let new = durable::beside(&path, "new");
         std::fs::rename(&new, &path).map_err(failed("rename", &new))
     }
 }

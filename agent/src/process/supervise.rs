@@ -61,6 +61,12 @@ impl Supervisor {
         Self::new("/proc/self/exe")
     }
 
+    /// All that needs room on the disk, while what runs goes on.
+    pub fn prepare(&self, run: &RunDirectory, spec: &Spec) -> Result<(), SuperviseError> {
+        run.create()?;
+        Ok(run.prepare_spec(spec)?)
+    }
+
     /// Makes the spec run: adopts a keeper that has it, replaces one that has another,
     /// clears away what a keeper that was killed left behind.
     pub fn start(&self, run: &RunDirectory, spec: &Spec) -> Result<KeeperState, SuperviseError> {
@@ -70,6 +76,8 @@ impl Supervisor {
         {
             return Ok(state);
         }
+        // A full disk must not take down what runs.
+        self.prepare(run, spec)?;
         self.stop(run)?;
         run.write_spec(spec)?;
         self.spawn(run, spec)

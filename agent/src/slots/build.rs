@@ -14,6 +14,7 @@ use fleet_proto::tree::{Entry, Tree, TreePath};
 
 use super::{FILES, MANIFEST, SIGNATURES, Slot, SlotError, TREES, tree_path};
 use crate::durable::{self, FileError, failed};
+use crate::facts::on_disk;
 
 const COPY_BYTES: usize = 256 << 10;
 
@@ -32,9 +33,17 @@ pub struct Building {
 }
 
 /// A build that was given up, as when the order was withdrawn, leaves nothing behind.
+/// Thousands of files take a while to go, and whoever gave up must not wait for it.
 impl Drop for Building {
     fn drop(&mut self) {
-        let _swept_at_the_next_start = durable::remove(&self.staging);
+        let staging = std::mem::take(&mut self.staging);
+        let remove = move || {
+            let _swept_at_the_next_start = durable::remove(&staging);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl Building {
         let known = known_files(others);
         let mut missing = BTreeSet::new();
         for (place, file) in self.files() {
-            if place.symlink_metadata().is_ok() {
+            if is_there(&place) {
                 continue;
             }
             let sources = known.get(&file.digest).map(Vec::as_slice).unwrap_or_default();
@@ -126,16 +135,25 @@ impl Building {
         Ok(missing)
     }
 
-    /// Lays out fetched blobs. Gives back those that are not what they should be, or
-    /// not there: a power cut may have emptied what an earlier download had written.
+    /// Lays out fetched blobs by moving them, so that a release takes its room once.
+    /// Gives back those that are not what they should be, or not there: a power cut may
+    /// have emptied what an earlier download had written.
     pub fn place_from(&self, incoming: &Path) -> Result<BTreeSet<Missing>, FileError> {
+        let (present, absent): (Vec<_>, Vec<_>) = self.files().partition(|(place, _)| is_there(place));
+        // What lies in its place was hashed when it was laid there.
+        let mut placed: BTreeMap<Digest, PathBuf> = present
+            .into_iter()
+            .map(|(place, file)| (file.digest, place))
+            .collect();
         let mut missing = BTreeSet::new();
-        for (place, file) in self.files() {
-            if place.symlink_metadata().is_ok() {
-                continue;
-            }
-            let source = incoming.join(file.digest.to_string());
-            if !copy_checked(&source, &place, &file)? {
+        for (place, file) in absent {
+            let is_placed = match placed.get(&file.digest) {
+                Some(twin) => copy_checked(twin, &place, &file)?,
+                None => move_checked(&incoming.join(file.digest.to_string()), &place, &file)?,
+            };
+            if is_placed {
+                placed.entry(file.digest).or_insert(place);
+            } else {
                 missing.insert(Missing {
                     digest: file.digest,
                     bytes: file.bytes,
@@ -145,14 +163,21 @@ impl Building {
         Ok(missing)
     }
 
-    /// What its files will take on the disk, in whole blocks.
+    /// What the files that are not in their places yet will take on the disk.
     pub fn bytes_needed(&self) -> u64 {
-        const BLOCK: u64 = 4096;
-        self.trees
-            .values()
-            .flat_map(Tree::files)
-            .map(|(_, _, bytes)| bytes.div_ceil(BLOCK) * BLOCK + BLOCK / 4)
+        self.files()
+            .filter(|(place, _)| !is_there(place))
+            .map(|(_, file)| on_disk(file.bytes))
             .sum()
+    }
+
+    pub fn files_count(&self) -> usize {
+        self.trees.values().map(|tree| tree.files().count()).sum()
+    }
+
+    /// Of all its files.
+    pub fn digests(&self) -> BTreeSet<Digest> {
+        self.files().map(|(_, file)| file.digest).collect()
     }
 
     pub fn finish(self) -> Result<(), FileError> {
@@ -226,17 +251,10 @@ pub fn known_tree(slots: &[Slot], digest: Digest) -> Option<Vec<u8>> {
 
 /// False, and nothing left behind, if the source is not there or not what it should be.
 fn copy_checked(source: &Path, place: &Path, wanted: &Wanted) -> Result<bool, FileError> {
-    let Ok(mut from) = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(source)
-    else {
+    let Ok(mut from) = open_itself(source) else {
         return Ok(false);
     };
-    if from
-        .metadata()
-        .map_or(true, |about| !about.is_file() || about.len() != wanted.bytes)
-    {
+    if !is_file_of(&from, wanted.bytes) {
         return Ok(false);
     }
     let mut to = create_new(place, wanted.executable)?;
@@ -260,6 +278,48 @@ fn copy_checked(source: &Path, place: &Path, wanted: &Wanted) -> Result<bool, Fi
     Ok(false)
 }
 
+/// As [`copy_checked`], and the source is gone when it went well.
+fn move_checked(source: &Path, place: &Path, wanted: &Wanted) -> Result<bool, FileError> {
+    let Ok(file) = open_itself(source) else {
+        return Ok(false);
+    };
+    if !is_file_of(&file, wanted.bytes) {
+        return Ok(false);
+    }
+    let found = Digest::of_reader(&file).map_err(failed("read", source))?;
+    if found != (wanted.digest, wanted.bytes) {
+        return Ok(false);
+    }
+    set_mode(&file, place, wanted.executable)?;
+    match std::fs::rename(source, place) {
+        Ok(()) => Ok(true),
+        // Somebody has put the apps on a disk of their own.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let is_copied = copy_checked(source, place, wanted)?;
+            durable::remove(source)?;
+            Ok(is_copied)
+        }
+        Err(error) => Err(failed("rename", source)(error)),
+    }
+}
+
+fn is_there(place: &Path) -> bool {
+    place.symlink_metadata().is_ok()
+}
+
+/// Never what a link points to.
+fn open_itself(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .open(path)
+}
+
+fn is_file_of(file: &File, bytes: u64) -> bool {
+    file.metadata()
+        .is_ok_and(|about| about.is_file() && about.len() == bytes)
+}
+
 fn write_new(path: &Path, bytes: &[u8], executable: bool) -> Result<(), FileError> {
     create_new(path, executable)?
         .write_all(bytes)
@@ -275,10 +335,14 @@ fn create_new(path: &Path, executable: bool) -> Result<File, FileError> {
         .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
         .open(path)
         .map_err(failed("create", path))?;
+    set_mode(&file, path, executable)?;
+    Ok(file)
+}
+
+fn set_mode(file: &File, path: &Path, executable: bool) -> Result<(), FileError> {
     let mode = if executable { 0o755 } else { 0o644 };
     file.set_permissions(Permissions::from_mode(mode))
-        .map_err(failed("set the mode of", path))?;
-    Ok(file)
+        .map_err(failed("set the mode of", path))
 }
 
 fn make_directory(path: &Path) -> Result<(), FileError> {

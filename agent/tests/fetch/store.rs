@@ -1,36 +1,47 @@
-//! A store of releases behind mutual TLS, and a node that fetches from it.
+//! A coordinator behind mutual TLS, of which only the store of releases thinks; what it
+//! says in sessions the test decides. And a node that fetches from it.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fleet_agent::config::Config;
 use fleet_agent::effects::admit::History;
 use fleet_agent::effects::fetch::{Node, fetch};
+use fleet_agent::effects::room::Disk;
+use fleet_agent::identity;
 use fleet_agent::layout::Layout;
 use fleet_agent::link::Reach;
 use fleet_agent::slots::Slots;
 use fleet_proto::authority::{Authority, KeyAndRequest};
 use fleet_proto::digest::Digest;
 use fleet_proto::identity::Who;
-use fleet_proto::quantity::Span;
+use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{Manifest, ReleaseRef, SignedManifest};
-use fleet_proto::session::Failure;
+use fleet_proto::session::{AppStatus, Failure, FromAgent, Hello, Phase, ToAgent, Welcome};
 use fleet_proto::signing::SecretKey;
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::Credentials as Tls;
 use fleet_proto::tree::{Entry, Tree, TreePath};
 use fleet_proto::wire::agent_server::{Agent, AgentServer};
 use fleet_proto::wire::{
-    BlobPiece, BlobsRequest, Credentials, FromAgent, ReleaseRequest, RenewRequest, SignedRelease, ToAgent,
+    self, BlobPiece, BlobsRequest, Credentials, ReleaseRequest, RenewRequest, SignedRelease,
 };
+use rustls::ClientConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 pub const PIECE: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the store treats a blob.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,6 +51,8 @@ pub enum Manners {
     BreaksOffAfter(usize),
     /// Sends other bytes, this many times.
     Corrupt(usize),
+    /// Has enough after this many pieces, and says that it will not go on.
+    Closes(usize),
     /// Sends more than there is.
     Endless,
 }
@@ -53,9 +66,61 @@ pub struct Store {
     blobs: Arc<BTreeMap<Digest, Vec<u8>>>,
     manners: Arc<Mutex<Manners>>,
     asked: Arc<Mutex<Asked>>,
+    releases_asked: Arc<AtomicUsize>,
+    visits: mpsc::Sender<Visit>,
+}
+
+/// A session that an agent has opened.
+pub struct Visit {
+    pub hello: Hello,
+    said: Streaming<wire::FromAgent>,
+    to_agent: mpsc::Sender<Result<wire::ToAgent, Status>>,
+}
+
+impl Visit {
+    pub async fn say(&self, message: ToAgent) {
+        self.to_agent.send(Ok(message.into())).await.unwrap();
+    }
+
+    pub async fn welcome(&self) {
+        let welcome = Welcome {
+            term: 1,
+            heartbeat: Span::from_millis(200),
+        };
+        self.say(ToAgent::Welcome(welcome)).await;
+    }
+
+    /// What the agent says next; none when the session is over.
+    pub async fn hear(&mut self) -> Option<FromAgent> {
+        let said = tokio::time::timeout(PATIENCE, self.said.message()).await;
+        let said = said.expect("the agent says nothing");
+        Some(said.ok()??.try_into().unwrap())
+    }
+
+    pub async fn until_phase(&mut self, phase: Phase) -> AppStatus {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < deadline {
+            if let FromAgent::Status(status) = self.hear().await.expect("the session is over")
+                && status.step.as_ref().is_some_and(|step| step.phase == phase)
+            {
+                return status;
+            }
+        }
+        panic!("the agent was never {phase}");
+    }
 }
 
 impl Store {
+    /// With the same releases, and visitors of its own.
+    pub fn twin(&self) -> (Self, mpsc::Receiver<Visit>) {
+        let (visits, visitors) = mpsc::channel(16);
+        let twin = Self {
+            visits,
+            ..self.clone()
+        };
+        (twin, visitors)
+    }
+
     fn pieces(&self, request: &BlobsRequest) -> Vec<Result<BlobPiece, Status>> {
         let mut manners = self.manners.lock().unwrap();
         let mut pieces = Vec::new();
@@ -94,6 +159,12 @@ impl Store {
             pieces.truncate(count);
             pieces.push(Err(Status::unavailable("the line is cut")));
         }
+        if let Manners::Closes(count) = *manners
+            && pieces.len() > count
+        {
+            pieces.truncate(count);
+            pieces.push(Err(Status::permission_denied("no more for you")));
+        }
         pieces
     }
 }
@@ -102,14 +173,26 @@ pub type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Agent for Store {
-    type SessionStream = Out<ToAgent>;
+    type SessionStream = Out<wire::ToAgent>;
     type FetchBlobsStream = Out<BlobPiece>;
 
     async fn session(
         &self,
-        _: Request<Streaming<FromAgent>>,
+        request: Request<Streaming<wire::FromAgent>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        Err(Status::unimplemented("no sessions here"))
+        let mut said = request.into_inner();
+        let first = said.message().await?.unwrap();
+        let FromAgent::Hello(hello) = first.try_into().unwrap() else {
+            panic!("the agent did not greet first");
+        };
+        let (to_agent, messages) = mpsc::channel(100);
+        let visit = Visit {
+            hello,
+            said,
+            to_agent,
+        };
+        let _nobody_waits = self.visits.send(visit).await;
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<Credentials>, Status> {
@@ -120,6 +203,7 @@ impl Agent for Store {
         &self,
         request: Request<ReleaseRequest>,
     ) -> Result<Response<SignedRelease>, Status> {
+        self.releases_asked.fetch_add(1, Ordering::SeqCst);
         match self.releases.get(&request.into_inner().digest) {
             Some(signed) => Ok(Response::new(signed.into())),
             None => Err(Status::not_found("no such release")),
@@ -149,37 +233,86 @@ impl Agent for Store {
     }
 }
 
-fn credentials(authority: &Authority, who: &Who) -> Tls {
-    let key = KeyAndRequest::generate().unwrap();
-    let issued = authority
-        .issue(&key.request_der, who, Span::from_secs(3600), Timestamp::now())
-        .unwrap();
-    Tls::from_pem(&issued.chain_pem, &key.key_pem, authority.certificate_pem()).unwrap()
+/// A chain of certificates, its key, and the authority's certificate.
+struct Pem {
+    chain: String,
+    key: String,
+    authority: String,
 }
 
-async fn serve(store: Store, tls: Tls) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("https://{}", listener.local_addr().unwrap());
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls.server_config().unwrap()));
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                let _over = sender.send(Ok::<_, std::io::Error>(stream)).await;
-            }
+impl Pem {
+    fn issue(authority: &Authority, who: &Who) -> Self {
+        let key = KeyAndRequest::generate().unwrap();
+        let issued = authority
+            .issue(&key.request_der, who, Span::from_secs(3600), Timestamp::now())
+            .unwrap();
+        Self {
+            chain: issued.chain_pem,
+            key: key.key_pem,
+            authority: authority.certificate_pem().to_owned(),
         }
-    });
-    let server = tonic::transport::Server::builder().add_service(AgentServer::new(store));
-    tokio::spawn(server.serve_with_incoming(ReceiverStream::new(receiver)));
-    address
+    }
+
+    fn tls(&self) -> Tls {
+        Tls::from_pem(&self.chain, &self.key, &self.authority).unwrap()
+    }
+}
+
+/// A coordinator at its port, until it is dropped. It has threads of its own, so that
+/// its connections end with it as those of a process do.
+pub struct Serving {
+    pub address: SocketAddr,
+    threads: Option<Runtime>,
+}
+
+impl Serving {
+    pub async fn begin(store: Store, tls: &Tls, address: SocketAddr) -> Self {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls.server_config().unwrap()));
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (ready, listens) = tokio::sync::oneshot::channel();
+        threads.spawn(async move {
+            let listener = TcpListener::bind(address).await.unwrap();
+            ready.send(listener.local_addr().unwrap()).unwrap();
+            let (sender, receiver) = mpsc::channel(4);
+            let agents = AgentServer::new(store).max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
+            let server = tonic::transport::Server::builder().add_service(agents);
+            tokio::spawn(server.serve_with_incoming(ReceiverStream::new(receiver)));
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let _over = sender.send(Ok::<_, std::io::Error>(stream)).await;
+                }
+            }
+        });
+        Self {
+            address: listens.await.unwrap(),
+            threads: Some(threads),
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 /// One node and one store with releases in it.
 pub struct Bench {
-    _directory: tempfile::TempDir,
-    node: Node,
-    store: Store,
+    directory: tempfile::TempDir,
+    pub node: Node,
+    pub store: Store,
+    pub coordinator: Tls,
+    pub client: Arc<ArcSwap<ClientConfig>>,
     releases: BTreeMap<&'static str, ReleaseRef>,
+    visits: mpsc::Receiver<Visit>,
+    serving: Serving,
+    agent: Option<Child>,
 }
 
 pub type Files<'a> = &'a [(&'a str, &'a [u8])];
@@ -248,26 +381,39 @@ impl Shelf {
         let now = Timestamp::now();
         let (certificate, key) = Authority::create("fleet.test", now).unwrap();
         let authority = Authority::load("fleet.test", &certificate, &key).unwrap();
+        let (visit, visits) = mpsc::channel(16);
         let store = Store {
             releases: Arc::new(self.releases),
             blobs: Arc::new(self.blobs),
             manners: Arc::new(Mutex::new(Manners::Good)),
             asked: Arc::default(),
+            releases_asked: Arc::default(),
+            visits: visit,
         };
-        let coordinator = credentials(&authority, &Who::Coordinator("c1".parse().unwrap()));
-        let address = serve(store.clone(), coordinator).await;
-        let node = credentials(&authority, &Who::Node("n01".parse().unwrap()));
-        let client = Arc::new(ArcSwap::from_pointee(node.client_config().unwrap()));
+        let coordinator = Pem::issue(&authority, &Who::Coordinator("c1".parse().unwrap())).tls();
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let serving = Serving::begin(store.clone(), &coordinator, anywhere).await;
+        let node = Pem::issue(&authority, &Who::Node("n01".parse().unwrap()));
+        let client = Arc::new(ArcSwap::from_pointee(node.tls().client_config().unwrap()));
+        let address = format!("https://{}", serving.address);
         let config = config(directory.path(), &address, &self.key, extra);
+        let layout = Layout::new(&config.state);
+        identity::write(&layout, &node.chain, &node.key, &node.authority).unwrap();
         Bench {
             node: Node {
-                layout: Layout::new(&config.state),
+                layout,
                 reach: Reach::new(&config.coordinators, &client).unwrap(),
+                disk: Disk::of(config.state.clone()),
                 config: Arc::new(config),
             },
-            _directory: directory,
+            directory,
             store,
+            coordinator,
+            client,
             releases: self.names,
+            visits,
+            serving,
+            agent: None,
         }
     }
 }
@@ -286,6 +432,38 @@ fn config(directory: &Path, address: &str, key: &SecretKey, extra: &str) -> Conf
 }
 
 impl Bench {
+    /// Starts the agent itself, as people do.
+    pub fn run_agent(&mut self) {
+        let agent = self.command().arg("run").env("USER", "mallory").spawn().unwrap();
+        self.agent = Some(agent);
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-agent"));
+        command
+            .arg("--config")
+            .arg(self.directory.path().join("agent.toml"));
+        command
+    }
+
+    /// The next session that an agent opens.
+    pub async fn visit(&mut self) -> Visit {
+        let visit = tokio::time::timeout(PATIENCE, self.visits.recv()).await;
+        visit.expect("no agent came").unwrap()
+    }
+
+    pub fn release(&self, version: &str) -> ReleaseRef {
+        self.releases[version].clone()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.serving.address
+    }
+
+    pub fn releases_asked(&self) -> usize {
+        self.store.releases_asked.load(Ordering::SeqCst)
+    }
+
     pub async fn fetch(&self, version: &str) -> Result<u64, Box<Failure>> {
         self.fetch_after(version, &History::default()).await
     }
@@ -297,6 +475,16 @@ impl Bench {
 
     pub fn behave(&self, manners: Manners) {
         *self.store.manners.lock().unwrap() = manners;
+    }
+
+    /// A disk of which so much is free when the state takes so much of it.
+    pub fn free_while_used(&mut self, free: impl Fn(u64) -> u64 + Send + Sync + 'static) {
+        let state = self.node.config.state.clone();
+        self.node.disk = Disk::with(move || Bytes(free(bytes_in(&state))));
+    }
+
+    pub fn used(&self) -> u64 {
+        bytes_in(&self.node.config.state)
     }
 
     pub fn asked(&self) -> Asked {
@@ -313,5 +501,27 @@ impl Bench {
     pub fn nothing_is_left(&self) {
         let slots = Slots::new(&self.node.layout, &"shop".parse().unwrap());
         assert!(slots.all().is_empty());
+    }
+}
+
+fn bytes_in(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(about) if about.is_dir() => bytes_in(&entry.path()),
+        Ok(about) => about.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            let _stopped = self.command().arg("stop").output();
+            let _gone = agent.kill();
+            let _waited_for = agent.wait();
+        }
     }
 }

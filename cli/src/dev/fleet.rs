@@ -52,7 +52,7 @@ impl Fleet {
                 temporary.insert(made).path().to_owned()
             }
         };
-        let layout = Layout::new(place::make(&directory, nodes)?);
+        let layout = Layout::new(place::make(&directory)?);
         place::must_be_free(&layout)?;
         let binaries = Binaries::find()?;
         std::fs::create_dir_all(layout.root().join("logs")).map_err(place::unusable(&directory))?;

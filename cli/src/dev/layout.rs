@@ -46,11 +46,6 @@ impl Layout {
         self.nodes().join(name)
     }
 
-    /// Where its agent listens; the longest path of a unix socket that there is.
-    pub fn socket(&self, name: &str) -> PathBuf {
-        self.node(name).join("state/agent.sock")
-    }
-
     pub fn app(&self, version: &str) -> PathBuf {
         self.root.join("app").join(version)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fleet_proto::view::{RolloutStateView, RolloutView, WaveStateView};
+use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, WaveStateView};
 
 use super::outcome::step_failure;
 use super::paint::Paint;
@@ -45,14 +45,19 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
     if view.waiting.iter().any(|waiting| waiting.hint.is_some()) {
         return text;
     }
+    let is_forward = view.kind == RolloutKindView::Forward;
     let hint = match view.state {
         RolloutStateView::Running => {
             format!("`fleetctl pause {number}` stops it between steps, `fleetctl abort {number}` for good")
+        }
+        RolloutStateView::Paused if !is_forward => {
+            format!("`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it")
         }
         RolloutStateView::Paused => format!(
             "`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it, `fleetctl rollback {number}` puts the nodes back"
         ),
         RolloutStateView::Held => format!("`fleetctl resume {number} --waves 100` takes it to every node"),
+        RolloutStateView::Succeeded if !is_forward => "`fleetctl status` shows what runs now".to_owned(),
         RolloutStateView::Succeeded => format!("`fleetctl rollback {number}` would put the nodes back"),
         RolloutStateView::Failed | RolloutStateView::Aborted => {
             format!("`fleetctl events --rollout {number}` tells it in order")

@@ -95,3 +95,32 @@ fn what_a_release_cannot_hold_is_refused_by_name() {
     assert!(refused(tempfile::tempdir().unwrap().path()).ends_with("holds no file"));
     assert!(refused(Path::new("/no/such/place")).starts_with("cannot read /no/such/place"));
 }
+
+#[test]
+fn a_program_that_could_never_start_is_found_before_it_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    write(&root.join("bin/server"), "binary", 0o755);
+    write(&root.join("notes.txt"), "text", 0o644);
+    symlink("bin/server", root.join("server")).unwrap();
+    let packed = pack(root).unwrap();
+    for (program, expected) in [
+        ("./bin/server", None),
+        ("bin/server", None),
+        ("./server", None),
+        ("/usr/bin/env", None),
+        ("python3", None),
+        ("./${var.program}", None),
+        (
+            "./nonesuch",
+            Some("starts `./nonesuch`, which is not among its files"),
+        ),
+        ("./bin", Some("starts `./bin`, which is a directory")),
+        (
+            "./notes.txt",
+            Some("starts `./notes.txt`, which is not executable"),
+        ),
+    ] {
+        assert_eq!(packed.why_not_started(program).as_deref(), expected);
+    }
+}

@@ -33,9 +33,11 @@ impl Availability {
         }
         // From the moment of the command: when exactly the node goes down is its affair.
         for (id, step) in &rollout.steps {
+            if !step.is_in_flight() || step.is_good() || step.from.is_none() {
+                continue;
+            }
             let gone = state.nodes.get(id).is_none_or(Node::is_unreachable);
-            let counts = rollout.is_forward() || !gone;
-            if counts && step.is_in_flight() && !step.is_good() && step.from.is_some() {
+            if rollout.is_forward() || !gone {
                 unavailable.insert(id.clone());
             }
         }

@@ -153,11 +153,14 @@ fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
         Amount::Count(count) => count as usize,
         Amount::Percent(percent) => total * usize::from(percent) / 100,
     };
+    let succeeded_at = rollout.ended_at().filter(|_| rollout.succeeded());
     let counted = |release: bool| {
         rollout
             .steps
             .values()
             .filter(|step| !step.forgiven)
+            // What a node tells of after a success, having been away, ended nothing.
+            .filter(|step| succeeded_at.is_none_or(|end| step.since <= end))
             .filter_map(|step| step.failure.as_ref())
             .filter(|failure| (failure.class == FailureClass::Release) == release)
             .count()
@@ -213,12 +216,21 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
     if *outcome != Outcome::Succeeded {
         return;
     }
+    if !rollout.steps.is_empty()
+        && !rollout
+            .steps
+            .values()
+            .any(|step| step.order == Some(Order::Commit))
+    {
+        broken.push(format!("{} succeeded with no good node", rollout.number));
+    }
     for (i, wave) in rollout.plan.waves.iter().enumerate() {
         let good = wave
             .nodes
             .iter()
             .filter_map(|node| rollout.steps.get(node))
-            .any(|step| step.order == Some(Order::Commit));
+            // What a person accepted when resuming is accepted.
+            .any(|step| step.order == Some(Order::Commit) || step.forgiven);
         if !good {
             broken.push(format!(
                 "{} succeeded with no good node in wave {}",

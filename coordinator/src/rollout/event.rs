@@ -209,6 +209,8 @@ pub enum PauseCause {
     Failures,
     Unreachable,
     ProgressDeadline,
+    /// A wave is over and nobody in it got good.
+    NobodyGood,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 mod spread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,7 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
     if movable.is_empty() && left_out.is_empty() {
         return Err(no_nodes(state, &target, &intent.select));
     }
+    must_match_somebody(intent.canary.as_ref(), &movable)?;
     let order = spread::order(
         &movable,
         &strategy.spread,
@@ -81,6 +82,22 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
         strategy,
     };
     Ok((plan, release))
+}
+
+/// A canary that is mistyped must not become none at all.
+fn must_match_somebody(canary: Option<&Selector>, movable: &[(&NodeId, &Node)]) -> Result<(), Refusal> {
+    let Some(canary) = canary else { return Ok(()) };
+    if movable.is_empty() || movable.iter().any(|(_, node)| canary.matches(&node.labels)) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalKind::Refused,
+        format!(
+            "canary {canary} matches none of the {} nodes that would move",
+            movable.len()
+        ),
+    )
+    .hint("fleetctl nodes shows the labels of each"))
 }
 
 /// The nodes that a held rollout has not reached, cut by a longer list of waves. The
@@ -237,8 +254,8 @@ fn movable_nodes<'a>(
     state: &'a State,
     target: &Target<'a>,
     select: &Selector,
-) -> (BTreeMap<&'a NodeId, &'a Node>, Vec<LeftOut>) {
-    let mut movable = BTreeMap::new();
+) -> (Vec<(&'a NodeId, &'a Node)>, Vec<LeftOut>) {
+    let mut movable = Vec::new();
     let mut left_out = Vec::new();
     for (id, node) in state.nodes_of(&target.within.select) {
         if !select.matches(&node.labels) {
@@ -249,9 +266,7 @@ fn movable_nodes<'a>(
                 node: id.clone(),
                 why,
             }),
-            None => {
-                movable.insert(id, node);
-            }
+            None => movable.push((id, node)),
         }
     }
     (movable, left_out)

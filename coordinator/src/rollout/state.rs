@@ -133,6 +133,8 @@ pub struct WaveProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub wave: usize,
+    /// In the wave's order.
+    pub place: usize,
     pub phase: Phase,
     pub since: Timestamp,
     /// Of the newest order; 0 before the first.
@@ -161,6 +163,11 @@ impl Step {
         matches!(self.phase, Phase::Baking | Phase::Done)
     }
 
+    /// Told to keep the release.
+    pub fn is_committed(&self) -> bool {
+        self.order == Some(Order::Commit)
+    }
+
     pub fn failed_as(&self, class: FailureClass) -> bool {
         self.failure
             .as_ref()
@@ -171,6 +178,16 @@ impl Step {
 impl Rollout {
     pub fn is_ended(&self) -> bool {
         matches!(self.course, Course::Ended { .. })
+    }
+
+    pub fn succeeded(&self) -> bool {
+        matches!(
+            self.course,
+            Course::Ended {
+                outcome: Outcome::Succeeded,
+                ..
+            }
+        )
     }
 
     pub fn is_forward(&self) -> bool {

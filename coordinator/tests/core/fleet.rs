@@ -6,7 +6,7 @@ use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
 use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
-use fleet_coordinator::rollout::input::{Input, Intent, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::input::{Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
@@ -19,8 +19,7 @@ use fleet_proto::session::{
 };
 use fleet_proto::time::Timestamp;
 
-use super::moves::Move;
-use super::node::VirtualNode;
+use super::node::{VirtualApp, VirtualNode};
 
 /// How the release that a node tries turns out there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +32,22 @@ pub enum Fortune {
 
 pub struct Fleet {
     pub state: State,
-    events: Vec<Stamped>,
-    nodes: BTreeMap<NodeId, VirtualNode>,
+    pub(super) events: Vec<Stamped>,
+    pub(super) nodes: BTreeMap<NodeId, VirtualNode>,
     /// On the wire to a node; lost with its connection.
-    inbox: BTreeMap<NodeId, VecDeque<Command>>,
-    now: Timestamp,
+    pub(super) inbox: BTreeMap<NodeId, VecDeque<Command>>,
+    pub(super) now: Timestamp,
     settings: Settings,
-    broken: Vec<String>,
+    pub(super) broken: Vec<String>,
 }
 
 pub fn app() -> AppName {
     "shop".parse().unwrap()
+}
+
+/// Beside the first, on the same nodes.
+pub fn other_app() -> AppName {
+    "till".parse().unwrap()
 }
 
 pub fn release(version: &str) -> ReleaseRef {
@@ -66,7 +70,10 @@ impl Fleet {
         };
         fleet.take_charge();
         for version in ["v1", "v2", "v3", "v9"] {
-            fleet.push(version);
+            fleet.push(app(), version);
+        }
+        for version in ["v1", "v2"] {
+            fleet.push(other_app(), version);
         }
         for i in 0..nodes {
             fleet.enrol(i, zones);
@@ -74,14 +81,14 @@ impl Fleet {
         fleet
     }
 
-    fn take_charge(&mut self) {
+    pub(super) fn take_charge(&mut self) {
         let environments = [("dev".parse().unwrap(), Selector::default())].into();
         self.input(Input::TakeCharge { environments });
     }
 
-    fn push(&mut self, version: &str) {
+    fn push(&mut self, app: AppName, version: &str) {
         let push = PushRelease {
-            app: app(),
+            app,
             release: release(version),
             counter: u64::from(version.as_bytes()[1]),
             components: vec!["web".parse().unwrap()],
@@ -114,12 +121,16 @@ impl Fleet {
             platform: "linux/amd64".parse().unwrap(),
         })
         .unwrap();
-        self.nodes.insert(node.clone(), VirtualNode::default());
+        let virtual_node = VirtualNode::new([app(), other_app()]);
+        self.nodes.insert(node.clone(), virtual_node);
         self.connect(&node);
     }
 
     pub fn input(&mut self, input: Input) -> Option<Result<Reply, Refusal>> {
-        let before = self.down();
+        let before = [app(), other_app()].map(|app| (app.clone(), self.down(&app)));
+        let before = BTreeMap::from(before);
+        // No two things happen at once, so that `check` can tell before from after.
+        self.now = Timestamp(self.now.0 + 1);
         let turn = turn(&mut self.state, &[input], &self.settings, self.now).unwrap();
         for stamped in &turn.events {
             if let Event::CommandIssued {
@@ -144,14 +155,20 @@ impl Fleet {
 
     /// Invariant 3, computed anew: a command to a node that served well is given only
     /// while fewer nodes are down than may be.
-    fn must_be_bounded(&mut self, number: RolloutNumber, node: &NodeId, before: &BTreeSet<NodeId>) {
+    fn must_be_bounded(
+        &mut self,
+        number: RolloutNumber,
+        node: &NodeId,
+        before: &BTreeMap<AppName, BTreeSet<NodeId>>,
+    ) {
         let rollout = &self.state.rollouts[&number];
-        let ill = self.state.nodes[node].apps[&app()].health != Health::Healthy;
-        if ill || before.contains(node) || rollout.steps[node].from.is_none() {
+        let app = &rollout.plan.app;
+        let ill = self.state.nodes[node].apps[app].health != Health::Healthy;
+        if ill || before[app].contains(node) || rollout.steps[node].from.is_none() {
             return;
         }
         let limit = limit(rollout.plan.strategy.max_unavailable, self.nodes.len());
-        let down = self.down();
+        let down = self.down(app);
         if down.len() > limit {
             self.broken.push(format!(
                 "{node} was told to move while {} are down: {down:?}, limit {limit}",
@@ -161,12 +178,12 @@ impl Fleet {
     }
 
     /// Nodes that served and do not serve well now, or are being moved.
-    fn down(&self) -> BTreeSet<NodeId> {
+    fn down(&self, app: &AppName) -> BTreeSet<NodeId> {
         let moving = self
             .state
             .rollouts
             .values()
-            .filter(|rollout| !rollout.is_ended())
+            .filter(|rollout| !rollout.is_ended() && rollout.plan.app == *app)
             .flat_map(|rollout| &rollout.steps)
             .filter(|(_, step)| {
                 step.generation > 0
@@ -186,7 +203,7 @@ impl Fleet {
             .nodes
             .iter()
             .filter(|(_, node)| {
-                let app = node.apps.get(&app());
+                let app = node.apps.get(app);
                 app.is_some_and(|app| app.current.is_some() && app.health != Health::Healthy)
                     || (app.is_some_and(|app| app.current.is_some()) && !node.is_connected())
             })
@@ -208,14 +225,14 @@ impl Fleet {
             return;
         };
         node.connected = true;
-        let hello = hello(id, vec![node.status()]);
+        let hello = hello(id, node.status());
         self.input(Input::NodeConnected {
             node: id.clone(),
             hello,
         });
     }
 
-    fn disconnect(&mut self, id: &NodeId) {
+    pub(super) fn disconnect(&mut self, id: &NodeId) {
         self.inbox.remove(id);
         if let Some(node) = self.nodes.get_mut(id)
             && std::mem::replace(&mut node.connected, false)
@@ -224,70 +241,7 @@ impl Fleet {
         }
     }
 
-    /// The node takes its next command, if it is connected and there is one.
-    fn deliver(&mut self, id: &NodeId, twice: bool) {
-        let Some(command) = self.inbox.get_mut(id).and_then(VecDeque::pop_front) else {
-            return;
-        };
-        let Some(node) = self.nodes.get_mut(id).filter(|node| node.connected) else {
-            return;
-        };
-        node.take(&command);
-        if twice {
-            node.take(&command);
-        }
-        self.report(id);
-    }
-
-    fn advance(&mut self, id: &NodeId, fortune: Fortune) {
-        let failure = match fortune {
-            Fortune::Good => None,
-            Fortune::Bad => Some(FailureClass::Release),
-            Fortune::NoBytes => Some(FailureClass::Infrastructure),
-        };
-        if let Some(node) = self.nodes.get_mut(id)
-            && node.advance(failure)
-        {
-            self.report(id);
-        }
-    }
-
-    fn report(&mut self, id: &NodeId) {
-        let Some(node) = self.nodes.get(id).filter(|node| node.connected) else {
-            return;
-        };
-        let status = node.status();
-        self.input(Input::NodeStatus {
-            node: id.clone(),
-            status,
-        });
-    }
-
-    fn pass(&mut self, ms: u64) {
-        self.now = Timestamp(self.now.0 + ms);
-        self.input(Input::Tick);
-    }
-
-    /// kill -9 and start: everything but the journal is gone.
-    fn restart(&mut self) {
-        let replayed = self.replay();
-        if replayed != self.state {
-            self.broken.push("a restart gives another state".into());
-        }
-        self.state = replayed;
-        self.take_charge();
-        let connected: Vec<NodeId> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.connected)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in connected {
-            self.connect(&id);
-        }
-    }
-
-    fn replay(&self) -> State {
+    pub(super) fn replay(&self) -> State {
         let mut state = State::default();
         for stamped in &self.events {
             // As the journal has it: written down and read back.
@@ -313,134 +267,15 @@ impl Fleet {
         self.nodes.keys().nth(n % self.nodes.len()).unwrap().clone()
     }
 
-    fn newest(&self) -> RolloutNumber {
-        self.state
-            .rollouts
-            .keys()
-            .next_back()
-            .copied()
-            .unwrap_or(RolloutNumber(1))
-    }
-
-    pub fn make(&mut self, act: &Move) {
-        let number = self.newest();
-        // An operator whose wish makes no sense now is refused, and nothing changes.
-        let before = self.state.position;
-        let refused = match act {
-            Move::RollOut(intent) => self.request(Request::StartRollout(intent.clone())).is_err(),
-            Move::Pause => self.request(Request::Pause { number, reason: None }).is_err(),
-            Move::Resume(waves) => {
-                let waves = waves.clone();
-                self.request(Request::Resume { number, waves }).is_err()
-            }
-            Move::Abort => self.request(Request::Abort { number, reason: None }).is_err(),
-            Move::RollBack(request) => self.request(Request::RollBack(request.clone())).is_err(),
-            Move::Deliver { node, twice } => {
-                self.deliver(&self.nth(*node), *twice);
-                false
-            }
-            Move::Advance { node, fortune } => {
-                self.advance(&self.nth(*node), *fortune);
-                false
-            }
-            Move::AllAdvance(fortune) => {
-                self.round(*fortune);
-                false
-            }
-            Move::Sicken(node) => {
-                let id = self.nth(*node);
-                self.nodes.get_mut(&id).unwrap().ill ^= true;
-                self.report(&id);
-                false
-            }
-            Move::Disconnect(node) => {
-                self.disconnect(&self.nth(*node));
-                false
-            }
-            Move::Connect(node) => {
-                self.connect(&self.nth(*node));
-                false
-            }
-            Move::Pass(ms) => {
-                self.pass(*ms);
-                false
-            }
-            Move::RestartCoordinator => {
-                self.restart();
-                false
-            }
-        };
-        if refused && self.state.position != before {
-            // A request's own turn may decide other things by the time, never by itself.
-            let acted = self
-                .events
-                .iter()
-                .rev()
-                .take((self.state.position - before) as usize);
-            let started = acted
-                .filter(|stamped| matches!(stamped.event, Event::RolloutStarted { .. }))
-                .count();
-            if started > 1 {
-                self.broken.push(format!("{act:?} was refused and acted"));
-            }
-        }
-    }
-
-    fn round(&mut self, fortune: Fortune) {
-        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
-        for id in ids {
-            self.deliver(&id, false);
-            self.advance(&id, fortune);
-        }
-    }
-
-    /// Until nothing moves any more.
-    pub fn settle(&mut self, fortune: Fortune) {
-        for _ in 0..400 {
-            let before = self.state.position;
-            self.round(fortune);
-            self.pass(1_000);
-            if self.state.position == before && self.inbox.values().all(VecDeque::is_empty) {
-                return;
-            }
-        }
-    }
-
-    pub fn everybody_comes_back(&mut self) {
-        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
-        for id in ids {
-            self.nodes.get_mut(&id).unwrap().ill = false;
-            self.connect(&id);
-        }
-    }
-
-    pub fn abort_what_is_active(&mut self) {
-        // Aborting may start a rollback, which is left to end by itself.
-        let active: Vec<RolloutNumber> = self.state.active.iter().copied().collect();
-        for number in active {
-            let _ = self.request(Request::Abort { number, reason: None });
-        }
-    }
-
-    pub fn roll_out(&mut self, version: &str, waves: &str) -> Result<RolloutNumber, String> {
-        let intent = Intent {
-            version: Some(version.parse().unwrap()),
-            waves: Some(waves.parse().unwrap()),
-            ..Intent::default()
-        };
-        match self.request(Request::StartRollout(intent)) {
-            Ok(Reply::Rollout(number)) => Ok(number),
-            other => Err(format!("{other:?}")),
-        }
-    }
-
     fn rollout(&self, number: RolloutNumber) -> &Rollout {
         &self.state.rollouts[&number]
     }
 
-    pub fn node(&mut self, n: usize) -> &mut VirtualNode {
+    /// The first app on the node.
+    pub fn node(&mut self, n: usize) -> &mut VirtualApp {
         let id = self.nth(n);
-        self.nodes.get_mut(&id).unwrap()
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.apps.get_mut(&app()).unwrap()
     }
 
     /// What it waits for, in the words that people read.
@@ -457,17 +292,22 @@ impl Fleet {
     }
 
     pub fn touched(&self, number: RolloutNumber) -> usize {
-        self.rollout(number)
-            .steps
-            .values()
-            .filter(|step| step.is_issued())
-            .count()
+        self.touched_nodes(number).len()
+    }
+
+    pub fn touched_nodes(&self, number: RolloutNumber) -> Vec<NodeId> {
+        let steps = self.rollout(number).steps.iter();
+        steps
+            .filter(|(_, step)| step.is_issued())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub fn all_run(&self, version: &str) -> bool {
         self.nodes
             .values()
-            .all(|node| node.current == Some(release(version)) && node.status().health == Health::Healthy)
+            .map(|node| node.apps[&app()].status())
+            .all(|app| app.current == Some(release(version)) && app.health == Health::Healthy)
     }
 
     pub fn story(&self, number: RolloutNumber) -> String {
@@ -512,16 +352,5 @@ pub fn step_status(command: &Command, release: Option<ReleaseRef>, phase: Phase)
         release,
         phase,
         failure: None,
-    }
-}
-
-pub fn empty_status() -> AppStatus {
-    AppStatus {
-        app: app(),
-        fence_seen: fleet_proto::fence::Fence::ZERO,
-        current: None,
-        last_good: None,
-        health: Health::Empty,
-        step: None,
     }
 }

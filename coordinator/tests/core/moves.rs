@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::fleet::Fortune;
+use super::fleet::{Fortune, app, other_app};
 
 #[derive(Debug, Clone)]
 pub enum Move {
@@ -79,7 +79,10 @@ fn amount() -> impl Strategy<Value = Amount> {
 
 fn intent() -> impl Strategy<Value = Intent> {
     (
-        prop_oneof![Just("v1"), Just("v2"), Just("v3")],
+        prop_oneof![
+            3 => prop_oneof![Just("v1"), Just("v2"), Just("v3")].prop_map(|version| (app(), version)),
+            1 => prop_oneof![Just("v1"), Just("v2")].prop_map(|version| (other_app(), version)),
+        ],
         option::of(waves()),
         option::of(amount()),
         option::of(amount()),
@@ -89,16 +92,19 @@ fn intent() -> impl Strategy<Value = Intent> {
         prop_oneof![Just(0_u64), Just(5)],
     )
         .prop_map(
-            |(version, waves, in_flight, unavailable, failures, unreachable, on_failure, bake)| Intent {
-                version: Some(version.parse().unwrap()),
-                waves,
-                bake: vec![Span::from_secs(bake)],
-                max_in_flight: in_flight,
-                max_unavailable: unavailable,
-                max_failures: failures,
-                max_unreachable: unreachable,
-                on_failure,
-                ..Intent::default()
+            |((app, version), waves, in_flight, unavailable, failures, unreachable, on_failure, bake)| {
+                Intent {
+                    app: Some(app),
+                    version: Some(version.parse().unwrap()),
+                    waves,
+                    bake: vec![Span::from_secs(bake)],
+                    max_in_flight: in_flight,
+                    max_unavailable: unavailable,
+                    max_failures: failures,
+                    max_unreachable: unreachable,
+                    on_failure,
+                    ..Intent::default()
+                }
             },
         )
 }
@@ -107,8 +113,10 @@ fn roll_back() -> impl Strategy<Value = RollBack> {
     (
         option::of(1..6_u64),
         prop_oneof![3 => Just(None), 1 => Just(Some("v1"))],
+        prop_oneof![3 => Just(app()), 1 => Just(other_app())],
     )
-        .prop_map(|(number, to)| RollBack {
+        .prop_map(|(number, to, app)| RollBack {
+            app: Some(app),
             number: number.map(RolloutNumber),
             to: to.map(|version| version.parse().unwrap()),
             ..RollBack::default()

@@ -1,13 +1,21 @@
 //! An agent in small: the same answers to the same orders, without processes.
 
+use std::collections::BTreeMap;
+
 use fleet_proto::fence::{Fence, Freshness};
+use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{AppStatus, Command, FailureClass, Health, Order, Phase, StepStatus};
 
-use super::fleet::{empty_status, failure, step_status};
+use super::fleet::{failure, step_status};
 
 pub struct VirtualNode {
     pub connected: bool,
+    pub apps: BTreeMap<AppName, VirtualApp>,
+}
+
+pub struct VirtualApp {
+    app: AppName,
     pub current: Option<ReleaseRef>,
     pub ill: bool,
     /// Has just started, and has not looked at its app yet.
@@ -17,10 +25,34 @@ pub struct VirtualNode {
     step: Option<StepStatus>,
 }
 
-impl Default for VirtualNode {
-    fn default() -> Self {
+impl VirtualNode {
+    pub fn new(apps: [AppName; 2]) -> Self {
+        let apps = apps.into_iter().map(|app| (app.clone(), VirtualApp::new(app)));
         Self {
             connected: false,
+            apps: apps.collect(),
+        }
+    }
+
+    pub fn status(&self) -> Vec<AppStatus> {
+        self.apps.values().map(VirtualApp::status).collect()
+    }
+
+    pub fn take(&mut self, command: &Command) {
+        self.apps.get_mut(&command.app).unwrap().take(command);
+    }
+
+    /// True when something happened.
+    pub fn advance(&mut self, fails: Option<FailureClass>) -> bool {
+        let moved = self.apps.values_mut().map(|app| app.advance(fails));
+        moved.fold(false, |any, moved| any | moved)
+    }
+}
+
+impl VirtualApp {
+    fn new(app: AppName) -> Self {
+        Self {
+            app,
             current: None,
             ill: false,
             unsure: false,
@@ -29,9 +61,7 @@ impl Default for VirtualNode {
             step: None,
         }
     }
-}
 
-impl VirtualNode {
     pub fn status(&self) -> AppStatus {
         let broken = self.ill || self.step.as_ref().is_some_and(|step| step.phase.disturbs());
         AppStatus {
@@ -45,7 +75,7 @@ impl VirtualNode {
                 (Some(_), false) => Health::Healthy,
             },
             step: self.step.clone(),
-            ..empty_status()
+            app: self.app.clone(),
         }
     }
 

@@ -165,7 +165,7 @@ fn error_rate_and_response_time_are_held_against_limits_and_the_baseline() {
             25,
             5,
             before(1.0, 5),
-            "4.0% of the latest checks failed, it was 1.0% before the switch and the limit on its rise is 1.5%",
+            "4.0% of the latest checks failed, it was 1.0% before the switch and the limit on its rise is 2.0%",
         ),
         (25, 5, before(3.5, 5), "Open"),
         (
@@ -185,6 +185,47 @@ fn error_rate_and_response_time_are_held_against_limits_and_the_baseline() {
     ] {
         assert_eq!(rate(failing_every, latency, baseline), expected);
     }
+}
+
+#[test]
+fn a_rate_needs_as_many_failures_as_may_come_in_a_row() {
+    let spotless = Baseline {
+        error_percent: 0.0,
+        p95: None,
+    };
+    let mut judge = judge(Some(spotless));
+    for at in 0..20 {
+        both_pass(&mut judge, ms(at));
+    }
+    for misses in 1..=3 {
+        judge.take(&missed("web/health", ms(20 + misses)));
+        both_pass(&mut judge, ms(20 + misses));
+        let expected = if misses < 3 {
+            "Open"
+        } else {
+            "% of the latest checks failed"
+        };
+        let found = message(judge.bake(ms(30)));
+        assert!(found.contains(expected), "{misses}: {found}");
+    }
+    judge.take_restarts("web", 1, Some("exited with code 9".into()));
+    let found = message(judge.bake(ms(30)));
+    assert!(
+        found.ends_with("; web was restarted once, last it exited with code 9"),
+        "{found}"
+    );
+}
+
+#[test]
+fn what_fails_while_it_starts_is_no_part_of_the_baseline() {
+    let mut judge = judge(None);
+    for at in 0..30 {
+        judge.take(&missed("web/health", ms(at)));
+    }
+    for at in 30..60 {
+        both_pass(&mut judge, ms(at));
+    }
+    assert_eq!(judge.baseline().map(|baseline| baseline.error_percent), Some(0.0));
 }
 
 #[test]

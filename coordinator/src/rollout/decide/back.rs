@@ -6,7 +6,7 @@ use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Phase};
 
-use super::end;
+use super::{end, sentences};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart};
 use crate::rollout::plan::plan_back;
 use crate::rollout::state::{Rollout, State, Step};
@@ -81,38 +81,64 @@ pub fn put_back(
 
 /// It succeeded if every node that can be asked serves again as it did before.
 pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
-    let mut not_back = Vec::new();
-    let mut left_behind = Vec::new();
-    for (id, step) in &rollout.steps {
-        if !step.phase.is_settled() {
-            left_behind.push(id.clone());
-        } else if let Some(why) = why_not_back(state, rollout, id, step) {
-            not_back.push((id, why));
-        }
-    }
-    let (outcome, why) = match not_back.first() {
-        Some((id, why)) => {
-            let others = match not_back.len() {
-                1 => String::new(),
-                more => format!("{more} nodes are not back where they were; "),
-            };
-            (Outcome::Failed, Some(format!("{others}{id} {why}")))
-        }
-        None if left_behind.is_empty() => (Outcome::Succeeded, None),
-        None => {
-            let nodes = super::sentences::nodes(&left_behind);
-            let goes = if left_behind.len() == 1 {
-                "goes back when it returns"
-            } else {
-                "go back when they return"
-            };
-            (
-                Outcome::Succeeded,
-                Some(format!("{nodes} cannot be reached and {goes}")),
-            )
+    let not_back: Vec<String> = rollout
+        .steps
+        .iter()
+        .filter(|(_, step)| step.phase.is_settled())
+        .filter_map(|(id, step)| Some(format!("{id} {}", why_not_back(state, rollout, id, step)?)))
+        .collect();
+    let (outcome, why) = match not_back.as_slice() {
+        [] => (Outcome::Succeeded, remarks(state, rollout)),
+        [only] => (Outcome::Failed, Some(only.clone())),
+        [first, ..] => {
+            let why = format!("{} nodes are not back where they were; {first}", not_back.len());
+            (Outcome::Failed, Some(why))
         }
     };
     end(rollout, outcome, why, None)
+}
+
+/// What a rollback that succeeded leaves to be known.
+fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
+    let (mut revoked, mut away, mut empty) = (vec![], vec![], vec![]);
+    for (id, step) in &rollout.steps {
+        let Some(node) = state.nodes.get(id) else { continue };
+        if node.is_revoked() {
+            revoked.push(id.clone());
+        } else if !step.phase.is_settled() {
+            away.push(id.clone());
+        } else if !node.serves(&rollout.plan.app) {
+            empty.push(id.clone());
+        }
+    }
+    let remarks: Vec<String> = [
+        (
+            revoked,
+            [
+                "was revoked and stays as it is",
+                "were revoked and stay as they are",
+            ],
+        ),
+        (
+            away,
+            [
+                "cannot be reached and goes back when it returns",
+                "cannot be reached and go back when they return",
+            ],
+        ),
+        (empty, ["runs nothing, as before", "run nothing, as before"]),
+    ]
+    .into_iter()
+    .filter(|(nodes, _)| !nodes.is_empty())
+    .map(|(nodes, says)| {
+        format!(
+            "{} {}",
+            sentences::nodes(&nodes),
+            says[usize::from(nodes.len() > 1)]
+        )
+    })
+    .collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 fn why_not_back(state: &State, rollout: &Rollout, id: &NodeId, step: &Step) -> Option<String> {

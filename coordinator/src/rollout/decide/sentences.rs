@@ -6,6 +6,7 @@ use fleet_proto::session::{Failure, Phase};
 
 use super::Waiting;
 use crate::rollout::availability::Availability;
+use crate::rollout::node::Node;
 use crate::rollout::state::{Rollout, State};
 
 /// So many names are read; more are counted.
@@ -47,24 +48,23 @@ fn first_failure<'a>(rollout: &'a Rollout, failed: &'a [NodeId]) -> Option<(&'a 
 }
 
 pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: usize) -> String {
-    if lost.is_empty() {
-        return format!("no node of wave {} got good", rollout.wave + 1);
-    }
     let limit = format!("{} lost (max_unreachable {allowed})", count(lost));
     if let Some((node, failure)) = first_failure(rollout, lost) {
         return format!("{limit}; {node}: {}", failure.message);
     }
-    let gone: Vec<NodeId> = lost
+    let (revoked, away): (Vec<NodeId>, Vec<NodeId>) = lost
         .iter()
-        .filter(|id| {
-            state
-                .nodes
-                .get(*id)
-                .is_none_or(crate::rollout::node::Node::is_unreachable)
-        })
         .cloned()
-        .collect();
-    format!("{limit}; {} cannot be reached", nodes(&gone))
+        .partition(|id| state.nodes.get(id).is_some_and(Node::is_revoked));
+    let mut why = vec![limit];
+    if !revoked.is_empty() {
+        let were = if revoked.len() == 1 { "was" } else { "were" };
+        why.push(format!("{} {were} revoked", nodes(&revoked)));
+    }
+    if !away.is_empty() {
+        why.push(format!("{} cannot be reached", nodes(&away)));
+    }
+    why.join("; ")
 }
 
 pub(super) fn no_progress(rollout: &Rollout, unverified: &[NodeId], deadline: Span) -> String {
@@ -116,6 +116,17 @@ pub(super) fn absent(ids: &[NodeId]) -> Waiting {
         hint: ids.first().map(|id| format!("fleetctl node show {id}")),
         ..Waiting::new(format!("{} to connect", nodes(ids)))
     }
+}
+
+pub(super) fn in_turn(kept_back: usize, in_flight: usize, limit: usize) -> Waiting {
+    let waits = if kept_back == 1 {
+        "1 node waits its turn"
+    } else {
+        &format!("{kept_back} nodes wait their turn")
+    };
+    Waiting::new(format!(
+        "{waits}: {in_flight} are in flight, the limit is {limit}"
+    ))
 }
 
 pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout: &Rollout) -> Waiting {

@@ -13,7 +13,7 @@ use crate::rollout::node::Node;
 const NO_DOMAIN: &str = "";
 
 pub(super) fn order(
-    nodes: &BTreeMap<&NodeId, &Node>,
+    nodes: &[(&NodeId, &Node)],
     label: &str,
     canary: Option<&Selector>,
     seed: &str,

@@ -198,9 +198,20 @@ impl State {
         }
     }
 
-    /// A rollout that succeeded says what the environment wants from now on; a
-    /// rollback says so only where all nodes agree.
+    /// A rollout that succeeded says what the environment wants from now on; a rollback
+    /// says so only where all nodes agree, and only if it undid what was wanted: after a
+    /// rollout that failed, the environment wants what it wanted before.
     fn record_desired(&mut self, rollout: &Rollout) {
+        if let RolloutKind::Rollback {
+            parent: Some(parent), ..
+        } = &rollout.kind
+            && self
+                .rollouts
+                .get(parent)
+                .is_some_and(|parent| !parent.succeeded())
+        {
+            return;
+        }
         let app = &rollout.plan.app;
         let mut reached: Vec<_> = match &rollout.kind {
             RolloutKind::Forward { release } => vec![Some(release.clone())],
@@ -236,11 +247,12 @@ fn phase_when_told(order: &Order) -> Option<Phase> {
 fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Step> {
     let mut steps = BTreeMap::new();
     for (i, wave) in waves.iter().enumerate() {
-        for node in &wave.nodes {
+        for (place, node) in wave.nodes.iter().enumerate() {
             steps.insert(
                 node.clone(),
                 Step {
                     wave: first + i,
+                    place,
                     phase: Phase::Pending,
                     since: at,
                     generation: 0,

@@ -1,0 +1,80 @@
+//! What the coordinator orders.
+
+use fleet_proto::ids::AppName;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{Command, Order, Refusal};
+
+use super::{Daemon, DaemonError};
+use crate::install::Answer;
+use crate::ledger::APPS_MAX;
+
+impl Daemon {
+    pub(super) async fn command(&mut self, command: &Command) -> Result<(), DaemonError> {
+        let app = &command.app;
+        let mut ledger = self.ledger();
+        let is_new = !ledger.apps.contains_key(app);
+        if is_new && ledger.apps.len() >= APPS_MAX {
+            self.refuse(
+                command,
+                format!("this node has {APPS_MAX} apps, which is the limit"),
+            );
+            return Ok(());
+        }
+        let record = ledger.apps.entry(app.clone()).or_default();
+        let seen = record.fence_seen;
+        match record.take(command) {
+            Answer::Refused(why) => {
+                tracing::warn!(%app, fence = %command.fence, %seen, why, "order refused");
+                self.refuse(command, why);
+            }
+            Answer::Repeated => {
+                *self.again.entry(app.clone()).or_default() += 1;
+                self.commit(ledger).await?;
+                self.report();
+            }
+            Answer::Accepted => {
+                tracing::info!(%app, fence = %command.fence, order = ?command.order, "order accepted");
+                // The word that a bake is over says nothing of what comes next.
+                if !matches!(command.order, Order::Commit) {
+                    self.prefetch.remove(app);
+                }
+                self.commit(ledger).await?;
+                self.proceed(app).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Also of an app that was never ordered here: its first order shall be quick too.
+    pub(super) fn prefetch(&mut self, app: &AppName, release: ReleaseRef) {
+        // Those that run, and those of which something was fetched ahead: never more
+        // than the node may have anyway.
+        let is_new = !self.apps.contains_key(app);
+        if is_new && self.apps.len() >= APPS_MAX {
+            tracing::warn!(%app, %release, "not fetched ahead: this node has {APPS_MAX} apps, which is the limit");
+            return;
+        }
+        if !self.node.config.accepts(app) {
+            tracing::warn!(%app, %release, "not fetched ahead: this node does not accept the app");
+            return;
+        }
+        self.prefetch.insert(app.clone(), release);
+        self.assign(app);
+    }
+
+    fn refuse(&self, command: &Command, why: String) {
+        let seen = self
+            .record(&command.app)
+            .map_or(fleet_proto::fence::Fence::ZERO, |record| record.fence_seen);
+        let refusal = Refusal {
+            app: command.app.clone(),
+            refused: command.fence,
+            seen,
+            why,
+        };
+        // A coordinator that sends more stale orders than that has other troubles.
+        if self.refusals.try_send(refusal).is_err() {
+            tracing::warn!("too many refusals at once; one was not sent");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What stops a rollout: failures of the release, nodes that are lost, time.
+
+use fleet_proto::ids::NodeId;
+use fleet_proto::release::OnFailure;
+use fleet_proto::time::Timestamp;
+
+use super::{Decision, Scope, end, put_back, sentences};
+use crate::rollout::event::{Event, Outcome, PauseCause};
+use crate::rollout::progress::Progress;
+use crate::rollout::state::{Course, Rollout, State, Step};
+
+/// Over the budget of failures of class `release`: strictly more than it.
+pub(super) fn too_many_failures(
+    state: &State,
+    rollout: &Rollout,
+    progress: &Progress,
+    _now: Timestamp,
+) -> Option<Decision> {
+    if !rollout.is_forward() {
+        return None;
+    }
+    let strategy = &rollout.plan.strategy;
+    let allowed = strategy.max_failures.of_rounded_down(rollout.plan.nodes());
+    // A wave without a success fails the rollout only if the release is to blame for it.
+    let in_wave = |id: &NodeId| {
+        rollout
+            .steps
+            .get(id)
+            .is_some_and(|step| step.wave == rollout.wave)
+    };
+    let barren = progress.wave.is_over_but_for_the_bake()
+        && progress.wave.good() == 0
+        && progress.failed.iter().any(in_wave)
+        && !progress.lost.iter().any(in_wave)
+        && rollout.wave < rollout.plan.waves.len();
+    if progress.failed.len() <= allowed && !barren {
+        return None;
+    }
+    let why = sentences::failures(rollout, &progress.failed, allowed);
+    match strategy.on_failure {
+        OnFailure::Rollback => Some(Decision::events(fail(state, rollout, why))),
+        OnFailure::Pause => pause(rollout, PauseCause::Failures, why),
+    }
+}
+
+/// Infrastructure says nothing about the release: pause, never roll back.
+pub(super) fn too_many_lost(
+    state: &State,
+    rollout: &Rollout,
+    progress: &Progress,
+    _now: Timestamp,
+) -> Option<Decision> {
+    if !rollout.is_forward() {
+        return None;
+    }
+    let allowed = rollout
+        .plan
+        .strategy
+        .max_unreachable
+        .of_rounded_down(rollout.plan.nodes());
+    let wave = &progress.wave;
+    let barren = wave.is_over_but_for_the_bake()
+        && wave.good() == 0
+        && rollout.wave < rollout.plan.waves.len()
+        && !is_accepted(rollout);
+    if progress.lost.len() <= allowed && !barren {
+        return None;
+    }
+    if progress.lost.is_empty() {
+        let why = format!("no node of wave {} got good", rollout.wave + 1);
+        return pause(rollout, PauseCause::NobodyGood, why);
+    }
+    let why = sentences::lost(state, rollout, &progress.lost, allowed);
+    pause(rollout, PauseCause::Unreachable, why)
+}
+
+/// A person who resumed in spite of every single node of the wave meant it; but a rollout
+/// that nobody took is not one that succeeded.
+fn is_accepted(rollout: &Rollout) -> bool {
+    let mut in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
+    let is_last = rollout.wave + 1 == rollout.plan.waves.len();
+    in_wave.all(|step| step.forgiven) && (!is_last || rollout.steps.values().any(Step::is_committed))
+}
+
+/// Pauses once; a rollout that is paused already stays as it is.
+fn pause(rollout: &Rollout, cause: PauseCause, why: String) -> Option<Decision> {
+    matches!(rollout.course, Course::Running).then(|| {
+        Decision::events(vec![Event::RolloutPaused {
+            number: rollout.number,
+            cause,
+            why,
+        }])
+    })
+}
+
+fn fail(state: &State, rollout: &Rollout, why: String) -> Vec<Event> {
+    let back = put_back(state, rollout, Scope::AllThatMoved, "fleet", Some(why.clone()));
+    end(rollout, Outcome::Failed, Some(why), back)
+}
+
+/// Runs down only while nodes are on their way to being verified.
+pub(super) fn too_long_without_progress(
+    _state: &State,
+    rollout: &Rollout,
+    progress: &Progress,
+    now: Timestamp,
+) -> Option<Decision> {
+    let deadline = rollout.plan.strategy.progress_deadline;
+    let late = !progress.unverified.is_empty() && now.since(rollout.progress_at) > deadline;
+    if !late || !rollout.is_forward() {
+        return None;
+    }
+    let why = sentences::no_progress(rollout, &progress.unverified, deadline);
+    pause(rollout, PauseCause::ProgressDeadline, why)
+}

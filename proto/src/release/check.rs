@@ -1,0 +1,197 @@
+//! What no type can say about a manifest.
+
+use super::{Check, Component, MANIFEST_FORMAT, Manifest, Probe, ReleaseError, Run};
+use crate::quantity::Span;
+
+const COMPONENTS_MAX: usize = 64;
+const CHECKS_MAX: usize = 64;
+
+impl Manifest {
+    pub fn check(&self) -> Result<(), ReleaseError> {
+        if self.format != MANIFEST_FORMAT {
+            return Err(ReleaseError::Format(self.format));
+        }
+        self.must_make_sense().map_err(ReleaseError::Senseless)
+    }
+
+    fn must_make_sense(&self) -> Result<(), String> {
+        if self.components.is_empty() {
+            return Err("it has no component".to_owned());
+        }
+        if self.components.len() > COMPONENTS_MAX {
+            return Err(format!("it has more than {COMPONENTS_MAX} components"));
+        }
+        for (i, component) in self.components.iter().enumerate() {
+            let name = &component.name;
+            if self.components[..i].iter().any(|other| other.name == *name) {
+                return Err(format!("component `{name}` is there twice"));
+            }
+            component_must_make_sense(component)?;
+        }
+        let health = &self.health;
+        if health.failures == 0 || health.restarts == 0 {
+            return Err("health.failures and health.restarts must be at least 1".to_owned());
+        }
+        if health.min_healthy > health.healthy_deadline {
+            return Err(format!(
+                "health.min_healthy ({}) is longer than health.healthy_deadline ({}), so no node could ever be verified",
+                health.min_healthy, health.healthy_deadline
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn component_must_make_sense(component: &Component) -> Result<(), String> {
+    let name = &component.name;
+    if component.artifacts.is_empty() {
+        return Err(format!("component `{name}` has no artifact"));
+    }
+    if component.checks.len() > CHECKS_MAX {
+        return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
+    }
+    let Run::Supervise(supervise) = &component.run;
+    if supervise.command.first().is_none_or(String::is_empty) {
+        return Err(format!("component `{name}` has an empty command"));
+    }
+    component.checks.iter().try_for_each(|check| {
+        check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
+    })
+}
+
+fn check_must_make_sense(check: &Check) -> Result<(), String> {
+    if check.interval == Span::ZERO || check.timeout == Span::ZERO {
+        return Err("has no interval or no timeout".to_owned());
+    }
+    match &check.probe {
+        Probe::Exec { command } if command.is_empty() => Err("has an empty command".to_owned()),
+        Probe::Http { url, .. } if url.starts_with("https://") => Err(format!(
+            "asks {url}; checks are asked of the process itself, over http"
+        )),
+        Probe::Http { url, .. } if !is_http(&filled(url)) => {
+            Err(format!("asks `{url}`, which is not http://host:port/path"))
+        }
+        Probe::Tcp { address } if !is_address(&filled(address)) => {
+            Err(format!("asks `{address}`, which is not host:port"))
+        }
+        Probe::Exec { .. } | Probe::Http { .. } | Probe::Tcp { .. } | Probe::Process => Ok(()),
+    }
+}
+
+/// With a digit for each `${word}`: what the node will put there is not known yet.
+fn filled(text: &str) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        filled.push_str(before);
+        filled.push('1');
+        rest = after.split_once('}').map_or("", |(_, rest)| rest);
+    }
+    filled.push_str(rest);
+    filled
+}
+
+fn is_http(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let has_port = !authority.rsplit_once(':').is_some_and(|(_, port)| {
+        // The last colon of a bare IPv6 address in brackets is not a port's.
+        !port.ends_with(']') && port.parse::<u16>().is_err()
+    });
+    !authority.is_empty() && has_port && !url.contains(char::is_whitespace)
+}
+
+fn is_address(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::release::sample;
+
+    fn refused(change: impl FnOnce(&mut Manifest)) -> String {
+        let mut manifest = sample();
+        change(&mut manifest);
+        manifest.check().unwrap_err().to_string()
+    }
+
+    fn asking(probe: Probe) -> Result<(), ReleaseError> {
+        let mut manifest = sample();
+        manifest.components[0].checks[0].probe = probe;
+        manifest.check()
+    }
+
+    #[test]
+    fn manifests_that_make_no_sense_are_refused() {
+        assert_eq!(
+            refused(|m| m.components.clear()),
+            "the manifest makes no sense: it has no component"
+        );
+        assert_eq!(
+            refused(|m| m.components.push(m.components[0].clone())),
+            "the manifest makes no sense: component `web` is there twice"
+        );
+        assert_eq!(
+            refused(|m| m.format = 2),
+            "the manifest has format 2; this build reads format 1"
+        );
+        assert!(
+            refused(|m| m.health.min_healthy = Span::from_secs(600))
+                .contains("no node could ever be verified")
+        );
+    }
+
+    #[test]
+    fn what_no_check_could_ever_ask_is_refused() {
+        let http = |url: &str| {
+            asking(Probe::Http {
+                url: url.to_owned(),
+                status: 200,
+                latency_max: None,
+                json: BTreeMap::new(),
+            })
+        };
+        for good in [
+            "http://127.0.0.1/health",
+            "http://127.0.0.1:${var.port}/health?deep=1",
+            "http://${var.host}:80",
+            "http://[::1]:8080/",
+            "http://[::1]/",
+        ] {
+            http(good).unwrap();
+        }
+        for bad in [
+            "not a url",
+            "127.0.0.1/health",
+            "http://",
+            "http:///health",
+            "http://a:b/",
+            "http://a b/",
+        ] {
+            let error = http(bad).unwrap_err().to_string();
+            assert!(error.contains("which is not http://host:port/path"), "{error}");
+        }
+        let error = http("https://127.0.0.1/").unwrap_err().to_string();
+        assert!(
+            error.contains("asked of the process itself, over http"),
+            "{error}"
+        );
+        let tcp = |address: &str| {
+            asking(Probe::Tcp {
+                address: address.to_owned(),
+            })
+        };
+        tcp("127.0.0.1:${var.port}").unwrap();
+        for bad in ["127.0.0.1", ":80", "a:b"] {
+            tcp(bad).unwrap_err();
+        }
+    }
+}
