@@ -68,6 +68,14 @@ fn a_fleet_that_nobody_looks_after_can_be_ended() {
     let mut lost = Dev::start(&fleetctl);
     let other = Dev::start(&fleetctl);
     assert!(other.said().contains("1 node is connected"), "{}", other.said());
+    // What it announces is there.
+    let said = other.said();
+    let (_, rest) = said
+        .split_once("its state for programs: http://127.0.0.1:")
+        .unwrap();
+    let (port, path) = rest.lines().next().unwrap().split_once('/').unwrap();
+    let status = fleet_tests::host::get_json(port.parse().unwrap(), &format!("/{path}")).unwrap();
+    assert!(status["nodes"].is_array(), "{status}");
     // With an app, and the keeper that starts it again.
     let rollout = format!(
         ". '{}' && fleetctl rollout v1.0.0",

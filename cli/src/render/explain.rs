@@ -56,7 +56,7 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
         RolloutStateView::Paused => format!(
             "`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it, `fleetctl rollback {number}` puts the nodes back"
         ),
-        RolloutStateView::Held => format!("`fleetctl resume {number} --waves 50,100` widens it"),
+        RolloutStateView::Held => format!("`fleetctl resume {number} --waves 100` takes it to every node"),
         RolloutStateView::Succeeded if !is_forward => "`fleetctl status` shows what runs now".to_owned(),
         RolloutStateView::Succeeded => format!("`fleetctl rollback {number}` would put the nodes back"),
         RolloutStateView::Failed | RolloutStateView::Aborted => {

@@ -29,7 +29,7 @@ pub fn success(view: &RolloutView) -> String {
         let why = view.why.as_deref().unwrap_or("its waves reach no further");
         let _infallible = write!(
             text,
-            "; {why}\nhint: `fleetctl resume {} --waves 50,100` widens it",
+            "; {why}\nhint: `fleetctl resume {} --waves 100` takes it to every node",
             view.number.0
         );
     }

@@ -48,10 +48,16 @@ pub fn brief(plan: &PlanView) -> String {
     let scale = if plan.waves.is_empty() {
         nothing_moves(&plan.left_out, Some(&plan.release))
     } else {
+        let reached: usize = plan.waves.iter().map(|wave| wave.nodes.len()).sum();
+        let of_all = if plan.held_back.is_empty() {
+            String::new()
+        } else {
+            format!(" of {}", plan.nodes)
+        };
         format!(
-            "{} in {}",
-            count(plan.nodes, "node"),
-            count(plan.waves.len(), "wave")
+            "{}{of_all} in {}",
+            count(reached, "node"),
+            count(plan.waves.len(), "wave"),
         )
     };
     let mut text = format!(
@@ -75,7 +81,7 @@ pub fn brief(plan: &PlanView) -> String {
         let nodes = count(plan.held_back.len(), "node");
         let _infallible = write!(
             text,
-            "\n  held back: {nodes}, until `fleetctl resume N --waves …`"
+            "\n  held back: {nodes}, until `fleetctl resume N --waves 100`"
         );
     }
     text

@@ -265,6 +265,26 @@ fn a_release_that_runs_everywhere_moves_nothing() {
     );
 }
 
+/// The hint must take it on from wherever it is held.
+#[test]
+fn waves_that_end_early_say_what_they_leave_and_how_it_goes_on() {
+    let mut half = open();
+    half["nodes"] = json!(4);
+    half["held_back"] = json!(["n03", "n04"]);
+    let mut held = succeeded();
+    held["state"] = json!("held");
+    held["ended_at"] = Value::Null;
+    let told = tell(&["rollout", "v1.2.0"], half, vec![(vec![held], None)]);
+    assert!(told.text.starts_with("exit 0\n"), "{}", told.text);
+    for words in [
+        "\n2 nodes of 4 in 2 waves\n",
+        "\nhint: `fleetctl resume 3 --waves 100` takes it to every node\n",
+        "held back: 2 nodes, until `fleetctl resume N --waves 100`",
+    ] {
+        assert!(told.text.contains(words), "{words}: {}", told.text);
+    }
+}
+
 #[test]
 fn a_gate_that_is_shut_refuses() {
     let gates = json!([{ "gate": "one-at-a-time", "verdict": { "shut": { "why": "rollout #2 of shop in dev is running" } } }]);
