@@ -79,7 +79,7 @@ struct Init {
     #[arg(long, default_value = "fleet.local", value_parser = trust_domain)]
     trust_domain: String,
     /// For agents and operators (mutual TLS)
-    #[arg(long, default_value = "127.0.0.1:7443")]
+    #[arg(long, default_value = "127.0.0.1:7443", value_parser = known_address)]
     listen: SocketAddr,
     /// For dashboards and probes (plain HTTP, loopback only)
     #[arg(long, default_value = "127.0.0.1:7480")]
@@ -93,6 +93,17 @@ struct Init {
     /// Which nodes are in it, as in env=production; all of them if absent
     #[arg(long, default_value = "")]
     select: Selector,
+}
+
+/// Agents are told this address, so it cannot be left to the kernel.
+fn known_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|error| format!("{error}"))?;
+    match address.port() {
+        0 => Err(
+            "port 0 is another one at every start; name the port that agents shall use, as 7443".to_owned(),
+        ),
+        _ => Ok(address),
+    }
 }
 
 fn trust_domain(text: &str) -> Result<String, String> {

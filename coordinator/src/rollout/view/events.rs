@@ -82,8 +82,10 @@ fn tell(event: &Event) -> Told {
             "token-created",
             match (&token.node, token.uses) {
                 (Some(node), _) => format!("{by} created join token {} for {node}", token.id),
-                (None, 1) => format!("{by} created join token {} for 1 node", token.id),
-                (None, uses) => format!("{by} created join token {} for {uses} nodes", token.id),
+                (None, uses) => {
+                    let nodes = count(uses as usize, "node");
+                    format!("{by} created join token {} for {nodes}", token.id)
+                }
             },
         ),
         Event::TokenRevoked { token, by } => {
@@ -177,7 +179,7 @@ fn tell_of_rollout(event: &Event) -> Told {
             of_rollout(
                 "rollout-widened",
                 *number,
-                format!("{by} widened rollout {number} by {nodes} nodes"),
+                format!("{by} widened rollout {number} by {}", count(nodes, "node")),
             )
         }
         Event::RolloutHeld { number } => of_rollout(
@@ -261,13 +263,19 @@ fn tell_of_rollout(event: &Event) -> Told {
     }
 }
 
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
 fn started(number: RolloutNumber, start: &RolloutStart) -> String {
     let plan = &start.plan;
     let nodes: usize = plan.waves.iter().map(|wave| wave.nodes.len()).sum();
     let scale = format!(
-        "{nodes} nodes of {} in {} waves",
+        "{} of {} in {}",
+        count(nodes, "node"),
         plan.environment,
-        plan.waves.len()
+        count(plan.waves.len(), "wave")
     );
     let by = &start.by;
     match &start.kind {
