@@ -9,4 +9,6 @@ pub mod port;
 pub mod power;
 pub mod process;
 pub mod sample;
+pub mod scenario;
+pub mod sim;
 pub mod wait;

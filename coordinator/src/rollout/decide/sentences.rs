@@ -34,6 +34,12 @@ fn count(ids: &[NodeId]) -> String {
 
 pub(super) fn failures(rollout: &Rollout, failed: &[NodeId], allowed: usize) -> String {
     let limit = format!("{} failed (max_failures {allowed})", count(failed));
+    // Within the budget it is another rule that stops it.
+    let limit = if failed.len() > allowed {
+        limit
+    } else {
+        format!("no node of wave {} got good; {limit}", rollout.wave + 1)
+    };
     match first_failure(rollout, failed) {
         Some((node, failure)) => format!("{limit}; {node}: {}", failure.message),
         None => limit,

@@ -1,0 +1,169 @@
+//! One node: the agent's real record and rules; what its effects come to is its fate.
+
+use std::collections::BTreeMap;
+
+use fleet_agent::install::{Answer, Outcome, Purpose};
+use fleet_agent::ledger::{AppRecord, Ledger};
+use fleet_proto::ids::AppName;
+use fleet_proto::quantity::Span;
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::{AppStatus, Command, Failure, FailureClass, Health, HistoryCause, Phase, Refusal};
+use fleet_proto::time::Timestamp;
+use fleet_proto::version::Version;
+
+/// How an attempt ends badly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// Absent: of every release.
+    pub version: Option<Version>,
+    pub phase: Phase,
+    pub message: String,
+    /// How long the phase has lasted by then.
+    pub after: Span,
+}
+
+#[derive(Debug, Default)]
+pub struct SimNode {
+    pub connected: bool,
+    pub ledger: Ledger,
+    pub fates: Vec<Fate>,
+    /// What runs is not well, whatever it is.
+    pub ill: Option<String>,
+    /// When each app came into the phase that it is in.
+    since: BTreeMap<AppName, (Phase, Timestamp)>,
+    counters: BTreeMap<Version, u64>,
+}
+
+impl SimNode {
+    pub fn new(counters: BTreeMap<Version, u64>) -> Self {
+        Self {
+            counters,
+            ..Self::default()
+        }
+    }
+
+    pub fn learn(&mut self, version: Version, counter: u64) {
+        self.counters.insert(version, counter);
+    }
+
+    /// Takes an order; a refusal is what goes back, if it is one.
+    pub fn take(&mut self, command: &Command) -> Option<Refusal> {
+        let record = self.ledger.apps.entry(command.app.clone()).or_default();
+        match record.take(command) {
+            Answer::Accepted | Answer::Repeated => None,
+            Answer::Refused(why) => Some(Refusal {
+                app: command.app.clone(),
+                refused: command.fence,
+                seen: record.fence_seen,
+                why,
+            }),
+        }
+    }
+
+    /// What happens next by itself, in each app; true when anything did.
+    pub fn work(&mut self, now: Timestamp) -> bool {
+        let apps: Vec<AppName> = self.ledger.apps.keys().cloned().collect();
+        let mut worked = false;
+        for app in apps {
+            worked |= self.work_on(&app, now);
+        }
+        worked
+    }
+
+    fn work_on(&mut self, app: &AppName, now: Timestamp) -> bool {
+        let Some(record) = self.ledger.apps.get(app).cloned() else {
+            return false;
+        };
+        let phase = record.step.as_ref().map_or(Phase::Done, |step| step.phase);
+        let since = self.since_when(app, phase, now);
+        let Some(outcome) = self.outcome(&record, phase, now.since(since)) else {
+            return false;
+        };
+        let mut record = record;
+        let Ok(back) = record.settle(outcome, now) else {
+            return false;
+        };
+        record.proceed();
+        self.ledger.apps.insert(app.clone(), record);
+        if let Some(back) = back.filter(|_| !self.connected) {
+            let cause = HistoryCause::ByItself;
+            self.ledger.record(app, back.from, back.to, cause, back.why, now);
+        }
+        true
+    }
+
+    fn since_when(&mut self, app: &AppName, phase: Phase, now: Timestamp) -> Timestamp {
+        let since = self.since.entry(app.clone()).or_insert((phase, now));
+        if since.0 != phase {
+            *since = (phase, now);
+        }
+        since.1
+    }
+
+    fn outcome(&self, record: &AppRecord, phase: Phase, lasted: Span) -> Option<Outcome> {
+        let work = record.work();
+        if let Some(release) = work.fetch {
+            return Some(match self.fate(&release, Phase::Fetching, lasted) {
+                Some(fate) => Outcome::NotStaged {
+                    failure: failure(FailureClass::Infrastructure, &fate.message),
+                    release,
+                },
+                None => Outcome::Staged {
+                    counter: self.counters.get(&release.version).copied().unwrap_or(1),
+                    release,
+                },
+            });
+        }
+        let runs = work.run.as_ref();
+        let fate = |phase| runs.and_then(|release| self.fate(release, phase, lasted));
+        match work.purpose {
+            Purpose::Rest => None,
+            Purpose::Activate => Some(Outcome::Activated),
+            Purpose::Verify => Some(match fate(Phase::Verifying) {
+                Some(fate) => Outcome::Failed(failure(FailureClass::Release, &fate.message)),
+                None => Outcome::Verified,
+            }),
+            Purpose::Bake => {
+                fate(phase).map(|fate| Outcome::Failed(failure(FailureClass::Release, &fate.message)))
+            }
+            Purpose::PutBack => Some(Outcome::PutBack {
+                ill: runs.and(self.ill.clone()),
+            }),
+        }
+    }
+
+    fn fate(&self, release: &ReleaseRef, phase: Phase, lasted: Span) -> Option<&Fate> {
+        self.fates.iter().find(|fate| {
+            fate.phase == phase
+                && fate
+                    .version
+                    .as_ref()
+                    .is_none_or(|version| *version == release.version)
+                && lasted >= fate.after
+        })
+    }
+
+    pub fn status(&self) -> Vec<AppStatus> {
+        let health = |record: &AppRecord| match (&record.current, &self.ill) {
+            (None, _) => Health::Empty,
+            (Some(_), Some(why)) => Health::Unhealthy { why: why.clone() },
+            (Some(_), None) => Health::Healthy,
+        };
+        self.ledger
+            .apps
+            .iter()
+            .map(|(app, record)| record.status(app, health(record)))
+            .collect()
+    }
+}
+
+fn failure(class: FailureClass, message: &str) -> Failure {
+    Failure {
+        class,
+        check: Some("web/health".to_owned()),
+        message: message.to_owned(),
+        figure: None,
+        limit: None,
+        log_tail: vec![],
+    }
+}
