@@ -30,6 +30,8 @@ const REST_EVERY: Duration = Duration::from_secs(2);
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 /// Between attempts at what a disk or a process table did not let through.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at a release whose files are damaged and that there is no other for.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,8 +177,8 @@ impl RunLane {
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
         let look = match now.work.purpose {
-            Purpose::PutBack => Look::AtBytes,
-            _ => Look::AtNothing,
+            Purpose::Activate => Look::AtNothing,
+            _ => Look::AtBytes,
         };
         let started = self.make_run(now.work.run.clone(), look).await?;
         self.converged = Some(now.work.run.clone());
@@ -280,9 +282,14 @@ impl RunLane {
             Purpose::Rest => {}
         }
         self.tell_this_health(Health::Unhealthy { why }).await?;
+        let pause = match error {
+            // Whoever mends it does so by hand, and each look reads all of it.
+            ConvergeError::Damaged { .. } if now.work.purpose == Purpose::Rest => LOOK_AGAIN,
+            _ => TRY_AGAIN,
+        };
         tokio::select! {
             changed = self.assignment.changed() => changed.map_err(|_| Over)?,
-            () = tokio::time::sleep(TRY_AGAIN) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         tokio::time::sleep(TRY_AGAIN / 5).await;
         Ok(())

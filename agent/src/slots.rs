@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +17,9 @@ use std::time::SystemTime;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Manifest, ReleaseError, ReleaseRef, SignedManifest};
+use fleet_proto::release::{Component, Manifest, Platform, ReleaseError, ReleaseRef, SignedManifest};
 use fleet_proto::signing::Signature;
-use fleet_proto::tree::{Tree, TreeError};
+use fleet_proto::tree::{Entry, Tree, TreeError};
 
 use crate::durable::{self, FileError, failed};
 use crate::layout::Layout;
@@ -77,18 +78,25 @@ impl Slot {
         tree_path(&self.path, component)
     }
 
-    /// Whether every file is still as it was laid out.
+    /// Whether everything that was signed is still as it was laid out. What an app wrote
+    /// beside it is its own affair.
     pub fn is_whole(&self) -> bool {
         self.manifest.components.iter().all(|component| {
             let root = self.files(&component.name);
-            self.tree(&component.name).is_ok_and(|tree| {
-                tree.files().all(|(path, digest, bytes)| {
-                    File::open(root.join(path.as_str()))
-                        .and_then(Digest::of_reader)
-                        .is_ok_and(|found| found == (digest, bytes))
-                })
+            self.signed_tree(component).is_some_and(|tree| {
+                let mut entries = tree.entries().iter();
+                entries.all(|(path, entry)| is_as_laid_out(&root.join(path.as_str()), entry))
             })
         })
+    }
+
+    /// The list of files, if it is the one that the manifest names.
+    fn signed_tree(&self, component: &Component) -> Option<Tree> {
+        let signed = component.artifact_for(&Platform::here())?;
+        let bytes = std::fs::read(self.tree_path(&component.name)).ok()?;
+        (Digest::of(&bytes) == signed.tree)
+            .then(|| Tree::decode(&bytes).ok())
+            .flatten()
     }
 
     pub fn tree(&self, component: &ComponentName) -> Result<Tree, SlotError> {
@@ -99,6 +107,28 @@ impl Slot {
             path,
             source,
         })
+    }
+}
+
+fn is_as_laid_out(path: &Path, entry: &Entry) -> bool {
+    let Ok(about) = path.symlink_metadata() else {
+        return false;
+    };
+    match entry {
+        Entry::Directory => about.is_dir(),
+        Entry::Link { target } => std::fs::read_link(path).is_ok_and(|found| found == Path::new(target)),
+        Entry::File {
+            digest,
+            bytes,
+            executable,
+        } => {
+            let can_run = about.permissions().mode() & 0o111 != 0;
+            about.is_file()
+                && can_run == *executable
+                && File::open(path)
+                    .and_then(Digest::of_reader)
+                    .is_ok_and(|found| found == (*digest, *bytes))
+        }
     }
 }
 

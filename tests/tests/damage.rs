@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use fleet_tests::fleet::{APP, Fleet};
+use fleet_tests::fleet::{APP, Fleet, PATIENCE};
 use fleet_tests::sample::Behaviour;
+use fleet_tests::wait::wait_for;
 
 /// Flips the first byte of each file of the release that is `current` on the node.
 fn damage_current(state: &Path) {
@@ -40,6 +41,33 @@ fn a_damaged_last_good_release_makes_way_for_the_one_before_and_is_fetched_again
     let out = fleet.ctl(&["rollout", "v1.1.0"]).unwrap();
     assert_eq!(out.code, 0, "{}", out.stderr);
     fleet.wait_until_all_serve("v1.1.0").unwrap();
+}
+
+/// Nothing runs that nobody signed: with no other release to go back to, the node waits
+/// for help, says why, and starts again what it is given.
+#[test]
+fn a_damaged_release_is_not_started_even_if_there_is_no_other() {
+    let fleet = Fleet::start(1).unwrap();
+    fleet.push("v1.0.0", Behaviour::Good).unwrap();
+    let out = fleet.ctl(&["rollout", "v1.0.0"]).unwrap();
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    damage_current(&fleet.node("n01").unwrap().state);
+    fleet.push("v1.1.0", Behaviour::Sick).unwrap();
+    let out = fleet.ctl(&["rollout", "v1.1.0"]).unwrap();
+    assert_eq!(out.code, 1, "{}", out.stderr);
+    let told = wait_for("the node to say why", PATIENCE, || {
+        let node = fleet.ctl(&["node", "show", "n01"]).ok()?.stdout;
+        node.contains("are not as they were laid out").then_some(node)
+    });
+    assert!(told.is_ok(), "{}", fleet.log("n01"));
+    assert_ne!(fleet.serves("n01").as_deref(), Some("v1.0.0"));
+
+    fleet.push("v1.2.0", Behaviour::Good).unwrap();
+    let out = fleet
+        .ctl(&["rollout", "v1.2.0", "--max-unavailable", "100%"])
+        .unwrap();
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    fleet.wait_until_all_serve("v1.2.0").unwrap();
 }
 
 #[test]

@@ -132,12 +132,13 @@ pub struct Converge {
     pub gate: Arc<Mutex<Gate>>,
 }
 
-/// How closely a release is looked at before what runs is stopped for it.
+/// How closely a release is looked at before its processes are started. What runs already
+/// goes on as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// It has just been laid out; or there is nothing else, and ill is better than absent.
+    /// It has just been laid out, or was just looked at.
     AtNothing,
-    /// It has been lying there for long, and another one could be taken instead.
+    /// It has been lying there: only what was signed may run.
     AtBytes,
 }
 
@@ -168,14 +169,17 @@ impl Converge {
     fn make_run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
         let target = to.map(|release| self.describe(&slots, release)).transpose()?;
-        if let (Look::AtBytes, Some(target)) = (look, &target) {
-            must_be_whole(target)?;
-        }
         let parts = target
             .as_ref()
             .map(|target| target.parts.as_slice())
             .unwrap_or_default();
         let runs_already = |part: &&Part| glance(&part.run).is_some_and(|state| state.spec == part.spec.id());
+        // Before anything is stopped for it.
+        if let (Look::AtBytes, Some(target)) = (look, &target)
+            && !parts.iter().all(|part| runs_already(&part))
+        {
+            must_be_whole(target)?;
+        }
         for part in parts.iter().filter(|part| !runs_already(part)) {
             self.supervisor
                 .prepare(&part.run, &part.spec)

@@ -153,8 +153,8 @@ impl AppRecord {
                 }
                 self.current = Some(another);
             }
-            // What shall run stays so, and is tried again and again; but nobody is told
-            // that the node was put back.
+            // What shall run stays so, and is tried again and again, unless its files are
+            // not those that were signed; but nobody is told that the node was put back.
             None => step.phase = Phase::Failed,
         }
     }
