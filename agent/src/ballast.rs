@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -32,14 +32,22 @@ impl Ballast {
     /// Holds the room back, if it is not held already. What cannot be had is not kept
     /// in part: the disk is full enough.
     pub fn keep(&self) -> Result<(), FileError> {
-        if self.path.exists() {
+        if self.is_held() {
             return Ok(());
         }
+        // One that a power cut left half made holds nothing.
+        durable::remove(&self.path)?;
         let kept = create(&self.path).map_err(failed("keep room by", &self.path));
         if kept.is_err() {
             durable::remove(&self.path)?;
         }
         kept
+    }
+
+    fn is_held(&self) -> bool {
+        const BLOCK_BYTES: u64 = 512;
+        let about = self.path.symlink_metadata();
+        about.is_ok_and(|about| about.blocks() * BLOCK_BYTES >= BYTES as u64)
     }
 
     /// True if there was any to give up, so that it is worth trying again.
@@ -72,8 +80,6 @@ fn create(path: &std::path::Path) -> io::Result<()> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     #[test]
@@ -87,5 +93,9 @@ mod tests {
         assert!(about.blocks() * 512 >= BYTES as u64);
         assert!(ballast.give_up());
         assert!(!ballast.give_up());
+        // The power went just after it was begun.
+        std::fs::write(&ballast.path, "").unwrap();
+        ballast.keep().unwrap();
+        assert!(ballast.is_held());
     }
 }

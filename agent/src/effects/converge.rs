@@ -159,7 +159,10 @@ impl Converge {
             return Err(ConvergeError::Shut);
         }
         match self.make_run(to, look) {
-            Err(error) if error.is_no_room() && Ballast::new(&self.layout).give_up() => {
+            // Kept for going back: on the way forward a full disk ends the attempt.
+            Err(error)
+                if error.is_no_room() && look == Look::AtBytes && Ballast::new(&self.layout).give_up() =>
+            {
                 self.make_run(to, look)
             }
             other => other,
