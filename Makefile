@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR ?= auto
 .PHONY: demo build test lint tools bench package clean
 
 demo:
-	$(CARGO) build --release --locked --workspace --bins
+	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
 	target/release/fleetctl dev --story
 
 build:
