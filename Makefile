@@ -28,8 +28,10 @@ tools:
 	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 
+# What is measured is what was built just now.
 bench:
-	$(CARGO) run --release --locked --package fleet-tests --bin fleet-bench
+	$(CARGO) build --release --locked --workspace --bins
+	target/release/fleet-bench
 
 clean:
 	$(CARGO) clean
