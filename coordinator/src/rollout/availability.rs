@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Amount;
+use fleet_proto::session::Health;
 
 use super::node::Node;
 use super::state::{Rollout, State};
@@ -26,7 +27,11 @@ impl Availability {
                 total += 1;
                 // The way back is never closed by nodes that are out of everybody's reach.
                 let counts = rollout.is_forward() || !node.is_unreachable();
-                if counts && node.serves(app) && !node.is_healthy(app) {
+                let Some(stands) = node.app(app).filter(|_| counts) else {
+                    continue;
+                };
+                let is_well = node.is_connected() && stands.health == Health::Healthy;
+                if stands.current.is_some() && !is_well {
                     unavailable.insert(id.clone());
                 }
             }
