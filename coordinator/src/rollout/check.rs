@@ -25,6 +25,8 @@ pub fn check(state: &State) -> Vec<String> {
         success_means_good_nodes(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
     }
+    no_node_in_two_rollouts(state, &mut broken);
+    those_behind_are_known(state, &mut broken);
     indexes_agree(state, &mut broken);
     deploys_belong_to_rollouts_that_run(state, &mut broken);
     broken
@@ -56,9 +58,61 @@ fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<St
         if matches!(rollout.course, Course::Ended { .. }) {
             continue;
         }
-        let key = (&rollout.plan.app, &rollout.plan.environment);
+        // Nodes that are behind catch up beside it.
+        let beside = matches!(rollout.kind, RolloutKind::CatchUp { .. });
+        let key = (&rollout.plan.app, &rollout.plan.environment, beside);
         if let Some(other) = seen.insert(key, rollout.number) {
             broken.push(format!("{other} and {} are active at once", rollout.number));
+        }
+    }
+}
+
+/// A catch-up beside a rollout takes none of its nodes.
+fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
+    let mut seen = BTreeMap::new();
+    for number in &state.active {
+        let Some(rollout) = state.rollouts.get(number) else {
+            continue;
+        };
+        for node in rollout.steps.keys() {
+            if let Some(other) = seen.insert((&rollout.plan.app, node), number) {
+                broken.push(format!("{node} is in {other} and in {number}"));
+            }
+        }
+    }
+}
+
+/// The index of those that are behind is what one would find by looking at everybody.
+fn those_behind_are_known(state: &State, broken: &mut Vec<String>) {
+    for (name, within) in &state.environments {
+        for app in within.desired.keys() {
+            let planned: BTreeSet<_> = state
+                .active
+                .iter()
+                .filter_map(|number| state.rollouts.get(number))
+                .filter(|rollout| !matches!(rollout.kind, RolloutKind::CatchUp { .. }))
+                .filter(|rollout| rollout.plan.app == *app && rollout.plan.environment == *name)
+                .flat_map(|rollout| rollout.steps.keys().chain(&rollout.plan.held_back))
+                .collect();
+            let mut behind = BTreeSet::new();
+            for (id, node) in &state.nodes {
+                let stands = node.apps.get(app);
+                let own = stands.and_then(|stands| stands.wanted.as_ref());
+                let wish = own.or_else(|| within.desired.get(app));
+                let is_there = stands.is_some_and(|stands| {
+                    stands.current.as_ref() == wish && stands.last_good.as_ref() == wish
+                });
+                let counts = !node.is_revoked() && within.select.matches(&node.labels);
+                if counts && !is_there && !planned.contains(id) {
+                    behind.insert(id.clone());
+                }
+            }
+            let known = within.behind.get(app).cloned().unwrap_or_default();
+            if known != behind {
+                broken.push(format!(
+                    "{name}: {behind:?} are behind in {app}, known are {known:?}"
+                ));
+            }
         }
     }
 }
@@ -112,10 +166,11 @@ fn orders_fit_the_kind(rollout: &Rollout, broken: &mut Vec<String>) {
     for (node, step) in &rollout.steps {
         let fits = match (&rollout.kind, &step.order) {
             (_, None) => step.generation == 0,
-            (RolloutKind::Forward { release }, Some(Order::Deploy { release: ordered })) => {
-                release == ordered
-            }
-            (RolloutKind::Forward { .. }, Some(Order::Commit))
+            (
+                RolloutKind::Forward { release } | RolloutKind::CatchUp { release },
+                Some(Order::Deploy { release: ordered }),
+            ) => release == ordered,
+            (RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. }, Some(Order::Commit))
             | (RolloutKind::Rollback { .. }, Some(Order::Revert { .. })) => true,
             _ => false,
         };
@@ -180,6 +235,8 @@ fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
             .steps
             .values()
             .filter(|step| !step.forgiven)
+            // What is to be tried again by itself has not failed yet.
+            .filter(|step| step.retry_at.is_none())
             // What a node tells of after a success, having been away, ended nothing.
             .filter(|step| succeeded_at.is_none_or(|end| step.since <= end))
             .filter_map(|step| step.failure.as_ref())
@@ -252,7 +309,9 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
             .iter()
             .filter_map(|node| rollout.steps.get(node))
             // What a person accepted when resuming is accepted.
-            .any(|step| step.order == Some(Order::Commit) || step.forgiven);
+            .any(|step| step.order == Some(Order::Commit) || step.forgiven)
+            // And nobody waits for those that nothing new is to be brought to.
+            || wave.nodes.iter().filter_map(|node| rollout.steps.get(node)).all(|step| step.skipped);
         if !good {
             broken.push(format!(
                 "{} succeeded with no good node in wave {}",

@@ -10,6 +10,7 @@ use super::decide::decide;
 use super::event::{Event, RolloutKind, Stamped};
 use super::input::{Input, Refusal, Reply, Settings};
 use super::node::IssuedOrder;
+use super::reports::Stream;
 use super::state::{IllegalEvent, State};
 use super::{reports, requests};
 
@@ -70,12 +71,15 @@ fn take(
             events.extend(
                 environments
                     .iter()
-                    .filter(|(name, select)| {
-                        state.environments.get(*name).map(|known| &known.select) != Some(*select)
+                    .filter(|(name, definition)| {
+                        let known = state.environments.get(*name);
+                        known.map(|known| (&known.select, known.catch_up))
+                            != Some((&definition.select, definition.catch_up))
                     })
-                    .map(|(name, select)| Event::EnvironmentDefined {
+                    .map(|(name, definition)| Event::EnvironmentDefined {
                         environment: name.clone(),
-                        select: select.clone(),
+                        select: definition.select.clone(),
+                        catch_up: definition.catch_up,
                     }),
             );
             events.append(&mut reports::silence_after_restart(state, settings, now));
@@ -94,14 +98,14 @@ fn take(
         Input::NodeConnected { node, hello } => {
             let mut events = reports::connected(state, node, hello);
             for status in &hello.apps {
-                events.append(&mut reports::status(state, node, status));
+                events.append(&mut reports::status(state, node, status, Stream::New));
             }
             events.append(&mut reports::gone_apps(state, node, hello));
             record(state, events, now, turn)?;
             remind(state, node, hello.apps.iter(), turn);
             return Ok(());
         }
-        Input::NodeStatus { node, status } => reports::status(state, node, status),
+        Input::NodeStatus { node, status } => reports::status(state, node, status, Stream::Known),
         Input::NodeRefused { node, refusal } => reports::refused(state, node, refusal),
         Input::NodeHistory { node, entry } => {
             let events = reports::acted(state, node, entry);
@@ -151,6 +155,8 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
                 turn.messages.push((node.clone(), ToAgent::Command(command)));
             }
         }
+        // Who came back meanwhile was told nothing; who knows it already answers, and that is all.
+        Event::Unhalted { .. } => remind_everybody(state, turn),
         // While this wave bakes, the next one gets its bytes.
         Event::WaveBaking { number, wave, .. } => {
             let Some(rollout) = state.rollouts.get(number) else {
@@ -204,7 +210,7 @@ fn remind<'a>(
         })
         .collect();
     for (app, stands) in &node.apps {
-        let Some(issued) = &stands.order else {
+        let Some(issued) = stands.order.as_ref().filter(|issued| may_be_sent(state, issued)) else {
             continue;
         };
         if seen
@@ -213,6 +219,33 @@ fn remind<'a>(
         {
             let command = command(state, app.clone(), issued);
             turn.messages.push((id.clone(), ToAgent::Command(command)));
+        }
+    }
+}
+
+/// While an environment is halted nobody there is told anything, not even again.
+fn may_be_sent(state: &State, issued: &IssuedOrder) -> bool {
+    let rollout = state.rollouts.get(&issued.number);
+    rollout.is_none_or(|rollout| state.halts(rollout).is_none())
+}
+
+fn remind_everybody(state: &State, turn: &mut Turn) {
+    for rollout in state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number))
+    {
+        for (id, step) in &rollout.steps {
+            let node = state.nodes.get(id).filter(|node| node.is_connected());
+            let stands = node.and_then(|node| node.app(&rollout.plan.app));
+            let order = stands.and_then(|stands| stands.order.as_ref());
+            let Some(issued) = order.filter(|issued| issued.number == rollout.number) else {
+                continue;
+            };
+            if !step.phase.is_settled() && may_be_sent(state, issued) {
+                let command = command(state, rollout.plan.app.clone(), issued);
+                turn.messages.push((id.clone(), ToAgent::Command(command)));
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ impl Fleet {
     }
 
     pub(super) fn take_charge(&mut self) {
-        let environments = [("dev".parse().unwrap(), Selector::default())].into();
+        let environments = [("dev".parse().unwrap(), Selector::default().into())].into();
         self.input(Input::TakeCharge { environments });
     }
 
@@ -94,6 +94,7 @@ impl Fleet {
             components: vec!["web".parse().unwrap()],
             platforms: vec![Platform::any()],
             strategy: Strategy::default(),
+            healthy_deadline: Span::from_secs(300),
             signed_by: vec![],
         };
         self.request(Request::PushRelease(push)).unwrap();
@@ -359,5 +360,6 @@ pub fn step_status(command: &Command, release: Option<ReleaseRef>, phase: Phase)
         release,
         phase,
         failure: None,
+        failed: None,
     }
 }
