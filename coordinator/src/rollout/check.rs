@@ -69,14 +69,15 @@ fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<St
 
 /// A catch-up beside a rollout takes none of its nodes.
 fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
-    let mut seen = BTreeMap::new();
-    for number in &state.active {
-        let Some(rollout) = state.rollouts.get(number) else {
-            continue;
-        };
-        for node in rollout.steps.keys() {
-            if let Some(other) = seen.insert((&rollout.plan.app, node), number) {
-                broken.push(format!("{node} is in {other} and in {number}"));
+    let active: Vec<&Rollout> = state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number))
+        .collect();
+    for (i, one) in active.iter().enumerate() {
+        for other in active[..i].iter().filter(|other| other.plan.app == one.plan.app) {
+            if let Some(node) = one.steps.keys().find(|node| other.steps.contains_key(*node)) {
+                broken.push(format!("{node} is in {} and in {}", other.number, one.number));
             }
         }
     }
@@ -85,33 +86,34 @@ fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
 /// The index of those that are behind is what one would find by looking at everybody.
 fn those_behind_are_known(state: &State, broken: &mut Vec<String>) {
     for (name, within) in &state.environments {
-        for app in within.desired.keys() {
-            let planned: BTreeSet<_> = state
-                .active
-                .iter()
-                .filter_map(|number| state.rollouts.get(number))
-                .filter(|rollout| !matches!(rollout.kind, RolloutKind::CatchUp { .. }))
-                .filter(|rollout| rollout.plan.app == *app && rollout.plan.environment == *name)
-                .flat_map(|rollout| rollout.steps.keys().chain(&rollout.plan.held_back))
-                .collect();
-            let mut behind = BTreeSet::new();
+        for (app, desired) in &within.desired {
+            let is_planned = |id| {
+                let active = state
+                    .active
+                    .iter()
+                    .filter_map(|number| state.rollouts.get(number));
+                let mut here = active.filter(|rollout| {
+                    !matches!(rollout.kind, RolloutKind::CatchUp { .. })
+                        && rollout.plan.app == *app
+                        && rollout.plan.environment == *name
+                });
+                here.any(|rollout| rollout.steps.contains_key(id) || rollout.plan.held_back.contains(id))
+            };
+            let known = within.behind.get(app);
             for (id, node) in &state.nodes {
                 let stands = node.apps.get(app);
-                let own = stands.and_then(|stands| stands.wanted.as_ref());
-                let wish = own.or_else(|| within.desired.get(app));
+                let wish = stands
+                    .and_then(|stands| stands.wanted.as_ref())
+                    .unwrap_or(desired);
                 let is_there = stands.is_some_and(|stands| {
-                    stands.current.as_ref() == wish && stands.last_good.as_ref() == wish
+                    stands.current.as_ref() == Some(wish) && stands.last_good.as_ref() == Some(wish)
                 });
                 let counts = !node.is_revoked() && within.select.matches(&node.labels);
-                if counts && !is_there && !planned.contains(id) {
-                    behind.insert(id.clone());
+                let is_behind = counts && !is_there && !is_planned(id);
+                if is_behind != known.is_some_and(|known| known.contains(id)) {
+                    let not = if is_behind { "" } else { "not " };
+                    broken.push(format!("{name}: {id} is {not}behind in {app}, and nobody knows"));
                 }
-            }
-            let known = within.behind.get(app).cloned().unwrap_or_default();
-            if known != behind {
-                broken.push(format!(
-                    "{name}: {behind:?} are behind in {app}, known are {known:?}"
-                ));
             }
         }
     }
@@ -203,7 +205,8 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
     let in_flight = rollout
         .steps
         .values()
-        .filter(|step| step.generation > 0 && !step.forgiven)
+        // One that was given up gave its place away, whatever it may still come to.
+        .filter(|step| step.generation > 0 && !step.forgiven && step.overdue.is_none())
         .filter(|step| {
             matches!(
                 step.phase,

@@ -167,7 +167,8 @@ fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
         return None;
     }
     // Nobody waits for that phase any more; what comes after it is news.
-    if known.overdue == Some(reported.phase) && reported.failure.is_none() {
+    let given_up = known.phase == Phase::Failed && known.overdue == Some(reported.phase);
+    if given_up && reported.failure.is_none() {
         return None;
     }
     // What happens to a step after its rollout has ended is the next rollout's affair.

@@ -214,7 +214,7 @@ pub struct Step {
     /// When it is tried again; until then its failure does not count.
     #[serde(default)]
     pub retry_at: Option<Timestamp>,
-    /// The phase that took too long; the node may still be in it.
+    /// The phase that took too long under its newest order; the node may still be at it.
     #[serde(default)]
     pub overdue: Option<Phase>,
     /// Its wave went on without it: it was not to be told.

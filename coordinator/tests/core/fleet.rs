@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
-use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
-use fleet_coordinator::rollout::input::{Input, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
@@ -38,6 +38,7 @@ pub struct Fleet {
     pub(super) inbox: BTreeMap<NodeId, VecDeque<Command>>,
     pub(super) now: Timestamp,
     settings: Settings,
+    catch_up: CatchUp,
     pub(super) broken: Vec<String>,
 }
 
@@ -59,7 +60,12 @@ pub fn release(version: &str) -> ReleaseRef {
 
 impl Fleet {
     pub fn new(nodes: usize, zones: usize) -> Self {
+        Self::with(nodes, zones, CatchUp::Auto)
+    }
+
+    pub fn with(nodes: usize, zones: usize, catch_up: CatchUp) -> Self {
         let mut fleet = Self {
+            catch_up,
             state: State::default(),
             events: vec![],
             nodes: BTreeMap::new(),
@@ -82,7 +88,11 @@ impl Fleet {
     }
 
     pub(super) fn take_charge(&mut self) {
-        let environments = [("dev".parse().unwrap(), Selector::default().into())].into();
+        let definition = Definition {
+            select: Selector::default(),
+            catch_up: self.catch_up,
+        };
+        let environments = [("dev".parse().unwrap(), definition)].into();
         self.input(Input::TakeCharge { environments });
     }
 
@@ -93,7 +103,11 @@ impl Fleet {
             counter: u64::from(version.as_bytes()[1]),
             components: vec!["web".parse().unwrap()],
             platforms: vec![Platform::any()],
-            strategy: Strategy::default(),
+            // One of them is tried again by itself.
+            strategy: Strategy {
+                retries: if version == "v3" { 2 } else { 0 },
+                ..Strategy::default()
+            },
             healthy_deadline: Span::from_secs(300),
             signed_by: vec![],
         };
@@ -179,25 +193,18 @@ impl Fleet {
         }
     }
 
-    /// Nodes that served and do not serve well now, or are being moved.
+    /// Nodes that served and do not serve well now, or are being moved, whoever told them.
     fn down(&self, app: &AppName) -> BTreeSet<NodeId> {
+        let is_told = |id: &NodeId| {
+            let mut commands = self.inbox.get(id).into_iter().flatten();
+            commands.any(|command| command.app == *app && command.order != Order::Commit)
+        };
         let moving = self
-            .state
-            .rollouts
-            .values()
-            .filter(|rollout| !rollout.is_ended() && rollout.plan.app == *app)
-            .flat_map(|rollout| &rollout.steps)
-            .filter(|(_, step)| {
-                step.generation > 0
-                    && step.from.is_some()
-                    && matches!(
-                        step.phase,
-                        Phase::Fetching
-                            | Phase::Staged
-                            | Phase::Activating
-                            | Phase::Verifying
-                            | Phase::RollingBack
-                    )
+            .nodes
+            .iter()
+            .filter(|(id, node)| {
+                let app = &node.apps[app];
+                app.current.is_some() && node.connected && (is_told(id) || app.moves())
             })
             .map(|(id, _)| id.clone());
         let ill = self

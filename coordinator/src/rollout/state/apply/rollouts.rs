@@ -82,7 +82,6 @@ impl State {
         step.phase = phase;
         step.since = at;
         step.failure = failure.cloned();
-        step.overdue = None;
         step.retry_at = None;
         if phase == Phase::Failed && step.failed_as(FailureClass::Infrastructure) {
             step.retry_at = backoff::retry_at(&strategy, number, node, step.retries, at);
