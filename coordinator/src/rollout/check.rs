@@ -9,7 +9,7 @@ use fleet_proto::quantity::Amount;
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::{FailureClass, Order, Phase};
 
-use super::event::{Outcome, PauseCause, RolloutKind};
+use super::event::{Outcome, PauseCause, RolloutKind, Urgency};
 use super::state::{Course, Rollout, State};
 
 /// Sentences, each about one broken invariant.
@@ -21,7 +21,7 @@ pub fn check(state: &State) -> Vec<String> {
         waves_start_in_order(rollout, &mut broken);
         orders_fit_the_kind(rollout, &mut broken);
         no_more_in_flight_than_allowed(rollout, &mut broken);
-        failures_stop_it(rollout, &mut broken);
+        failures_stop_it(state, rollout, &mut broken);
         success_means_good_nodes(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
     }
@@ -223,8 +223,12 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
 }
 
 /// Over its budget a rollout does not run on.
-fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
-    if !matches!(rollout.kind, RolloutKind::Forward { .. }) {
+fn failures_stop_it(state: &State, rollout: &Rollout, broken: &mut Vec<String>) {
+    let own = state.environments.get(&rollout.plan.environment);
+    let is_halted = state.halt.is_some() || own.is_some_and(|within| within.halt.is_some());
+    // Halted, it does not run; what failed meanwhile is judged when it goes on.
+    let stands_still = is_halted && rollout.urgency == Urgency::Ordinary;
+    if !matches!(rollout.kind, RolloutKind::Forward { .. }) || stands_still {
         return;
     }
     let total = rollout.steps.len() + rollout.plan.held_back.len();

@@ -51,6 +51,9 @@ pub fn turn(
     for _ in 0..ROUNDS_MAX {
         let events = decide(state, now);
         if events.is_empty() {
+            // What the turn itself took back again is not sent.
+            turn.messages
+                .retain(|(node, message)| still_stands(state, node, message));
             return Ok(turn);
         }
         record(state, events, now, &mut turn)?;
@@ -189,6 +192,20 @@ fn command(state: &State, app: fleet_proto::ids::AppName, issued: &IssuedOrder) 
         app,
         order: issued.order.clone(),
     }
+}
+
+fn still_stands(state: &State, node: &NodeId, message: &ToAgent) -> bool {
+    let ToAgent::Command(command) = message else {
+        return true;
+    };
+    let stands = state.nodes.get(node).and_then(|node| node.app(&command.app));
+    stands
+        .and_then(|stands| stands.order.as_ref())
+        .is_some_and(|issued| {
+            let is_newest =
+                (issued.number, issued.generation) == (command.fence.rollout, command.fence.generation);
+            is_newest && may_be_sent(state, issued)
+        })
 }
 
 /// A node that comes back hears again what it has not seen.

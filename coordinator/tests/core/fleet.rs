@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
-use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Urgency};
 use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
-use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::labels::Labels;
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{
@@ -89,7 +89,7 @@ impl Fleet {
 
     pub(super) fn take_charge(&mut self) {
         let definition = Definition {
-            select: Selector::default(),
+            select: "elsewhere!=yes".parse().unwrap(),
             catch_up: self.catch_up,
         };
         let environments = [("dev".parse().unwrap(), definition)].into();
@@ -161,12 +161,41 @@ impl Fleet {
         }
         for (node, message) in turn.messages {
             if let ToAgent::Command(command) = message {
+                self.must_be_in_order(&node, &command);
                 self.inbox.entry(node).or_default().push_back(command);
             }
         }
         self.events.extend(turn.events);
         self.broken.extend(check(&self.state));
         turn.answers.into_iter().next()
+    }
+
+    /// Invariant 5: where everything is halted only an emergency moves, and nobody is told
+    /// to deploy for a rollout that is over.
+    fn must_be_in_order(&mut self, node: &NodeId, command: &Command) {
+        let Some(rollout) = self.state.rollouts.get(&command.fence.rollout) else {
+            return;
+        };
+        let number = rollout.number;
+        if self.state.halt.is_some() && rollout.urgency == Urgency::Ordinary {
+            self.broken
+                .push(format!("{node} was told to move for {number} while halted"));
+        }
+        let deploys = matches!(command.order, Order::Deploy { .. });
+        if deploys && rollout.is_ended() {
+            self.broken
+                .push(format!("{node} was told to deploy for {number}, which is over"));
+        }
+        if deploys && self.state.nodes[node].cordon.is_some() {
+            let known = rollout
+                .steps
+                .get(node)
+                .is_some_and(|step| step.generation >= command.fence.generation);
+            if !known {
+                self.broken
+                    .push(format!("{node} is cordoned and was told to deploy for {number}"));
+            }
+        }
     }
 
     /// Invariant 3, computed anew: a command to a node that served well is given only
@@ -183,7 +212,8 @@ impl Fleet {
         if ill || before[app].contains(node) || rollout.steps[node].from.is_none() {
             return;
         }
-        let limit = limit(rollout.plan.strategy.max_unavailable, self.nodes.len());
+        let there = self.nodes.keys().filter(|id| self.is_there(id)).count();
+        let limit = limit(rollout.plan.strategy.max_unavailable, there);
         let down = self.down(app);
         if down.len() > limit {
             self.broken.push(format!(
@@ -217,7 +247,12 @@ impl Fleet {
                     || (app.is_some_and(|app| app.current.is_some()) && !node.is_connected())
             })
             .map(|(id, _)| id.clone());
-        moving.chain(ill).collect()
+        moving.chain(ill).filter(|id| self.is_there(id)).collect()
+    }
+
+    /// In the environment.
+    fn is_there(&self, id: &NodeId) -> bool {
+        !self.state.nodes[id].labels.contains_key("elsewhere")
     }
 
     pub fn request(&mut self, request: Request) -> Result<Reply, Refusal> {
@@ -270,6 +305,10 @@ impl Fleet {
 
     pub fn broken(&self) -> &[String] {
         &self.broken
+    }
+
+    pub fn place(&self, id: &NodeId) -> usize {
+        self.nodes.keys().position(|known| known == id).unwrap()
     }
 
     pub fn nth(&self, n: usize) -> NodeId {
