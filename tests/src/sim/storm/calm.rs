@@ -11,6 +11,7 @@ use fleet_proto::release::{OnFailure, ReleaseRef};
 use fleet_proto::time::Timestamp;
 
 use super::Storm;
+use super::invariants::rollouts::limit;
 use super::invariants::{Broken, Held, must};
 use super::releases::Nature;
 
@@ -22,6 +23,21 @@ const ABORTS: usize = 3;
 impl Storm {
     pub(super) fn calm_down(&mut self) -> anyhow::Result<()> {
         self.heal()?;
+        self.rest()?;
+        self.nothing_waits_in_silence()?;
+        self.nodes_are_at_rest()?;
+        self.end_what_is_active()?;
+        self.rest()?;
+        self.a_fresh_release_reaches_everybody()?;
+        let replayed = serde_json::to_vec(&self.coordinator.record.replay()?)?;
+        must(replayed == serde_json::to_vec(&self.coordinator.acknowledged)?, "11", || {
+            "a replay from the first event gives another state".to_owned()
+        })?;
+        Ok(())
+    }
+
+    /// Until nothing moves any more, or for as long as anything may take.
+    fn rest(&mut self) -> anyhow::Result<()> {
         self.pass(60_000)?;
         for _ in 0..ENDS_WITHIN_MINUTES {
             if self.is_at_rest() {
@@ -29,14 +45,6 @@ impl Storm {
             }
             self.pass(60_000)?;
         }
-        self.nothing_waits_in_silence()?;
-        self.nodes_are_at_rest()?;
-        self.end_what_is_active()?;
-        self.a_fresh_release_reaches_everybody()?;
-        let replayed = serde_json::to_vec(&self.coordinator.record.replay()?)?;
-        must(replayed == serde_json::to_vec(&self.coordinator.acknowledged)?, "11", || {
-            "a replay from the first event gives another state".to_owned()
-        })?;
         Ok(())
     }
 
@@ -59,7 +67,11 @@ impl Storm {
 
     fn is_at_rest(&self) -> bool {
         let state = &self.coordinator.acknowledged;
-        state.active.iter().all(|number| {
+        // An agent that its release takes down is not there for a while even now.
+        let settled = self.machines.iter().enumerate().all(|(index, machine)| {
+            self.is_revoked(index) || machine.is_at_rest()
+        });
+        settled && state.active.iter().all(|number| {
             let course = state.rollouts.get(number).map(|rollout| &rollout.course);
             matches!(course, Some(Course::Paused { .. } | Course::Held { .. }))
         })
@@ -71,7 +83,10 @@ impl Storm {
             let Some(rollout) = state.rollouts.get(number) else { continue };
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
-            must(stands, "calm", || {
+            // Where as many are down as may be, it goes on when that changes, and says so.
+            let all_may_be_down = self.witness.seen.down(&(rollout.plan.app.clone(), rollout.plan.environment.clone()))
+                >= limit(rollout.plan.strategy.max_unavailable, self.witness.seen.nodes_in(&rollout.plan.environment));
+            must(stands || all_may_be_down, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;

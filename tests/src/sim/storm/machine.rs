@@ -6,7 +6,7 @@ use fleet_agent::install::Work;
 use fleet_agent::ledger::Ledger;
 use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{AppStatus, Facts, Health, Hello};
+use fleet_proto::session::{AppStatus, Facts, Health, Hello, Phase};
 use fleet_proto::quantity::Bytes;
 use fleet_proto::time::Timestamp;
 
@@ -93,6 +93,15 @@ impl Machine {
 
     pub fn has(&self, app: &AppName, release: &ReleaseRef) -> bool {
         self.slots.get(app).is_some_and(|slots| slots.contains(release))
+    }
+
+    /// Its agent is there, and nothing goes on that ends by itself.
+    pub fn is_at_rest(&self) -> bool {
+        let there = self.agent.as_ref().is_some_and(|agent| {
+            agent.session.is_some() && agent.lanes.values().all(|lane| lane.converging.is_none())
+        });
+        let mut steps = self.ledger.apps.values().filter_map(|record| record.step.as_ref());
+        there && steps.all(|step| step.phase.is_settled() || step.phase == Phase::Baking)
     }
 
     pub fn status(&self) -> Vec<AppStatus> {

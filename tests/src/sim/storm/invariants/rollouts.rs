@@ -142,15 +142,19 @@ fn costs_availability(seen: &Seen, number: RolloutNumber, node: &NodeId) -> bool
 fn few_enough_are_down(seen: &Seen, number: RolloutNumber, node: &NodeId) -> Held {
     let rollout = rollout(seen, number)?;
     let total = seen.nodes_in(&rollout.place.1);
-    let limit = match rollout.strategy.max_unavailable {
-        // A share of a small fleet is somebody; a count of nobody is nobody.
-        Amount::Percent(1..) => share(rollout.strategy.max_unavailable, total).max(1),
-        amount => share(amount, total),
-    };
+    let limit = limit(rollout.strategy.max_unavailable, total);
     let down = seen.down(&rollout.place);
     must(down <= limit, "3", || {
         format!("{node} is told to move for rollout {number}: {down} of {total} are down, {limit} may be")
     })
+}
+
+/// A share of a small fleet is somebody; a count of nobody is nobody.
+pub fn limit(max_unavailable: Amount, total: usize) -> usize {
+    match max_unavailable {
+        Amount::Percent(1..) => share(max_unavailable, total).max(1),
+        amount => share(amount, total),
+    }
 }
 
 fn share(amount: Amount, total: usize) -> usize {
