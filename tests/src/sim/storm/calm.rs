@@ -5,9 +5,11 @@ use fleet_coordinator::rollout::decide::decide_rollout;
 use fleet_coordinator::rollout::event::Outcome;
 use fleet_coordinator::rollout::input::{Intent, Request};
 use fleet_coordinator::rollout::state::Course;
-use fleet_proto::ids::{AppName, EnvironmentName, RolloutNumber};
+use fleet_agent::ledger::AppRecord;
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::{OnFailure, ReleaseRef};
+use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
 
 use super::Storm;
@@ -45,13 +47,15 @@ impl Storm {
             }
             self.pass(60_000)?;
         }
-        Ok(())
+        // The last words are still on their way.
+        self.pass(30_000)
     }
 
     fn heal(&mut self) -> anyhow::Result<()> {
         self.tell(|_| "calm: everything is there again".to_owned());
         self.is_calm = true;
         self.faults.store_is_down = false;
+        self.coordinator.clock_is_off_ms = 0;
         self.network.cut_off.clear();
         self.start_coordinator()?;
         for node in 0..self.machines.len() {
@@ -109,12 +113,27 @@ impl Storm {
                 let known = self.coordinator.acknowledged.nodes.get(&machine.id);
                 let known = known.filter(|_| !self.is_revoked(index)).and_then(|node| node.app(app));
                 let Some(known) = known else { continue };
+                self.the_end_of_its_step_is_known(&machine.id, record)?;
                 must(known.current.as_ref() == runs, "calm", || {
                     format!("{} runs {app} {runs:?}, the coordinator believes {:?}", machine.id, known.current)
                 })?;
             }
         }
         Ok(())
+    }
+
+    fn the_end_of_its_step_is_known(&self, id: &NodeId, record: &AppRecord) -> Held {
+        let Some(step) = &record.step else { return Ok(()) };
+        let rollout = self.coordinator.acknowledged.rollouts.get(&step.rollout);
+        let Some(rollout) = rollout.filter(|rollout| !rollout.is_ended()) else {
+            return Ok(());
+        };
+        let known = rollout.steps.get(id).filter(|known| known.generation == step.generation);
+        let wrong = known.filter(|known| known.phase != step.phase && known.phase != Phase::Pending);
+        must(wrong.is_none(), "calm", || {
+            let believed = wrong.map(|known| known.phase);
+            format!("{id} is {} in rollout {}, the coordinator believes {believed:?}", step.phase, step.rollout)
+        })
     }
 
     fn end_what_is_active(&mut self) -> anyhow::Result<()> {

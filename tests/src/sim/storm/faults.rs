@@ -31,6 +31,7 @@ const FAULTS: &[Fault] = &[
     Fault { weight: 4, strike: fill_disk },
     Fault { weight: 6, strike: sicken },
     Fault { weight: 2, strike: stop_store },
+    Fault { weight: 1, strike: set_clock },
     Fault { weight: 2, strike: put_back_by_hand },
 ];
 
@@ -98,6 +99,14 @@ fn stop_store(storm: &mut Storm, _: usize) -> anyhow::Result<()> {
     storm.faults.store_is_down = true;
     let at = storm.now + storm.dice.delay(60_000);
     storm.agenda.add(at, Thing::StoreIsBack);
+    Ok(())
+}
+
+/// Forward and back: the journal's time stands still until the clock has caught up.
+fn set_clock(storm: &mut Storm, _: usize) -> anyhow::Result<()> {
+    let off = storm.dice.between(0, 240_000);
+    storm.coordinator.clock_is_off_ms = 120_000_i64.saturating_sub_unsigned(off);
+    storm.tell(|storm| format!("the coordinator's clock is off by {} ms", storm.coordinator.clock_is_off_ms));
     Ok(())
 }
 

@@ -11,9 +11,9 @@ pub mod nodes;
 pub mod rollouts;
 pub mod seen;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_proto::ids::RolloutNumber;
+use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
 
 use seen::Seen;
 
@@ -49,4 +49,6 @@ pub struct Witness {
     pub seen: Seen,
     /// Rollouts whose release really failed on some node.
     blamed: BTreeSet<RolloutNumber>,
+    /// Nodes that are really being moved forward: whatever anybody believes of them.
+    moving: BTreeMap<AppName, BTreeSet<NodeId>>,
 }

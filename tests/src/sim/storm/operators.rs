@@ -19,6 +19,8 @@ pub struct Desk<'a> {
     pub apps: &'a [AppName],
     pub environments: Vec<EnvironmentName>,
     pub nodes: Vec<NodeId>,
+    /// No rollout is active and nothing was asked that was not answered.
+    pub is_quiet: bool,
     /// Rises: nothing asks for two different things under one id.
     pub asked: u64,
 }
@@ -156,8 +158,9 @@ fn roll_back(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
     })))
 }
 
+/// To another environment only between rollouts: the one that it leaves never ends.
 fn relabel(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
-    let Some(node) = desk.dice.pick(&desk.nodes).cloned() else {
+    let Some(node) = desk.dice.pick(&desk.nodes).filter(|_| desk.is_quiet).cloned() else {
         return Ok(None);
     };
     let environment = desk.dice.pick(&desk.environments).map(ToString::to_string);
@@ -169,9 +172,10 @@ fn relabel(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
     Ok(Some(Request::LabelNode { node, set, remove }))
 }
 
-/// Rarely: a node that is gone for good makes every later run of the fleet smaller.
+/// Rarely, for the fleet gets smaller; and between rollouts: one that is in flight holds
+/// its place in `max_in_flight` for ever.
 fn revoke(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
-    let revokes = desk.dice.percent(15);
+    let revokes = desk.is_quiet && desk.dice.percent(15);
     let node = desk.dice.pick(&desk.nodes).filter(|_| revokes).cloned();
     Ok(node.map(|node| Request::RevokeNode {
         node,
@@ -181,7 +185,13 @@ fn revoke(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
 
 impl Storm {
     pub(super) fn operator_acts(&mut self) -> anyhow::Result<()> {
-        let at = self.now + self.dice.between(1_000, self.faults.operator_every_ms * 2);
+        // Two of them at once, at times.
+        let pause = if self.dice.percent(20) {
+            self.dice.delay(100)
+        } else {
+            self.dice.between(1_000, self.faults.operator_every_ms * 2)
+        };
+        let at = self.now + pause;
         self.agenda.add(at, Thing::Operator);
         if !self.coordinator.is_up() {
             return Ok(());
@@ -196,6 +206,7 @@ impl Storm {
             apps: &self.apps,
             environments: self.coordinator.environments.keys().cloned().collect(),
             nodes: self.machines.iter().map(|machine| machine.id.clone()).collect(),
+            is_quiet: self.coordinator.is_quiet(),
             asked: self.asked,
         };
         let wish = (act.wish)(&mut desk)?;

@@ -39,6 +39,7 @@ impl Storm {
         let mut coordinator = Coordinator::new(record, environments);
         coordinator.events_per_snapshot = dice.between(50, 5_000);
         coordinator.tick_ms = dice.between(250, 1_500);
+        coordinator.turn_delay_ms = dice.pick(&[10, 100, 1_000]).copied().unwrap_or(100);
         let apps: Vec<AppName> = if dice.percent(25) {
             vec!["shop".parse()?, "till".parse()?]
         } else {

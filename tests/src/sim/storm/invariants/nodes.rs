@@ -1,7 +1,7 @@
 //! What must hold on each node, with a coordinator or without: 1, 2 and 12.
 
 use fleet_agent::install::{Answer, Outcome};
-use fleet_agent::ledger::AppRecord;
+use fleet_agent::ledger::{AppRecord, Direction};
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Command, FailureClass, Phase};
@@ -19,6 +19,17 @@ impl Witness {
                 failure.is_some_and(|failure| failure.class == FailureClass::Release)
             });
             self.blamed.extend(failed.map(|step| step.rollout));
+            let is_moving = record.step.as_ref().is_some_and(|step| {
+                step.direction == Direction::Forward
+                    && step.from.is_some()
+                    && matches!(step.phase, Phase::Activating | Phase::Verifying)
+            });
+            let moving = self.moving.entry(app.clone()).or_default();
+            if is_moving {
+                moving.insert(machine.id.clone());
+            } else {
+                moving.remove(&machine.id);
+            }
         }
         Ok(())
     }

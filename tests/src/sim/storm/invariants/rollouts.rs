@@ -26,6 +26,7 @@ impl Witness {
                 self.seen.take(stamped);
                 if costs {
                     few_enough_are_down(&self.seen, *number, node)?;
+                    self.who_is_moved_is_counted(*number)?;
                 }
                 return Ok(());
             }
@@ -49,6 +50,20 @@ impl Witness {
             nobody_deploys_for_what_is_over(&self.seen, command.fence.rollout)?;
         }
         Ok(())
+    }
+
+    /// Invariant 3: the count rests on what the coordinator believes; what is so is in it.
+    fn who_is_moved_is_counted(&self, number: RolloutNumber) -> Held {
+        let place = &rollout(&self.seen, number)?.place;
+        let Some(moving) = self.moving.get(&place.0) else {
+            return Ok(());
+        };
+        let uncounted = moving.iter().find(|node| {
+            self.seen.is_member(&place.1, node) && !self.seen.is_down(place, node)
+        });
+        must(uncounted.is_none(), "3", || {
+            format!("{uncounted:?} is being moved, and rollout {number} does not count it")
+        })
     }
 
     /// Invariant 8: only a release that really failed somewhere fails its rollout.

@@ -235,7 +235,9 @@ impl Seen {
                 let is_ill = is_here && stands.serves && !(node.is_connected && stands.well);
                 let active = self.active.get(&place).and_then(|number| self.rollouts.get(number));
                 let step = active.and_then(|rollout| rollout.steps.get(id));
-                let is_down = !node.is_revoked && (is_ill || step.is_some_and(Step::is_moved_out_of_service));
+                // One that its move has left with nothing is not there to be taken away.
+                let is_moved = stands.serves && step.is_some_and(Step::is_moved_out_of_service);
+                let is_down = !node.is_revoked && (is_ill || is_moved);
                 let down = self.down.entry(place).or_default();
                 if is_down {
                     down.insert(id.clone());
@@ -252,6 +254,10 @@ impl Seen {
 
     pub fn is_down(&self, place: &Place, node: &NodeId) -> bool {
         self.down.get(place).is_some_and(|down| down.contains(node))
+    }
+
+    pub fn is_member(&self, environment: &EnvironmentName, node: &NodeId) -> bool {
+        self.members.get(environment).is_some_and(|members| members.contains(node))
     }
 
     pub fn nodes_in(&self, environment: &EnvironmentName) -> usize {
