@@ -46,7 +46,9 @@ fn main() -> ExitCode {
     if let Some(seed) = arguments.seed.filter(|_| arguments.verbose) {
         return tell(seed, arguments.nodes);
     }
-    let (from, seeds) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
+    let (from, seeds) = arguments
+        .seed
+        .map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
     let began = Instant::now();
@@ -118,7 +120,10 @@ fn tell(seed: u64, nodes: usize) -> ExitCode {
     }
     match outcome {
         Ok(ran) => {
-            println!("seed {seed} of {nodes} nodes: {} events, {} rollouts, every invariant held", ran.events, ran.rollouts);
+            println!(
+                "seed {seed} of {nodes} nodes: {} events, {} rollouts, every invariant held",
+                ran.events, ran.rollouts
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {

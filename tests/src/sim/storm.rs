@@ -150,7 +150,12 @@ impl Storm {
             Thing::PowerOn { node } => self.power_on(node),
             Thing::Connect { node, life } => self.connect(node, life)?,
             Thing::Say { node, life } => self.say(node, life),
-            Thing::Fetched { node, life, app, effect } => self.fetched(node, life, &app, effect)?,
+            Thing::Fetched {
+                node,
+                life,
+                app,
+                effect,
+            } => self.fetched(node, life, &app, effect)?,
             Thing::Converged { node, life, app } => self.converged(node, life, &app)?,
             Thing::Judged {
                 node,
@@ -159,10 +164,17 @@ impl Storm {
                 assignment,
             } => self.judged(node, life, &app, assignment)?,
             Thing::Looked { node, life, app } => self.looked(node, life, &app),
-            Thing::MustBeBack { node, life, app, order } => {
+            Thing::MustBeBack {
+                node,
+                life,
+                app,
+                order,
+            } => {
                 let machine = &self.machines[node];
                 let record = machine.ledger.apps.get(&app);
-                if let Some(record) = record.filter(|record| record.fence_seen == order && machine.is_alive(life)) {
+                if let Some(record) =
+                    record.filter(|record| record.fence_seen == order && machine.is_alive(life))
+                {
                     invariants::nodes::must_be_back(machine, &app, record)?;
                 }
             }

@@ -13,34 +13,87 @@ use super::network::SessionId;
 /// was to happen in a process that is gone does not.
 #[derive(Debug)]
 pub enum Thing {
-    Tick { life: u64 },
+    Tick {
+        life: u64,
+    },
     /// The coordinator takes what is in its queue.
-    Turn { life: u64 },
+    Turn {
+        life: u64,
+    },
     StartCoordinator,
-    ReachesCoordinator { session: SessionId, said: FromAgent },
-    ReachesAgent { session: SessionId, said: ToAgent },
+    ReachesCoordinator {
+        session: SessionId,
+        said: FromAgent,
+    },
+    ReachesAgent {
+        session: SessionId,
+        said: ToAgent,
+    },
     /// Each side finds out for itself that a stream is gone.
-    CoordinatorMisses { session: SessionId },
-    AgentMisses { session: SessionId },
+    CoordinatorMisses {
+        session: SessionId,
+    },
+    AgentMisses {
+        session: SessionId,
+    },
 
-    StartAgent { node: usize },
-    PowerOn { node: usize },
-    Connect { node: usize, life: u64 },
+    StartAgent {
+        node: usize,
+    },
+    PowerOn {
+        node: usize,
+    },
+    Connect {
+        node: usize,
+        life: u64,
+    },
     /// The agent says what has changed since it last spoke.
-    Say { node: usize, life: u64 },
-    Fetched { node: usize, life: u64, app: AppName, effect: u64 },
-    Converged { node: usize, life: u64, app: AppName },
-    Judged { node: usize, life: u64, app: AppName, assignment: u64 },
-    Looked { node: usize, life: u64, app: AppName },
+    Say {
+        node: usize,
+        life: u64,
+    },
+    Fetched {
+        node: usize,
+        life: u64,
+        app: AppName,
+        effect: u64,
+    },
+    Converged {
+        node: usize,
+        life: u64,
+        app: AppName,
+    },
+    Judged {
+        node: usize,
+        life: u64,
+        app: AppName,
+        assignment: u64,
+    },
+    Looked {
+        node: usize,
+        life: u64,
+        app: AppName,
+    },
     /// A node that began to put itself back must be done by now.
-    MustBeBack { node: usize, life: u64, app: AppName, order: Fence },
+    MustBeBack {
+        node: usize,
+        life: u64,
+        app: AppName,
+        order: Fence,
+    },
 
     Weather,
     Operator,
-    FreeDisk { node: usize },
-    Recover { node: usize },
+    FreeDisk {
+        node: usize,
+    },
+    Recover {
+        node: usize,
+    },
     /// A zone that was cut off is reachable again.
-    Rejoin { zone: usize },
+    Rejoin {
+        zone: usize,
+    },
     StoreIsBack,
 }
 

@@ -107,7 +107,11 @@ impl Storm {
         }
         let session = self.open_session(node, life);
         let hello = self.machines[node].hello()?;
-        let said: BTreeMap<_, _> = hello.apps.iter().map(|status| (status.app.clone(), status.clone())).collect();
+        let said: BTreeMap<_, _> = hello
+            .apps
+            .iter()
+            .map(|status| (status.app.clone(), status.clone()))
+            .collect();
         if let Some(agent) = self.machines[node].agent(life) {
             agent.session = Some(session);
             agent.said = said;
@@ -123,7 +127,10 @@ impl Storm {
             let wire = &self.network.sessions[session];
             (wire.node, wire.agent_life)
         };
-        let Some(agent) = self.machines[node].agent(life).filter(|agent| agent.session == Some(session)) else {
+        let Some(agent) = self.machines[node]
+            .agent(life)
+            .filter(|agent| agent.session == Some(session))
+        else {
             return;
         };
         agent.session = None;

@@ -1,11 +1,11 @@
 //! After the storm: everything is there again, and time passes. Then every rollout has
 //! ended or says what it waits for, every node is at rest, and a new release reaches all.
 
+use fleet_agent::ledger::AppRecord;
 use fleet_coordinator::rollout::decide::decide_rollout;
 use fleet_coordinator::rollout::event::Outcome;
 use fleet_coordinator::rollout::input::{Intent, Request};
 use fleet_coordinator::rollout::state::Course;
-use fleet_agent::ledger::AppRecord;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::{OnFailure, ReleaseRef};
@@ -32,9 +32,11 @@ impl Storm {
         self.rest()?;
         self.a_fresh_release_reaches_everybody()?;
         let replayed = serde_json::to_vec(&self.coordinator.record.replay()?)?;
-        must(replayed == serde_json::to_vec(&self.coordinator.acknowledged)?, "11", || {
-            "a replay from the first event gives another state".to_owned()
-        })?;
+        must(
+            replayed == serde_json::to_vec(&self.coordinator.acknowledged)?,
+            "11",
+            || "a replay from the first event gives another state".to_owned(),
+        )?;
         Ok(())
     }
 
@@ -72,31 +74,47 @@ impl Storm {
     fn is_at_rest(&self) -> bool {
         let state = &self.coordinator.acknowledged;
         // An agent that its release takes down is not there for a while even now.
-        let settled = self.machines.iter().enumerate().all(|(index, machine)| {
-            self.is_revoked(index) || machine.is_at_rest()
-        });
-        settled && state.active.iter().all(|number| {
-            let course = state.rollouts.get(number).map(|rollout| &rollout.course);
-            matches!(course, Some(Course::Paused { .. } | Course::Held { .. }))
-        })
+        let settled = self
+            .machines
+            .iter()
+            .enumerate()
+            .all(|(index, machine)| self.is_revoked(index) || machine.is_at_rest());
+        settled
+            && state.active.iter().all(|number| {
+                let course = state.rollouts.get(number).map(|rollout| &rollout.course);
+                matches!(course, Some(Course::Paused { .. } | Course::Held { .. }))
+            })
     }
 
     fn nothing_waits_in_silence(&self) -> Held {
         let state = &self.coordinator.acknowledged;
         for number in &state.active {
-            let Some(rollout) = state.rollouts.get(number) else { continue };
+            let Some(rollout) = state.rollouts.get(number) else {
+                continue;
+            };
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
             // Where as many are down as may be, it goes on when that changes, and says so.
-            let all_may_be_down = self.witness.seen.down(&(rollout.plan.app.clone(), rollout.plan.environment.clone()))
-                >= limit(rollout.plan.strategy.max_unavailable, self.witness.seen.nodes_in(&rollout.plan.environment));
+            let all_may_be_down = self
+                .witness
+                .seen
+                .down(&(rollout.plan.app.clone(), rollout.plan.environment.clone()))
+                >= limit(
+                    rollout.plan.strategy.max_unavailable,
+                    self.witness.seen.nodes_in(&rollout.plan.environment),
+                );
             must(stands || all_may_be_down, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;
-            let hinted = waiting.iter().any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
+            let hinted = waiting
+                .iter()
+                .any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
             must(hinted, "calm", || {
-                format!("rollout {number} is {} and nobody is told what to do", rollout.course.word())
+                format!(
+                    "rollout {number} is {} and nobody is told what to do",
+                    rollout.course.word()
+                )
             })?;
         }
         Ok(())
@@ -108,14 +126,22 @@ impl Storm {
             for (app, record) in &machine.ledger.apps {
                 let runs = machine.running.get(app);
                 must(runs == record.current_release(), "1", || {
-                    format!("{} runs {app} {runs:?}, and shall run {:?}", machine.id, record.current)
+                    format!(
+                        "{} runs {app} {runs:?}, and shall run {:?}",
+                        machine.id, record.current
+                    )
                 })?;
                 let known = self.coordinator.acknowledged.nodes.get(&machine.id);
-                let known = known.filter(|_| !self.is_revoked(index)).and_then(|node| node.app(app));
+                let known = known
+                    .filter(|_| !self.is_revoked(index))
+                    .and_then(|node| node.app(app));
                 let Some(known) = known else { continue };
                 self.the_end_of_its_step_is_known(&machine.id, record)?;
                 must(known.current.as_ref() == runs, "calm", || {
-                    format!("{} runs {app} {runs:?}, the coordinator believes {:?}", machine.id, known.current)
+                    format!(
+                        "{} runs {app} {runs:?}, the coordinator believes {:?}",
+                        machine.id, known.current
+                    )
                 })?;
             }
         }
@@ -128,11 +154,17 @@ impl Storm {
         let Some(rollout) = rollout.filter(|rollout| !rollout.is_ended()) else {
             return Ok(());
         };
-        let known = rollout.steps.get(id).filter(|known| known.generation == step.generation);
+        let known = rollout
+            .steps
+            .get(id)
+            .filter(|known| known.generation == step.generation);
         let wrong = known.filter(|known| known.phase != step.phase && known.phase != Phase::Pending);
         must(wrong.is_none(), "calm", || {
             let believed = wrong.map(|known| known.phase);
-            format!("{id} is {} in rollout {}, the coordinator believes {believed:?}", step.phase, step.rollout)
+            format!(
+                "{id} is {} in rollout {}, the coordinator believes {believed:?}",
+                step.phase, step.rollout
+            )
         })
     }
 
@@ -153,7 +185,9 @@ impl Storm {
             }
         }
         let active = &self.coordinator.acknowledged.active;
-        must(active.is_empty(), "5", || format!("{active:?} were aborted and do not end"))?;
+        must(active.is_empty(), "5", || {
+            format!("{active:?} were aborted and do not end")
+        })?;
         Ok(())
     }
 
@@ -170,7 +204,12 @@ impl Storm {
         Ok(())
     }
 
-    fn roll_out_fresh(&mut self, app: &AppName, environment: &EnvironmentName, fresh: &ReleaseRef) -> anyhow::Result<()> {
+    fn roll_out_fresh(
+        &mut self,
+        app: &AppName,
+        environment: &EnvironmentName,
+        fresh: &ReleaseRef,
+    ) -> anyhow::Result<()> {
         let before = self.coordinator.acknowledged.next_rollout();
         self.ask(Request::StartRollout(Intent {
             app: Some(app.clone()),
@@ -189,7 +228,9 @@ impl Storm {
         let state = &self.coordinator.acknowledged;
         let Some(rollout) = state.rollouts.get(&before) else {
             let empty = self.witness.seen.nodes_in(environment) == 0;
-            must(empty, "calm", || format!("a rollout of {fresh} to {environment} was refused"))?;
+            must(empty, "calm", || {
+                format!("a rollout of {fresh} to {environment} was refused")
+            })?;
             return Ok(());
         };
         let done = matches!(
@@ -201,7 +242,10 @@ impl Storm {
         );
         must(done, "calm", || {
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
-            format!("the last rollout, {before} of {fresh}, is {:?}: {waiting:?}", rollout.course)
+            format!(
+                "the last rollout, {before} of {fresh}, is {:?}: {waiting:?}",
+                rollout.course
+            )
         })?;
         Ok(())
     }
@@ -213,10 +257,17 @@ impl Storm {
             }
             let record = machine.ledger.apps.get(app);
             let good = record.and_then(|record| record.last_good());
-            must(machine.running.get(app) == Some(fresh) && good == Some(fresh), "calm", || {
-                let runs = machine.running.get(app);
-                format!("{} runs {runs:?}, and {good:?} is its last good; not {fresh}", machine.id)
-            })?;
+            must(
+                machine.running.get(app) == Some(fresh) && good == Some(fresh),
+                "calm",
+                || {
+                    let runs = machine.running.get(app);
+                    format!(
+                        "{} runs {runs:?}, and {good:?} is its last good; not {fresh}",
+                        machine.id
+                    )
+                },
+            )?;
         }
         Ok(())
     }

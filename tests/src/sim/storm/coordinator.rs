@@ -101,7 +101,9 @@ impl Storm {
         self.coordinator.state = recovered;
         self.coordinator.life = life;
         let environments = self.coordinator.environments.clone();
-        self.coordinator.queue.push_back(Input::TakeCharge { environments });
+        self.coordinator
+            .queue
+            .push_back(Input::TakeCharge { environments });
         self.agenda.add(self.now, Thing::Tick { life });
         self.coordinator.will_turn = true;
         self.take_turn(life)
@@ -143,7 +145,8 @@ impl Storm {
         if self.coordinator.life != life {
             return Ok(());
         }
-        self.agenda.add(self.now + self.coordinator.tick_ms, Thing::Tick { life });
+        self.agenda
+            .add(self.now + self.coordinator.tick_ms, Thing::Tick { life });
         self.coordinator.queue.push_back(Input::Tick);
         self.take_turn(life)
     }
@@ -190,7 +193,9 @@ impl Storm {
             return Ok(());
         }
         let coordinator = &mut self.coordinator;
-        coordinator.record.append(coordinator.state.term, after, &outcome.events)?;
+        coordinator
+            .record
+            .append(coordinator.state.term, after, &outcome.events)?;
         coordinator.events += outcome.events.len() as u64;
         // Before the events: of a rollout that ends in this very turn, what was said before
         // in the same turn still goes out.

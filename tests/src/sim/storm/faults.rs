@@ -23,16 +23,46 @@ struct Fault {
 
 /// To add a fault: one row here, one function below. Each gets a node by chance.
 const FAULTS: &[Fault] = &[
-    Fault { weight: 3, strike: kill_coordinator },
-    Fault { weight: 12, strike: kill_agent },
-    Fault { weight: 5, strike: cut_power },
-    Fault { weight: 12, strike: cut_stream },
-    Fault { weight: 2, strike: cut_zone },
-    Fault { weight: 4, strike: fill_disk },
-    Fault { weight: 6, strike: sicken },
-    Fault { weight: 2, strike: stop_store },
-    Fault { weight: 1, strike: set_clock },
-    Fault { weight: 2, strike: put_back_by_hand },
+    Fault {
+        weight: 3,
+        strike: kill_coordinator,
+    },
+    Fault {
+        weight: 12,
+        strike: kill_agent,
+    },
+    Fault {
+        weight: 5,
+        strike: cut_power,
+    },
+    Fault {
+        weight: 12,
+        strike: cut_stream,
+    },
+    Fault {
+        weight: 2,
+        strike: cut_zone,
+    },
+    Fault {
+        weight: 4,
+        strike: fill_disk,
+    },
+    Fault {
+        weight: 6,
+        strike: sicken,
+    },
+    Fault {
+        weight: 2,
+        strike: stop_store,
+    },
+    Fault {
+        weight: 1,
+        strike: set_clock,
+    },
+    Fault {
+        weight: 2,
+        strike: put_back_by_hand,
+    },
 ];
 
 fn kill_coordinator(storm: &mut Storm, _: usize) -> anyhow::Result<()> {
@@ -106,7 +136,12 @@ fn stop_store(storm: &mut Storm, _: usize) -> anyhow::Result<()> {
 fn set_clock(storm: &mut Storm, _: usize) -> anyhow::Result<()> {
     let off = storm.dice.between(0, 240_000);
     storm.coordinator.clock_is_off_ms = 120_000_i64.saturating_sub_unsigned(off);
-    storm.tell(|storm| format!("the coordinator's clock is off by {} ms", storm.coordinator.clock_is_off_ms));
+    storm.tell(|storm| {
+        format!(
+            "the coordinator's clock is off by {} ms",
+            storm.coordinator.clock_is_off_ms
+        )
+    });
     Ok(())
 }
 

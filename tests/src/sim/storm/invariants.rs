@@ -49,6 +49,7 @@ pub struct Witness {
     pub seen: Seen,
     /// Rollouts whose release really failed on some node.
     blamed: BTreeSet<RolloutNumber>,
-    /// Nodes that are really being moved forward: whatever anybody believes of them.
-    moving: BTreeMap<AppName, BTreeSet<NodeId>>,
+    /// Nodes that are really being moved forward, and for which rollout: whatever anybody
+    /// believes of them.
+    moving: BTreeMap<AppName, BTreeMap<NodeId, RolloutNumber>>,
 }

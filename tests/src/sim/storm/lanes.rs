@@ -66,7 +66,11 @@ impl Storm {
         }
         record.forget_old_releases(machine.good_releases_max);
         let record = record.clone();
-        let ahead = machine.agent.as_ref().and_then(|agent| agent.prefetch.get(app)).cloned();
+        let ahead = machine
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.prefetch.get(app))
+            .cloned();
         self.save(node, ledger)?;
         if let Some(slots) = self.machines[node].slots.get_mut(app) {
             slots.retain(|release| record.keeps(&release.digest) || ahead.as_ref() == Some(release));
@@ -77,7 +81,11 @@ impl Storm {
     /// The same work goes on; other work takes its place.
     pub(super) fn assign(&mut self, node: usize, app: &AppName) {
         let machine = &mut self.machines[node];
-        let work = machine.ledger.apps.get(app).map(fleet_agent::ledger::AppRecord::work);
+        let work = machine
+            .ledger
+            .apps
+            .get(app)
+            .map(fleet_agent::ledger::AppRecord::work);
         let Some(agent) = machine.agent.as_mut() else {
             return;
         };
@@ -103,7 +111,15 @@ impl Storm {
             if wanted.is_some() {
                 let at = self.now + self.dice.delay(5_000);
                 let app = app.clone();
-                self.agenda.add(at, Thing::Fetched { node, life, app, effect });
+                self.agenda.add(
+                    at,
+                    Thing::Fetched {
+                        node,
+                        life,
+                        app,
+                        effect,
+                    },
+                );
             }
         }
         if is_new {
@@ -144,16 +160,34 @@ impl Storm {
             Purpose::PutBack => self.dice.delay(3_000).min(60_000),
         };
         let at = self.now + takes;
-        self.agenda.add(at, Thing::Judged { node, life, app, assignment });
+        self.agenda.add(
+            at,
+            Thing::Judged {
+                node,
+                life,
+                app,
+                assignment,
+            },
+        );
     }
 
-    pub(super) fn fetched(&mut self, node: usize, life: u64, app: &AppName, effect: u64) -> anyhow::Result<()> {
+    pub(super) fn fetched(
+        &mut self,
+        node: usize,
+        life: u64,
+        app: &AppName,
+        effect: u64,
+    ) -> anyhow::Result<()> {
         let machine = &mut self.machines[node];
         let is_full = machine.is_full;
         let Some(agent) = machine.agent(life) else {
             return Ok(());
         };
-        let Some(lane) = agent.lanes.get_mut(app).filter(|lane| lane.fetch_effect == effect) else {
+        let Some(lane) = agent
+            .lanes
+            .get_mut(app)
+            .filter(|lane| lane.fetch_effect == effect)
+        else {
             return Ok(());
         };
         let Some(release) = lane.fetching.take() else {
@@ -202,7 +236,18 @@ impl Storm {
         };
         let current = done.assignment == lane.assignment;
         let purpose = lane.work.as_ref().map(|work| work.purpose);
-        self.witness.may_start(&self.machines[node], app, done.to.as_ref())?;
+        let is_there = done
+            .to
+            .as_ref()
+            .is_none_or(|release| self.machines[node].has(app, release));
+        if current {
+            self.witness
+                .may_start(&self.machines[node], app, done.to.as_ref())?;
+        } else if !is_there {
+            // Nobody wants it any more, and it was cleared away meanwhile.
+            self.go_on(node, app);
+            return Ok(());
+        }
         if !self.is_calm && self.dice.per_thousand(self.faults.starts_that_fail) {
             self.tell(|storm| format!("{}: {:?} cannot be started", storm.machines[node].id, done.to));
             return self.could_not_start(node, app, purpose.filter(|_| current));
@@ -220,13 +265,25 @@ impl Storm {
         }
         let looks = self.now + self.dice.delay(1_000);
         let looked = app.clone();
-        self.agenda.add(looks, Thing::Looked { node, life, app: looked });
+        self.agenda.add(
+            looks,
+            Thing::Looked {
+                node,
+                life,
+                app: looked,
+            },
+        );
         self.go_on(node, app);
         Ok(())
     }
 
     /// Infrastructure, as far as anybody knows: tried again where nothing else follows.
-    fn could_not_start(&mut self, node: usize, app: &AppName, purpose: Option<Purpose>) -> anyhow::Result<()> {
+    fn could_not_start(
+        &mut self,
+        node: usize,
+        app: &AppName,
+        purpose: Option<Purpose>,
+    ) -> anyhow::Result<()> {
         let why = "the process cannot be started: no memory";
         let outcome = match purpose {
             Some(Purpose::Activate | Purpose::Verify | Purpose::Bake) => {
@@ -267,18 +324,36 @@ impl Storm {
         }
     }
 
-    pub(super) fn judged(&mut self, node: usize, life: u64, app: &AppName, assignment: u64) -> anyhow::Result<()> {
+    pub(super) fn judged(
+        &mut self,
+        node: usize,
+        life: u64,
+        app: &AppName,
+        assignment: u64,
+    ) -> anyhow::Result<()> {
         let Some(agent) = self.machines[node].agent(life) else {
             return Ok(());
         };
-        let Some(lane) = agent.lanes.get(app).filter(|lane| lane.assignment == assignment && lane.converging.is_none())
+        let Some(lane) = agent
+            .lanes
+            .get(app)
+            .filter(|lane| lane.assignment == assignment && lane.converging.is_none())
         else {
             return Ok(());
         };
-        let Some(work) = lane.work.clone() else { return Ok(()) };
+        let Some(work) = lane.work.clone() else {
+            return Ok(());
+        };
         let ill = work.run.as_ref().and_then(|release| self.illness(node, release));
-        let nature = work.run.as_ref().map_or(Nature::Good, |release| self.releases.nature(release));
-        let strikes = |percent| work.run.as_ref().is_some_and(|release| self.releases.strikes(release, node, percent));
+        let nature = work
+            .run
+            .as_ref()
+            .map_or(Nature::Good, |release| self.releases.nature(release));
+        let strikes = |percent| {
+            work.run
+                .as_ref()
+                .is_some_and(|release| self.releases.strikes(release, node, percent))
+        };
         let release_failed = |why: &str| Outcome::Failed(failure(FailureClass::Release, why));
         let outcome = match work.purpose {
             Purpose::Rest => return Ok(()),
@@ -309,7 +384,10 @@ impl Storm {
     fn settle(&mut self, node: usize, app: &AppName, outcome: Outcome) -> anyhow::Result<()> {
         let machine = &self.machines[node];
         let mut ledger = machine.ledger.clone();
-        let told = machine.agent.as_ref().is_some_and(|agent| agent.session.is_some());
+        let told = machine
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.session.is_some());
         let Some(record) = ledger.apps.get_mut(app) else {
             return Ok(());
         };
@@ -332,7 +410,15 @@ impl Storm {
             let (order, app) = (after.fence_seen, app.clone());
             let life = self.machines[node].agent.as_ref().map_or(0, |agent| agent.life);
             let at = self.now + BACK_WITHIN_MS;
-            self.agenda.add(at, Thing::MustBeBack { node, life, app, order });
+            self.agenda.add(
+                at,
+                Thing::MustBeBack {
+                    node,
+                    life,
+                    app,
+                    order,
+                },
+            );
         }
         if self.dies_here(node) {
             return Ok(());
@@ -353,13 +439,17 @@ impl Storm {
         };
         self.tell(|storm| {
             let from = moved.from.as_ref().map(ToString::to_string);
-            format!("{}: put back by hand from {from:?} to {}", storm.machines[node].id, moved.to)
+            format!(
+                "{}: put back by hand from {from:?} to {}",
+                storm.machines[node].id, moved.to
+            )
         });
         if self.machines[node].agent.is_some() {
             self.save(node, ledger)?;
             return self.proceed(node, app);
         }
-        self.witness.may_start(&self.machines[node], app, Some(&moved.to))?;
+        self.witness
+            .may_start(&self.machines[node], app, Some(&moved.to))?;
         self.machines[node].running.insert(app.clone(), moved.to);
         if let Some(record) = ledger.apps.get_mut(app) {
             record.settle(Outcome::PutBack { ill: None }, now)?;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_agent::install::Work;
 use fleet_agent::ledger::Ledger;
 use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::quantity::Bytes;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{AppStatus, Facts, Health, Hello, Phase};
-use fleet_proto::quantity::Bytes;
 use fleet_proto::time::Timestamp;
 
 use super::network::SessionId;
@@ -100,12 +100,21 @@ impl Machine {
         let there = self.agent.as_ref().is_some_and(|agent| {
             agent.session.is_some() && agent.lanes.values().all(|lane| lane.converging.is_none())
         });
-        let mut steps = self.ledger.apps.values().filter_map(|record| record.step.as_ref());
+        let mut steps = self
+            .ledger
+            .apps
+            .values()
+            .filter_map(|record| record.step.as_ref());
         there && steps.all(|step| step.phase.is_settled() || step.phase == Phase::Baking)
     }
 
     pub fn status(&self) -> Vec<AppStatus> {
-        let told = |app| self.agent.as_ref().and_then(|agent| agent.health.get(app)).cloned();
+        let told = |app| {
+            self.agent
+                .as_ref()
+                .and_then(|agent| agent.health.get(app))
+                .cloned()
+        };
         self.ledger
             .apps
             .iter()

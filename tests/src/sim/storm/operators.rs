@@ -34,14 +34,46 @@ pub struct Act {
 
 /// To add an act: one row here, one function below.
 pub const ACTS: &[Act] = &[
-    Act { name: "push", weight: 4, wish: push },
-    Act { name: "roll out", weight: 14, wish: roll_out },
-    Act { name: "pause", weight: 3, wish: pause },
-    Act { name: "resume", weight: 8, wish: resume },
-    Act { name: "abort", weight: 3, wish: abort },
-    Act { name: "roll back", weight: 3, wish: roll_back },
-    Act { name: "relabel", weight: 1, wish: relabel },
-    Act { name: "revoke", weight: 1, wish: revoke },
+    Act {
+        name: "push",
+        weight: 4,
+        wish: push,
+    },
+    Act {
+        name: "roll out",
+        weight: 14,
+        wish: roll_out,
+    },
+    Act {
+        name: "pause",
+        weight: 3,
+        wish: pause,
+    },
+    Act {
+        name: "resume",
+        weight: 8,
+        wish: resume,
+    },
+    Act {
+        name: "abort",
+        weight: 3,
+        wish: abort,
+    },
+    Act {
+        name: "roll back",
+        weight: 3,
+        wish: roll_back,
+    },
+    Act {
+        name: "relabel",
+        weight: 1,
+        wish: relabel,
+    },
+    Act {
+        name: "revoke",
+        weight: 1,
+        wish: revoke,
+    },
 ];
 
 fn push(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
@@ -72,7 +104,15 @@ fn roll_out(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
     };
     desk.asked += 1;
     let dice = &mut *desk.dice;
-    let waves = dice.pick(&["100", "10,50,100", "1n,25,100", "50", "10,50", "1n,100", "20,40,60,80,100"]);
+    let waves = dice.pick(&[
+        "100",
+        "10,50,100",
+        "1n,25,100",
+        "50",
+        "10,50",
+        "1n,100",
+        "20,40,60,80,100",
+    ]);
     let waves = waves.map(|waves| waves.parse()).transpose()?;
     let bake = dice.pick(&[0, 5, 30]).copied().unwrap_or(0);
     let canary = dice.percent(15).then(|| "zone=z1".parse()).transpose()?;
@@ -132,7 +172,11 @@ fn resume(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         .rollouts
         .get(&number)
         .is_some_and(|rollout| matches!(rollout.course, Course::Held { .. }));
-    let widens = if held { desk.dice.percent(90) } else { desk.dice.percent(5) };
+    let widens = if held {
+        desk.dice.percent(90)
+    } else {
+        desk.dice.percent(5)
+    };
     let waves = desk.dice.pick(&["100", "75,100", "60"]).filter(|_| widens);
     let waves = waves.map(|waves| waves.parse()).transpose()?;
     Ok(Some(Request::Resume { number, waves }))
@@ -168,7 +212,11 @@ fn relabel(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         .map(|environment| ("environment".to_owned(), environment))
         .into_iter()
         .collect();
-    let remove = if desk.dice.percent(20) { vec!["zone".to_owned()] } else { vec![] };
+    let remove = if desk.dice.percent(20) {
+        vec!["zone".to_owned()]
+    } else {
+        vec![]
+    };
     Ok(Some(Request::LabelNode { node, set, remove }))
 }
 

@@ -26,6 +26,8 @@ use super::{NOON, Storm};
 /// One seed of so many writes to the real journal.
 const ON_DISK_ONE_OF: u64 = 20;
 const ZONES: usize = 3;
+/// From here on a turn costs milliseconds, and takes what has come within seconds.
+const LARGE: usize = 500;
 
 impl Storm {
     pub(super) fn gather(seed: u64, nodes: usize, telling: Telling) -> anyhow::Result<Self> {
@@ -37,9 +39,16 @@ impl Storm {
         };
         let environments = environments(&mut dice)?;
         let mut coordinator = Coordinator::new(record, environments);
-        coordinator.events_per_snapshot = dice.between(50, 5_000);
+        // A large fleet says more in the same time: each turn and each snapshot holds more.
+        let larger = (nodes as u64 / 50).max(1);
+        coordinator.events_per_snapshot = dice.between(50, 5_000) * larger;
         coordinator.tick_ms = dice.between(250, 1_500);
-        coordinator.turn_delay_ms = dice.pick(&[10, 100, 1_000]).copied().unwrap_or(100);
+        let delays = if nodes < LARGE {
+            [10, 100, 1_000]
+        } else {
+            [500, 2_000, 4_000]
+        };
+        coordinator.turn_delay_ms = dice.pick(&delays).copied().unwrap_or(100);
         let apps: Vec<AppName> = if dice.percent(25) {
             vec!["shop".parse()?, "till".parse()?]
         } else {

@@ -19,14 +19,14 @@ impl Witness {
                 failure.is_some_and(|failure| failure.class == FailureClass::Release)
             });
             self.blamed.extend(failed.map(|step| step.rollout));
-            let is_moving = record.step.as_ref().is_some_and(|step| {
+            let moved = record.step.as_ref().filter(|step| {
                 step.direction == Direction::Forward
                     && step.from.is_some()
                     && matches!(step.phase, Phase::Activating | Phase::Verifying)
             });
             let moving = self.moving.entry(app.clone()).or_default();
-            if is_moving {
-                moving.insert(machine.id.clone());
+            if let Some(step) = moved {
+                moving.insert(machine.id.clone(), step.rollout);
             } else {
                 moving.remove(&machine.id);
             }
@@ -34,10 +34,18 @@ impl Witness {
         Ok(())
     }
 
-    pub fn may_start(&self, machine: &Machine, app: &AppName, release: Option<&ReleaseRef>) -> anyhow::Result<()> {
+    pub fn may_start(
+        &self,
+        machine: &Machine,
+        app: &AppName,
+        release: Option<&ReleaseRef>,
+    ) -> anyhow::Result<()> {
         let Some(release) = release else { return Ok(()) };
         must(machine.has(app, release), "1", || {
-            format!("{} is to run {app} {release}, which is not on its disk", machine.id)
+            format!(
+                "{} is to run {app} {release}, which is not on its disk",
+                machine.id
+            )
         })?;
         Ok(())
     }
@@ -52,7 +60,12 @@ impl Witness {
         Ok(the_fence_is_kept(command, before, after, answer)?)
     }
 
-    pub fn outcome_settled(&self, before: &AppRecord, after: &AppRecord, outcome: &Outcome) -> anyhow::Result<()> {
+    pub fn outcome_settled(
+        &self,
+        before: &AppRecord,
+        after: &AppRecord,
+        outcome: &Outcome,
+    ) -> anyhow::Result<()> {
         Ok(a_failed_step_goes_back(before, after, outcome)?)
     }
 }
@@ -84,7 +97,11 @@ fn a_failed_step_goes_back(before: &AppRecord, after: &AppRecord, outcome: &Outc
         return Ok(());
     };
     let failing = before.current_release();
-    let refuge = before.good.iter().rev().find(|good| Some(&good.release) != failing);
+    let refuge = before
+        .good
+        .iter()
+        .rev()
+        .find(|good| Some(&good.release) != failing);
     let expected = match refuge {
         Some(good) => Some(&good.release),
         // Good once, and all there is: better ill than absent.
@@ -94,7 +111,12 @@ fn a_failed_step_goes_back(before: &AppRecord, after: &AppRecord, outcome: &Outc
     must(
         phase == Some(Phase::RollingBack) && after.current_release() == expected,
         "2",
-        || format!("{failing:?} failed; {expected:?} was to be put back, not {:?} ({phase:?})", after.current),
+        || {
+            format!(
+                "{failing:?} failed; {expected:?} was to be put back, not {:?} ({phase:?})",
+                after.current
+            )
+        },
     )
 }
 
@@ -110,9 +132,11 @@ fn the_fence_is_kept(command: &Command, before: &AppRecord, after: &AppRecord, a
         untouched.fence_seen.term = given.term;
         *answer == Answer::Repeated
     } else {
-        return must(*answer == Answer::Accepted && after.fence_seen == given, "12", || {
-            format!("the new order {given} was answered with {answer:?}")
-        });
+        return must(
+            *answer == Answer::Accepted && after.fence_seen == given,
+            "12",
+            || format!("the new order {given} was answered with {answer:?}"),
+        );
     };
     must(expected && *after == untouched, "12", || {
         format!("{given} after {seen} was answered with {answer:?}, and may have changed something")

@@ -53,13 +53,20 @@ impl Witness {
     }
 
     /// Invariant 3: the count rests on what the coordinator believes; what is so is in it.
+    /// What a node does for a rollout that is over, having been away, only it can tell.
     fn who_is_moved_is_counted(&self, number: RolloutNumber) -> Held {
         let place = &rollout(&self.seen, number)?.place;
         let Some(moving) = self.moving.get(&place.0) else {
             return Ok(());
         };
-        let uncounted = moving.iter().find(|node| {
-            self.seen.is_member(&place.1, node) && !self.seen.is_down(place, node)
+        let is_active = |number| {
+            self.seen
+                .rollouts
+                .get(number)
+                .is_some_and(|rollout| rollout.outcome.is_none())
+        };
+        let uncounted = moving.iter().find(|(node, number)| {
+            is_active(number) && self.seen.is_member(&place.1, node) && !self.seen.is_down(place, node)
         });
         must(uncounted.is_none(), "3", || {
             format!("{uncounted:?} is being moved, and rollout {number} does not count it")
@@ -68,7 +75,11 @@ impl Witness {
 
     /// Invariant 8: only a release that really failed somewhere fails its rollout.
     fn an_outage_fails_nothing(&self, number: RolloutNumber, outcome: Outcome) -> Held {
-        let forward = self.seen.rollouts.get(&number).is_some_and(|rollout| rollout.forward);
+        let forward = self
+            .seen
+            .rollouts
+            .get(&number)
+            .is_some_and(|rollout| rollout.forward);
         let innocent = forward && outcome == Outcome::Failed && !self.blamed.contains(&number);
         must(!innocent, "8", || {
             format!("rollout {number} failed, and its release failed on no node")
@@ -91,10 +102,17 @@ fn the_journal_goes_forward(seen: &Seen, stamped: &Stamped) -> Held {
     must(
         stamped.position == seen.position + 1 && stamped.at >= seen.at,
         "11",
-        || format!("event {} follows {}, or its time goes back", stamped.position, seen.position),
+        || {
+            format!(
+                "event {} follows {}, or its time goes back",
+                stamped.position, seen.position
+            )
+        },
     )?;
     match stamped.event {
-        Event::TookCharge { term } => must(term > seen.term, "12", || format!("term {term} was there before")),
+        Event::TookCharge { term } => {
+            must(term > seen.term, "12", || format!("term {term} was there before"))
+        }
         _ => Ok(()),
     }
 }
@@ -128,9 +146,11 @@ fn waves_come_in_order(seen: &Seen, number: RolloutNumber, node: &NodeId) -> Hel
 fn a_wave_follows_one_that_passed(seen: &Seen, number: RolloutNumber, wave: usize) -> Held {
     let rollout = rollout(seen, number)?;
     let in_order = wave == rollout.waves_started && wave == rollout.waves_passed && wave < rollout.waves;
-    must(in_order && !rollout.is_paused && rollout.outcome.is_none(), "4", || {
-        format!("wave {wave} of rollout {number} starts out of turn")
-    })
+    must(
+        in_order && !rollout.is_paused && rollout.outcome.is_none(),
+        "4",
+        || format!("wave {wave} of rollout {number} starts out of turn"),
+    )
 }
 
 /// Invariant 4: over its budget, no rollout moves on.

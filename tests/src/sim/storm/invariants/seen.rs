@@ -142,7 +142,9 @@ impl Seen {
                 phase,
                 failure,
             } => {
-                self.on(*number, |rollout| rollout.move_step(node, *phase, failure.as_ref()));
+                self.on(*number, |rollout| {
+                    rollout.move_step(node, *phase, failure.as_ref())
+                });
                 self.count(node);
             }
             _ => {}
@@ -200,7 +202,10 @@ impl Seen {
         let Some(rollout) = self.rollouts.get_mut(&number) else {
             return;
         };
-        let stands = self.nodes.get(node).and_then(|known| known.apps.get(&rollout.place.0));
+        let stands = self
+            .nodes
+            .get(node)
+            .and_then(|known| known.apps.get(&rollout.place.0));
         let serves = stands.is_some_and(|stands| stands.serves);
         if let Some(step) = rollout.steps.get_mut(node) {
             step.served = if step.told == 0 { serves } else { step.served };
@@ -233,7 +238,10 @@ impl Seen {
                 let place = (app.clone(), environment.clone());
                 let stands = node.apps.get(app).copied().unwrap_or_default();
                 let is_ill = is_here && stands.serves && !(node.is_connected && stands.well);
-                let active = self.active.get(&place).and_then(|number| self.rollouts.get(number));
+                let active = self
+                    .active
+                    .get(&place)
+                    .and_then(|number| self.rollouts.get(number));
                 let step = active.and_then(|rollout| rollout.steps.get(id));
                 // One that its move has left with nothing is not there to be taken away.
                 let is_moved = stands.serves && step.is_some_and(Step::is_moved_out_of_service);
@@ -257,7 +265,9 @@ impl Seen {
     }
 
     pub fn is_member(&self, environment: &EnvironmentName, node: &NodeId) -> bool {
-        self.members.get(environment).is_some_and(|members| members.contains(node))
+        self.members
+            .get(environment)
+            .is_some_and(|members| members.contains(node))
     }
 
     pub fn nodes_in(&self, environment: &EnvironmentName) -> usize {
