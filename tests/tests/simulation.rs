@@ -1,4 +1,5 @@
 //! A bounded slice of the simulation; `make sim SEEDS=20000` is the whole of it.
+#![expect(clippy::panic, reason = "a failed test tells the story of its seed")]
 
 use fleet_tests::sim::storm::{play, run, story::Telling};
 

@@ -23,6 +23,7 @@ pub mod lanes;
 pub mod machine;
 pub mod network;
 pub mod operators;
+pub mod outcomes;
 pub mod record;
 pub mod releases;
 pub mod setting;

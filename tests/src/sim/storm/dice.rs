@@ -7,17 +7,17 @@ pub struct Dice(u64);
 impl Dice {
     pub fn new(seed: u64) -> Self {
         // Neighbouring seeds must not begin with neighbouring numbers.
-        Self(mix(seed ^ 0x5eed_0f_f1ee7))
+        Self(mix(seed ^ 0x5eed_f1ee))
     }
 
-    pub fn next(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
     /// At least `low`, less than `high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % high.saturating_sub(low).max(1)
+        low + self.draw() % high.saturating_sub(low).max(1)
     }
 
     /// An index into something that has `length` entries.

@@ -32,7 +32,7 @@ const LARGE: usize = 500;
 impl Storm {
     pub(super) fn gather(seed: u64, nodes: usize, telling: Telling) -> anyhow::Result<Self> {
         let mut dice = Dice::new(seed);
-        let record = if seed % ON_DISK_ONE_OF == 0 {
+        let record = if seed.is_multiple_of(ON_DISK_ONE_OF) {
             Record::on_disk()?
         } else {
             Record::in_memory()

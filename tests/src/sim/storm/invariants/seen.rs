@@ -143,7 +143,7 @@ impl Seen {
                 failure,
             } => {
                 self.on(*number, |rollout| {
-                    rollout.move_step(node, *phase, failure.as_ref())
+                    rollout.move_step(node, *phase, failure.as_ref());
                 });
                 self.count(node);
             }
