@@ -31,7 +31,12 @@ impl Availability {
                 };
                 // From the moment of the command: when exactly it goes down is its affair.
                 let is_well = node.is_connected() && stands.health == Health::Healthy && !stands.busy;
-                if stands.current.is_some() && !is_well {
+                // Or it ran something before this rollout took it away.
+                let is_emptied = || {
+                    let step = rollout.steps.get(id);
+                    step.is_some_and(|step| step.from.is_some() && step.is_issued())
+                };
+                if !is_well && (stands.current.is_some() || (rollout.is_forward() && is_emptied())) {
                     unavailable.insert(id.clone());
                 }
             }

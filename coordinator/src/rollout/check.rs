@@ -59,8 +59,7 @@ fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<St
             continue;
         }
         // Nodes that are behind catch up beside it.
-        let beside = matches!(rollout.kind, RolloutKind::CatchUp { .. });
-        let key = (&rollout.plan.app, &rollout.plan.environment, beside);
+        let key = (&rollout.plan.app, &rollout.plan.environment, rollout.beside);
         if let Some(other) = seen.insert(key, rollout.number) {
             broken.push(format!("{other} and {} are active at once", rollout.number));
         }
@@ -75,7 +74,8 @@ fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
         .filter_map(|number| state.rollouts.get(number))
         .collect();
     for (i, one) in active.iter().enumerate() {
-        for other in active[..i].iter().filter(|other| other.plan.app == one.plan.app) {
+        let place = |rollout: &Rollout| (rollout.plan.app.clone(), rollout.plan.environment.clone());
+        for other in active[..i].iter().filter(|other| place(other) == place(one)) {
             if let Some(node) = one.steps.keys().find(|node| other.steps.contains_key(*node)) {
                 broken.push(format!("{node} is in {} and in {}", other.number, one.number));
             }
@@ -93,9 +93,7 @@ fn those_behind_are_known(state: &State, broken: &mut Vec<String>) {
                     .iter()
                     .filter_map(|number| state.rollouts.get(number));
                 let mut here = active.filter(|rollout| {
-                    !matches!(rollout.kind, RolloutKind::CatchUp { .. })
-                        && rollout.plan.app == *app
-                        && rollout.plan.environment == *name
+                    !rollout.beside && rollout.plan.app == *app && rollout.plan.environment == *name
                 });
                 here.any(|rollout| rollout.steps.contains_key(id) || rollout.plan.held_back.contains(id))
             };
@@ -316,7 +314,7 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
             .iter()
             .filter_map(|node| rollout.steps.get(node))
             // What a person accepted when resuming is accepted.
-            .any(|step| step.order == Some(Order::Commit) || step.forgiven)
+            .any(|step| step.order == Some(Order::Commit) || step.forgiven || step.came_after)
             // And nobody waits for those that nothing new is to be brought to.
             || wave.nodes.iter().filter_map(|node| rollout.steps.get(node)).all(|step| step.skipped);
         if !good {
@@ -342,7 +340,7 @@ fn success_means_told_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
         return;
     }
     for (node, step) in &rollout.steps {
-        if step.generation == 0 {
+        if step.generation == 0 && !step.skipped {
             broken.push(format!("{} is over and never told {node}", rollout.number));
         }
     }

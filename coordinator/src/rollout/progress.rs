@@ -68,13 +68,16 @@ impl Progress {
         let mut ready = Vec::new();
         let mut absent = Vec::new();
         for (id, step, node) in together(&rollout.steps, &state.nodes) {
-            let gone = node.is_none_or(Node::is_unreachable);
-            progress.count(id, step, gone, step.wave == rollout.wave);
+            let is_taken_over = is_taken_over(rollout, step, node);
+            if !is_taken_over {
+                progress.count(id, step, node, step.wave == rollout.wave);
+            }
             let Some(node) = node.filter(|_| step.wave <= rollout.wave) else {
                 continue;
             };
             let is_of_the_fleet = within.is_some_and(|within| within.select.matches(&node.labels));
             let stand = match stand(rollout, step, node) {
+                _ if is_taken_over => Stand::Skipped,
                 // Nothing new is brought to it; what is on it already is put back all the same.
                 Stand::Ready | Stand::Absent | Stand::Retrying
                     if rollout.is_forward() && (node.cordon.is_some() || !is_of_the_fleet) =>
@@ -102,8 +105,9 @@ impl Progress {
         progress
     }
 
-    fn count(&mut self, id: &NodeId, step: &Step, gone: bool, in_wave: bool) {
-        let given_up = step.forgiven && gone;
+    fn count(&mut self, id: &NodeId, step: &Step, node: Option<&Node>, in_wave: bool) {
+        let gone = node.is_none_or(Node::is_unreachable);
+        let given_up = (step.forgiven && gone) || node.is_none_or(Node::is_revoked);
         if step.is_in_flight() && !step.is_good() && !given_up {
             self.in_flight += 1;
             // One that is gone keeps its place, for it may be down; nobody waits for it.
@@ -124,6 +128,13 @@ impl Progress {
             self.lost.push(id.clone());
         }
     }
+}
+
+/// A newer rollout has told the node to move, as after it was labelled into another
+/// environment: of this one it speaks no more.
+fn is_taken_over(rollout: &Rollout, step: &Step, node: Option<&Node>) -> bool {
+    let stands = node.and_then(|node| node.app(&rollout.plan.app));
+    !step.phase.is_settled() && stands.is_some_and(|stands| stands.told.0 > rollout.number)
 }
 
 /// How one node stands in the waves that have begun.

@@ -198,14 +198,24 @@ pub(super) fn refused(state: &State, id: &NodeId, refusal: &Refusal) -> Vec<Even
         generation,
         ..
     } = refusal.refused;
-    let Some(step) = state
-        .rollouts
-        .get(&number)
-        .and_then(|rollout| rollout.steps.get(id))
-        .filter(|step| step.generation == generation && !step.phase.is_settled())
-    else {
-        return vec![];
+    // A node that said anything of the order has accepted it: what it refuses is a copy.
+    let is_news = |step: &&Step| {
+        let told = match step.order {
+            Some(Order::Deploy { .. }) => step.phase == Phase::Fetching,
+            Some(Order::Revert { .. }) => step.phase == Phase::RollingBack,
+            Some(Order::Commit) => step.phase == Phase::Baking,
+            None => false,
+        };
+        step.generation == generation && told && step.failure.is_none()
     };
+    let open = state.rollouts.get(&number).filter(|rollout| !rollout.is_ended());
+    if open
+        .and_then(|rollout| rollout.steps.get(id))
+        .filter(is_news)
+        .is_none()
+    {
+        return vec![];
+    }
     let failure = Failure {
         class: FailureClass::Infrastructure,
         check: None,
@@ -217,7 +227,6 @@ pub(super) fn refused(state: &State, id: &NodeId, refusal: &Refusal) -> Vec<Even
         limit: None,
         log_tail: vec![],
     };
-    let phase = if step.is_good() { step.phase } else { Phase::Failed };
     vec![
         Event::CommandRefused {
             number,
@@ -227,7 +236,7 @@ pub(super) fn refused(state: &State, id: &NodeId, refusal: &Refusal) -> Vec<Even
         Event::StepMoved {
             number,
             node: id.clone(),
-            phase,
+            phase: Phase::Failed,
             failure: Some(failure),
         },
     ]

@@ -134,6 +134,9 @@ pub struct Rollout {
     pub urgency: Urgency,
     #[serde(default)]
     pub selected: bool,
+    /// Nodes that catch up, or are put back from that: there may be another rollout.
+    #[serde(default)]
+    pub beside: bool,
     pub rollback: Option<RolloutNumber>,
     #[serde(default)]
     pub superseded_by: Option<RolloutNumber>,
@@ -222,6 +225,9 @@ pub struct Step {
     pub skipped: bool,
     /// An operator resumed in spite of it: nobody waits for it or counts it any more.
     pub forgiven: bool,
+    /// An operator had it tried again after its wave had passed.
+    #[serde(default)]
+    pub came_after: bool,
 }
 
 impl Step {
@@ -303,13 +309,11 @@ impl Rollout {
 impl State {
     /// The one that there may be, beside which nodes catch up.
     pub fn active_rollout(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
-        self.active_of(app, environment)
-            .find(|rollout| !rollout.is_catch_up())
+        self.active_of(app, environment).find(|rollout| !rollout.beside)
     }
 
-    pub fn active_catch_up(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
-        self.active_of(app, environment)
-            .find(|rollout| rollout.is_catch_up())
+    pub fn active_beside(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
+        self.active_of(app, environment).find(|rollout| rollout.beside)
     }
 
     fn active_of(&self, app: &AppName, environment: &EnvironmentName) -> impl Iterator<Item = &Rollout> {

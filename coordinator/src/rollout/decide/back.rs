@@ -100,11 +100,13 @@ pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
 
 /// What a rollback that succeeded leaves to be known.
 fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
-    let (mut revoked, mut away, mut empty) = (vec![], vec![], vec![]);
+    let (mut revoked, mut elsewhere, mut away, mut empty) = (vec![], vec![], vec![], vec![]);
     for (id, step) in &rollout.steps {
         let Some(node) = state.nodes.get(id) else { continue };
         if node.is_revoked() {
             revoked.push(id.clone());
+        } else if step.skipped {
+            elsewhere.push(id.clone());
         } else if !step.phase.is_settled() {
             away.push(id.clone());
         } else if !node.serves(&rollout.plan.app) {
@@ -117,6 +119,13 @@ fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
             [
                 "was revoked and stays as it is",
                 "were revoked and stay as they are",
+            ],
+        ),
+        (
+            elsewhere,
+            [
+                "was told otherwise by a newer rollout",
+                "were told otherwise by a newer rollout",
             ],
         ),
         (

@@ -105,7 +105,7 @@ fn fail(state: &State, rollout: &Rollout, why: String) -> Vec<Event> {
     end(rollout, Outcome::Failed, Some(why), back)
 }
 
-/// Runs down only while nodes are on their way to being verified.
+/// Runs down while nodes are on their way to being verified, or wait to be told.
 pub(super) fn too_long_without_progress(
     _state: &State,
     rollout: &Rollout,
@@ -114,10 +114,13 @@ pub(super) fn too_long_without_progress(
 ) -> Option<Decision> {
     let deadline = rollout.plan.strategy.progress_deadline;
     let from = rollout.progress_at.max(rollout.clock_from);
-    let late = !progress.unverified.is_empty() && now.since(from) > deadline;
+    // Also while nobody may be told: behind nodes that are down and that nobody mends, it
+    // would wait for ever.
+    let waits = !progress.unverified.is_empty() || !progress.wave.ready.is_empty();
+    let late = waits && now.since(from) > deadline;
     if !late || !has_budgets(rollout) {
         return None;
     }
-    let why = sentences::no_progress(rollout, &progress.unverified, deadline);
+    let why = sentences::no_progress(rollout, progress, deadline);
     pause(rollout, PauseCause::ProgressDeadline, why)
 }

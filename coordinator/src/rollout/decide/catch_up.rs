@@ -46,7 +46,7 @@ fn may_start(state: &State, app: &AppName, environment: &EnvironmentName) -> boo
     let goes_back = state
         .active_rollout(app, environment)
         .is_some_and(|active| !active.is_forward());
-    !goes_back && state.active_catch_up(app, environment).is_none()
+    !goes_back && state.active_beside(app, environment).is_none()
 }
 
 /// What this node is to be brought to now, if anything.

@@ -83,10 +83,9 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
     let mut availability = Availability::of(state, rollout);
     let mut kept_back = 0;
     for id in &progress.wave.ready {
-        let serves = state
-            .nodes
-            .get(id)
-            .is_some_and(|node| node.serves(&rollout.plan.app));
+        let served = rollout.steps.get(id).is_some_and(|step| step.from.is_some());
+        let node = state.nodes.get(id);
+        let serves = served || node.is_some_and(|node| node.serves(&rollout.plan.app));
         // The way back goes on one by one past nodes that are ill and that it cannot help.
         let way_back = !rollout.is_forward() && in_flight == 0;
         if in_flight >= in_flight_max || !(way_back || availability.admits(id, serves)) {

@@ -7,6 +7,7 @@ use fleet_proto::session::{Failure, Phase};
 use super::Waiting;
 use crate::rollout::availability::Availability;
 use crate::rollout::node::Node;
+use crate::rollout::progress::Progress;
 use crate::rollout::state::{Rollout, State};
 
 /// So many names are read; more are counted.
@@ -73,16 +74,21 @@ pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: u
     why.join("; ")
 }
 
-pub(super) fn no_progress(rollout: &Rollout, unverified: &[NodeId], deadline: Span) -> String {
-    let phases: Vec<String> = unverified
+pub(super) fn no_progress(rollout: &Rollout, progress: &Progress, deadline: Span) -> String {
+    let phases: Vec<String> = progress
+        .unverified
         .iter()
         .take(NAMED)
         .filter_map(|id| Some(format!("{id} is {}", rollout.steps.get(id)?.phase)))
         .collect();
-    format!(
-        "no node got good within progress_deadline {deadline}; {}",
-        phases.join(", ")
-    )
+    let stands = match phases.as_slice() {
+        [] => format!(
+            "{} could not be told, for as many as may be down are",
+            nodes(&progress.wave.ready)
+        ),
+        phases => phases.join(", "),
+    };
+    format!("no node got good within progress_deadline {deadline}; {stands}")
 }
 
 pub(super) fn moving(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
@@ -155,7 +161,12 @@ pub(super) fn in_turn(kept_back: usize, in_flight: usize, gone: usize, limit: us
         gone => format!(", {gone} of them out of reach"),
     };
     Waiting::new(format!(
-        "{waits}: {in_flight} are in flight{gone}, the limit is {limit}"
+        "{waits}: {} in flight{gone}, the limit is {limit}",
+        if in_flight == 1 {
+            "1 is".to_owned()
+        } else {
+            format!("{in_flight} are")
+        }
     ))
 }
 

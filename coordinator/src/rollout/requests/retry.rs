@@ -6,7 +6,7 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::session::Phase;
 
 use super::Answer;
-use super::rollouts::{by_and_why, find, must_be_let_in, must_move_somebody, start_planned};
+use super::rollouts::{by_and_why, end_catch_up, find, must_be_let_in, must_move_somebody, start_planned};
 use crate::rollout::event::{Event, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{Asked, Insistence};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply, Retry};
@@ -146,11 +146,12 @@ fn back(state: &State, by: &str, request: &Retry, rollout: &Rollout) -> Answer {
         urgency: Urgency::Ordinary,
         selected: false,
     };
-    let event = Event::RolloutStarted {
+    let mut events = end_catch_up(state, &old.app, &old.environment, number);
+    events.push(Event::RolloutStarted {
         number,
         rollout: Box::new(start),
-    };
-    Ok((vec![event], Reply::Rollout(number)))
+    });
+    Ok((events, Reply::Rollout(number)))
 }
 
 /// Each node leaves what it was told to leave the first time, and not where it got to.

@@ -127,7 +127,7 @@ pub(super) fn end_catch_up(
     number: RolloutNumber,
 ) -> Vec<Event> {
     state
-        .active_catch_up(app, environment)
+        .active_beside(app, environment)
         .map(|catch_up| supersede(catch_up, number, format!("superseded by {number}")))
         .into_iter()
         .collect()

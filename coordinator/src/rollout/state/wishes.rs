@@ -40,7 +40,7 @@ impl State {
                     .any(|rollout| {
                         rollout.plan.app == *app
                             && rollout.plan.environment == *name
-                            && !rollout.is_catch_up()
+                            && !rollout.beside
                             && rollout.has_in_its_plan(id)
                     });
             if is_behind {
@@ -82,8 +82,16 @@ impl State {
         }
     }
 
-    /// Everybody's, for one app: when a rollout begins or ends.
-    pub(super) fn note_wishes_for(&mut self, environment: &EnvironmentName, app: &AppName) {
+    /// Everybody's, for one app: when a rollout begins or ends. Everywhere, for a node of it
+    /// may have been labelled into another environment meanwhile.
+    pub(super) fn note_wishes_about(&mut self, app: &AppName) {
+        let names: Vec<EnvironmentName> = self.environments.keys().cloned().collect();
+        for name in names {
+            self.note_wishes_for(&name, app);
+        }
+    }
+
+    fn note_wishes_for(&mut self, environment: &EnvironmentName, app: &AppName) {
         let Some(within) = self.environments.get(environment) else {
             return;
         };
@@ -92,7 +100,7 @@ impl State {
             .iter()
             .filter_map(|number| self.rollouts.get(number))
             .filter(|rollout| {
-                rollout.plan.app == *app && rollout.plan.environment == *environment && !rollout.is_catch_up()
+                rollout.plan.app == *app && rollout.plan.environment == *environment && !rollout.beside
             })
             .collect();
         let behind: BTreeSet<NodeId> = self

@@ -186,6 +186,13 @@ impl State {
             clock_from: at,
             urgency: start.urgency,
             selected: start.selected,
+            beside: match &start.kind {
+                RolloutKind::CatchUp { .. } => true,
+                RolloutKind::Forward { .. } => false,
+                RolloutKind::Rollback { parent, .. } => parent
+                    .and_then(|parent| self.rollouts.get(&parent))
+                    .is_some_and(|parent| parent.beside),
+            },
             rollback: None,
             superseded_by: None,
         };
@@ -194,7 +201,7 @@ impl State {
         }
         self.rollouts.insert(number, rollout);
         self.active.insert(number);
-        self.note_wishes_for(&start.plan.environment, &start.plan.app);
+        self.note_wishes_about(&start.plan.app);
         Ok(())
     }
 
@@ -288,7 +295,7 @@ impl State {
             _ => {}
         }
         self.forget_old_rollouts();
-        self.note_wishes_for(&rollout.plan.environment, &rollout.plan.app);
+        self.note_wishes_about(&rollout.plan.app);
         Ok(())
     }
 
@@ -375,11 +382,11 @@ impl State {
 
     /// The journal keeps what the state forgets.
     fn forget_old_rollouts(&mut self) {
-        for (catch_up, kept) in [(false, ENDED_ROLLOUTS_KEPT), (true, ENDED_CATCH_UPS_KEPT)] {
+        for (beside, kept) in [(false, ENDED_ROLLOUTS_KEPT), (true, ENDED_CATCH_UPS_KEPT)] {
             let ended: Vec<RolloutNumber> = self
                 .rollouts
                 .values()
-                .filter(|rollout| rollout.is_ended() && rollout.is_catch_up() == catch_up)
+                .filter(|rollout| rollout.is_ended() && rollout.beside == beside)
                 .map(|rollout| rollout.number)
                 .collect();
             for number in &ended[..ended.len().saturating_sub(kept)] {
@@ -504,6 +511,7 @@ fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Ste
                     overdue: None,
                     skipped: false,
                     forgiven: false,
+                    came_after: false,
                 },
             );
         }
@@ -551,6 +559,7 @@ impl Rollout {
             if let Some(step) = self.steps.get_mut(node) {
                 step.retries = 0;
                 step.forgiven = false;
+                step.came_after |= step.wave < self.wave;
                 step.wait_for_its_turn(at);
             }
         }
