@@ -117,7 +117,7 @@ names! {
 }
 
 /// A rollout's number: shown as `#42`, typed as `42` (a shell reads `#` as a comment).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RolloutNumber(pub u64);
 

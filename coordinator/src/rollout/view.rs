@@ -12,6 +12,7 @@ use fleet_proto::view::{
     CoordinatorView, EnvironmentAppView, EnvironmentView, ReleaseView, RolloutView, StatusView, TokenView,
 };
 
+use super::outdated;
 use super::state::{Environment, State};
 
 pub use events::event;
@@ -59,6 +60,7 @@ fn coordinator(state: &State, now: Timestamp) -> CoordinatorView {
         term: state.term,
         position: state.position,
         now,
+        outdated: outdated::waiting(state).map(rollouts::waiting),
     }
 }
 

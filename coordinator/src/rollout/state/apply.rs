@@ -70,6 +70,11 @@ impl State {
     fn apply_event(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
         match event {
             Event::TookCharge { term } => self.take_charge(*term)?,
+            Event::FoundOutdated { node, seen } => {
+                self.node(node)?;
+                self.outdated.insert(node.clone(), *seen);
+            }
+            Event::TookOver { term, rollout } => self.take_over(*term, *rollout)?,
             Event::EnvironmentDefined { environment, select } => {
                 self.define_environment(environment, select);
             }
@@ -104,7 +109,11 @@ impl State {
                 self.enrol(node, new);
             }
             Event::NodeLabelled { node, labels, .. } => self.node(node)?.labels = labels.clone(),
-            Event::NodeRevoked { node, .. } => self.connect(node, Connection::Revoked { at })?,
+            Event::NodeRevoked { node, .. } => {
+                self.connect(node, Connection::Revoked { at })?;
+                // Nothing is believed of it any more.
+                self.outdated.remove(node);
+            }
             Event::NodeConnected {
                 node,
                 agent_version,
