@@ -138,7 +138,7 @@ pub fn waiting(state: &State) -> Option<Waiting> {
     })
 }
 
-/// Everything that could end in an order waits. Who may come in, and who may not, is
+/// Every request that could end in an order is refused. Who may come in, and who may not, is
 /// answered as ever.
 pub(super) fn must_not_be(state: &State, request: &Request) -> Result<(), Refusal> {
     let moves_nobody = matches!(
@@ -150,7 +150,15 @@ pub(super) fn must_not_be(state: &State, request: &Request) -> Result<(), Refusa
             | Request::LabelNode { .. }
             | Request::RevokeNode { .. }
     );
-    match why(state).filter(|_| !moves_nobody) {
+    if moves_nobody {
+        return Ok(());
+    }
+    must_give_orders(state)
+}
+
+/// A plan, too, would be of a fleet that is not as this state has it.
+pub fn must_give_orders(state: &State) -> Result<(), Refusal> {
+    match why(state) {
         Some(why) => Err(Refusal::new(RefusalKind::Refused, why).hint(HINT)),
         None => Ok(()),
     }
