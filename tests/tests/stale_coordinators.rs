@@ -344,7 +344,7 @@ fn a_coordinator_that_was_frozen_does_no_harm_when_it_goes_on() {
 
 #[test]
 fn of_a_node_that_is_there_twice_the_newer_counts_and_the_older_is_told() {
-    let mut fleet = Fleet::start(1).unwrap();
+    let fleet = Fleet::start(1).unwrap();
     let node = fleet.node("n01").unwrap();
     let (state, config) = (node.state.clone(), node.config.clone());
     let twin_state = fleet.root().join("twin");

@@ -94,7 +94,8 @@ proptest! {
             fleet.make(act);
         }
         let copy = fleet.copy();
-        // Where the lost time had terms of its own, terms cannot tell the two apart; see below.
+        // A lost time with the same terms is not told apart in one case, which
+        // ARCHITECTURE.md names.
         for act in lost.iter().filter(|act| !matches!(act, Move::RestartCoordinator)) {
             fleet.make(act);
         }
