@@ -151,6 +151,7 @@ impl AppRecord {
                 release: step.release.clone(),
                 phase: step.phase,
                 failure: step.failure.clone(),
+                failed: step.failed.clone(),
             }),
         }
     }

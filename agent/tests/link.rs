@@ -197,6 +197,7 @@ fn much_to_say() -> Report {
                 limit: None,
                 log_tail: vec!["\u{2588}".repeat(400); 20],
             }),
+            failed: None,
         }),
     };
     let apps = (0..APPS_MAX).map(status).map(|status| {

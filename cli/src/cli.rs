@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    abort, completions, dev, events, explain, history, init, key, man, node, nodes, pause, plan, release,
-    resume, rollback, rollout, status, token,
+    abort, completions, dev, events, explain, halt, history, init, key, man, node, nodes, pause, plan,
+    release, resume, retry, rollback, rollout, status, token, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -62,7 +62,10 @@ pub enum Verb {
     Pause(pause::Args),
     Resume(resume::Args),
     Abort(abort::Args),
+    Retry(retry::Args),
     Rollback(rollback::Args),
+    Halt(halt::Args),
+    Unhalt(unhalt::Args),
     Events(events::Args),
     Completions(completions::Args),
     Man(man::Args),

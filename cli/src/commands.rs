@@ -7,6 +7,7 @@ pub mod completions;
 pub mod dev;
 pub mod events;
 pub mod explain;
+pub mod halt;
 pub mod history;
 pub mod init;
 pub mod key;
@@ -17,10 +18,12 @@ pub mod pause;
 pub mod plan;
 pub mod release;
 pub mod resume;
+pub mod retry;
 pub mod rollback;
 pub mod rollout;
 pub mod status;
 pub mod token;
+pub mod unhalt;
 
 use crate::cli::Verb;
 use crate::error::Error;
@@ -44,6 +47,9 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Pause(args) => pause::run(&args, session).await,
         Verb::Resume(args) => resume::run(&args, session).await,
         Verb::Abort(args) => abort::run(&args, session).await,
+        Verb::Retry(args) => retry::run(&args, session).await,
+        Verb::Halt(args) => halt::run(&args, session).await,
+        Verb::Unhalt(args) => unhalt::run(&args, session).await,
         Verb::Rollback(args) => rollback::run(&args, session).await,
         Verb::Events(args) => events::run(&args, session).await,
         Verb::Completions(args) => completions::run(&args, session),

@@ -27,12 +27,19 @@ pub struct Followed {
 
 impl Followed {
     pub fn exit(&self) -> Exit {
-        match self.rollout.view.state {
-            RolloutStateView::Succeeded => Exit::Done,
-            // As far as the waves that were asked for reach.
-            RolloutStateView::Held if !self.interrupted => Exit::Done,
-            _ => Exit::Failed,
+        match exit(&self.rollout.view) {
+            Exit::Done if self.interrupted && !self.rollout.view.state.is_ended() => Exit::Failed,
+            exit => exit,
         }
+    }
+}
+
+/// What a rollout that stands like this is to a script that waited for it.
+pub fn exit(view: &RolloutView) -> Exit {
+    match view.state {
+        // Held: as far as the waves that were asked for reach.
+        RolloutStateView::Succeeded | RolloutStateView::Held => Exit::Done,
+        _ => Exit::Failed,
     }
 }
 

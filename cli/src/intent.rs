@@ -32,10 +32,10 @@ pub struct IntentArgs {
     /// How many of the environment's nodes may be down at once, whatever the reason
     #[arg(long, value_name = "AMOUNT")]
     pub max_unavailable: Option<Amount>,
-    /// How many nodes of a wave may fail because of the release
+    /// How many nodes may fail because of the release, over the whole rollout
     #[arg(long, value_name = "AMOUNT")]
     pub max_failures: Option<Amount>,
-    /// How many nodes of a wave may fail for other reasons
+    /// How many nodes may be lost for other reasons, over the whole rollout
     #[arg(long, value_name = "AMOUNT")]
     pub max_unreachable: Option<Amount>,
     /// Nodes that go first
@@ -44,12 +44,28 @@ pub struct IntentArgs {
     /// Only these nodes of the environment
     #[arg(long, value_name = "SELECTOR")]
     pub select: Option<Selector>,
-    /// What to do when a wave exceeds its failure budget
+    /// What to do when more fail than may
     #[arg(long, value_name = "WHAT", value_parser = on_failure)]
     pub on_failure: Option<OnFailure>,
     /// Why; kept with the rollout
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
+    #[command(flatten)]
+    pub insistence: InsistenceArgs,
+}
+
+/// What is protected, and passed by all the same.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct InsistenceArgs {
+    /// End the rollout that is under way, and take its place
+    #[arg(long)]
+    pub supersede: bool,
+    /// Also where everything is halted; needs --reason
+    #[arg(long)]
+    pub emergency: bool,
+    /// Also a release that failed in this environment before
+    #[arg(long)]
+    pub again: bool,
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {
@@ -79,6 +95,7 @@ impl IntentArgs {
             select: None,
             on_failure: None,
             reason: String::new(),
+            insistence: InsistenceArgs::default(),
         }
     }
 
@@ -102,6 +119,9 @@ impl IntentArgs {
             canary: or_empty(self.canary.as_ref()),
             reason: self.reason.clone(),
             request_id: request_id(),
+            supersede: self.insistence.supersede,
+            emergency: self.insistence.emergency,
+            again: self.insistence.again,
         }
     }
 }

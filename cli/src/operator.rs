@@ -185,6 +185,43 @@ impl Operator {
         self.document(answer)
     }
 
+    pub async fn cordon_node(&mut self, node: &str, reason: &str) -> Result<Answer<NodeView>, Error> {
+        let query = wire::NodeQuery {
+            node: node.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let answer = self.client.cordon_node(query).await;
+        self.document(answer)
+    }
+
+    pub async fn uncordon_node(&mut self, node: &str) -> Result<Answer<NodeView>, Error> {
+        let query = wire::NodeQuery {
+            node: node.to_owned(),
+            reason: String::new(),
+        };
+        let answer = self.client.uncordon_node(query).await;
+        self.document(answer)
+    }
+
+    /// An empty environment is the whole fleet.
+    pub async fn halt(&mut self, environment: &str, reason: &str) -> Result<Answer<StatusView>, Error> {
+        let request = wire::HaltRequest {
+            environment: environment.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let answer = self.client.halt(request).await;
+        self.document(answer)
+    }
+
+    pub async fn unhalt(&mut self, environment: &str) -> Result<Answer<StatusView>, Error> {
+        let request = wire::HaltRequest {
+            environment: environment.to_owned(),
+            reason: String::new(),
+        };
+        let answer = self.client.unhalt(request).await;
+        self.document(answer)
+    }
+
     pub async fn label_node(&mut self, request: wire::LabelNodeRequest) -> Result<Answer<NodeView>, Error> {
         let answer = self.client.label_node(request).await;
         self.document(answer)

@@ -11,6 +11,9 @@ use fleet_proto::labels::Selector;
 use fleet_proto::quantity::Span;
 use serde::Deserialize;
 
+use crate::rollout::event::CatchUp;
+use crate::rollout::input::Definition;
+
 pub const FILE_NAME: &str = "coordinator.toml";
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,6 +51,10 @@ pub struct Environment {
     /// Which nodes are in it, by their labels; empty: all of them.
     #[serde(default)]
     pub select: Selector,
+    /// Whether nodes that were away, or are new, are brought to what is wanted of them
+    /// without anybody asking: `auto` or `manual`.
+    #[serde(default)]
+    pub catch_up: CatchUp,
 }
 
 mod defaults {
@@ -154,10 +161,14 @@ impl Config {
         self.state.join("endpoints.json")
     }
 
-    pub fn selectors(&self) -> BTreeMap<EnvironmentName, Selector> {
+    pub fn definitions(&self) -> BTreeMap<EnvironmentName, Definition> {
+        let definition = |environment: &Environment| Definition {
+            select: environment.select.clone(),
+            catch_up: environment.catch_up,
+        };
         self.environments
             .iter()
-            .map(|(name, environment)| (name.clone(), environment.select.clone()))
+            .map(|(name, environment)| (name.clone(), definition(environment)))
             .collect()
     }
 }
@@ -182,17 +193,18 @@ mod tests {
         assert_eq!(config.authority, Path::new("/ca"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(config.node_certificate_life.to_string(), "7d");
-        assert_eq!(config.selectors().len(), 1);
+        assert_eq!(config.definitions().len(), 1);
     }
 
     #[test]
     fn environments_select_nodes() {
-        let config = config("[environments.production]\nselect = \"env=production\"\n").unwrap();
-        let (name, select) = config.selectors().pop_first().unwrap();
+        let text = "[environments.production]\nselect = \"env=production\"\ncatch_up = \"manual\"\n";
+        let (name, definition) = config(text).unwrap().definitions().pop_first().unwrap();
         assert_eq!(
-            (name.as_str(), select.to_string().as_str()),
+            (name.as_str(), definition.select.to_string().as_str()),
             ("production", "env=production")
         );
+        assert_eq!(definition.catch_up, CatchUp::Manual);
     }
 
     #[test]

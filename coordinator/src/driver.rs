@@ -10,6 +10,7 @@ mod outdated;
 mod recovery;
 mod sessions;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,13 +18,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use fleet_proto::ids::NodeId;
+use fleet_proto::ids::{EnvironmentName, NodeId};
 use fleet_proto::session::ToAgent;
 use fleet_proto::time::Timestamp;
 
 use crate::journal::{Journal, JournalError, Reader};
 use crate::rollout::event::Stamped;
-use crate::rollout::input::{Input, Refusal, RefusalKind, Reply, Request, Settings};
+use crate::rollout::input::{Definition, Input, Refusal, RefusalKind, Reply, Request, Settings};
 use crate::rollout::state::{IllegalEvent, State};
 use crate::rollout::turn::{Turn, TurnError, turn};
 
@@ -167,10 +168,7 @@ impl Driver {
         journal: Journal,
         recovered: crate::journal::Recovered,
         settings: Settings,
-        environments: std::collections::BTreeMap<
-            fleet_proto::ids::EnvironmentName,
-            fleet_proto::labels::Selector,
-        >,
+        environments: BTreeMap<EnvironmentName, Definition>,
     ) -> Result<(Self, Handle), DriverError> {
         let snapshot_at = recovered
             .snapshot

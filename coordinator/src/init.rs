@@ -139,6 +139,9 @@ http = "{http}"
 # Which nodes belong together, by the labels of their join tokens; "" means all.
 [environments.{environment}]
 select = "{select}"
+# Nodes that were away, or are new, are brought to the release that the environment
+# wants, without anybody asking; "manual" leaves them to the next rollout.
+catch_up = "auto"
 "#,
         trust_domain = options.trust_domain,
         listen = options.listen,
@@ -178,7 +181,7 @@ mod tests {
         let now = Timestamp(1_770_897_600_000);
         let made = init(&options(directory.path()), now).unwrap();
         let config = Config::read(&made.config).unwrap();
-        assert_eq!(config.selectors().len(), 1);
+        assert_eq!(config.definitions().len(), 1);
         let operator = Credentials::read(&made.operator).unwrap().peer().unwrap();
         assert_eq!(
             operator.identity.to_string(),

@@ -79,12 +79,17 @@ fn order_name(order: &Order) -> &'static str {
         Order::Resume { .. } => "resume",
         Order::Abort { .. } => "abort",
         Order::RollBack(_) => "rollback",
+        Order::Retry(_) => "retry",
+        Order::Halt { .. } => "halt",
+        Order::Unhalt { .. } => "unhalt",
         Order::PushRelease(_) => "push",
         Order::CreateToken { .. } => "create a token",
         Order::RevokeToken { .. } => "revoke a token",
         Order::Enrol { .. } => "enrol",
         Order::LabelNode { .. } => "label a node",
         Order::RevokeNode { .. } => "revoke a node",
+        Order::CordonNode { .. } => "cordon a node",
+        Order::UncordonNode { .. } => "uncordon a node",
     }
 }
 
@@ -148,6 +153,26 @@ impl Operator for Operators {
     async fn label_node(&self, request: Request<wire::LabelNodeRequest>) -> Answer {
         let by = caller::operator(&request)?;
         self.label(&by, request.into_inner()).await
+    }
+
+    async fn cordon_node(&self, request: Request<wire::NodeQuery>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.cordon(&by, request.into_inner()).await
+    }
+
+    async fn uncordon_node(&self, request: Request<wire::NodeQuery>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.uncordon(&by, &request.into_inner().node).await
+    }
+
+    async fn halt(&self, request: Request<wire::HaltRequest>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.stop_all(&by, request.into_inner()).await
+    }
+
+    async fn unhalt(&self, request: Request<wire::HaltRequest>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.let_go_on(&by, &request.into_inner().environment).await
     }
 
     async fn create_token(&self, request: Request<wire::CreateTokenRequest>) -> Answer<wire::TokenCreated> {

@@ -11,6 +11,8 @@
 //! is ordered; so a replay of the journal is a replay.
 
 pub mod availability;
+mod backoff;
+mod chance;
 pub mod check;
 pub mod decide;
 pub mod event;

@@ -94,7 +94,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         unreachable_after: config.unreachable_after,
         ..Settings::default()
     };
-    let (driver, handle) = Driver::open(journal, recovered, settings, config.selectors())?;
+    let (driver, handle) = Driver::open(journal, recovered, settings, config.definitions())?;
     let driver = driver.spawn()?;
 
     let stopping = CancellationToken::new();

@@ -17,6 +17,7 @@ mod support;
 use support::fleet::{Fleet, Fortune, app, hello, release};
 use support::moves::{Move, moves};
 
+use fleet_coordinator::rollout::event::CatchUp;
 use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, RollBack};
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::{Amount, Span};
@@ -36,7 +37,13 @@ fn seed() -> RngSeed {
 }
 
 fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> {
-    let mut fleet = Fleet::new(nodes, zones);
+    // Where nodes catch up by themselves, and where not.
+    let catch_up = if moves.len() % 2 == 0 {
+        CatchUp::Auto
+    } else {
+        CatchUp::Manual
+    };
+    let mut fleet = Fleet::with(nodes, zones, catch_up);
     for act in moves {
         fleet.make(act);
         let broken = fleet.broken();
@@ -259,7 +266,7 @@ fn a_node_that_failed_to_fetch_and_then_went_away_is_not_waited_for() {
 /// An environment wants what it wanted, whatever a failed rollout did and undid.
 #[test]
 fn a_failed_rollout_and_its_rollback_leave_the_desired_release_alone() {
-    let mut fleet = Fleet::new(2, 1);
+    let mut fleet = Fleet::with(2, 1, CatchUp::Manual);
     for version in ["v1", "v2"] {
         fleet.roll_out(version, "100").unwrap();
         fleet.settle(Fortune::Good);
@@ -342,7 +349,7 @@ fn a_revoked_node_is_called_revoked_and_nobody_waits_for_it() {
 /// One that was told to deploy and went away before it could is not told so for ever.
 #[test]
 fn a_node_that_returns_after_its_rollout_installs_nothing() {
-    let mut fleet = Fleet::new(4, 1);
+    let mut fleet = Fleet::with(4, 1, CatchUp::Manual);
     fleet.roll_out("v1", "100").unwrap();
     fleet.settle(Fortune::Good);
     let intent = Intent {

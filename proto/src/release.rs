@@ -263,6 +263,14 @@ pub struct Strategy {
     pub spread: String,
     /// Restarts only when a node got good; does not run down at a gate or a pause.
     pub progress_deadline: Span,
+    /// How often what failed for want of infrastructure is tried again by itself.
+    pub retries: u32,
+    /// The first time after so long, then three times as long each time.
+    pub retry_after: Span,
+    /// A node that is at it for longer has failed, for want of infrastructure.
+    pub fetch_deadline: Span,
+    pub activate_deadline: Span,
+    pub put_back_deadline: Span,
 }
 
 impl Default for Strategy {
@@ -279,6 +287,14 @@ impl Default for Strategy {
             on_failure: OnFailure::Rollback,
             spread: "zone".to_owned(),
             progress_deadline: Span::from_secs(600),
+            // A minute altogether: a restart of the store passes in that, an outage does not.
+            retries: 3,
+            retry_after: Span::from_secs(5),
+            // Gigabytes over a slow line.
+            fetch_deadline: Span::from_secs(1800),
+            // What a stop with its grace and a start take at the very most.
+            activate_deadline: Span::from_secs(300),
+            put_back_deadline: Span::from_secs(600),
         }
     }
 }

@@ -140,6 +140,8 @@ pub struct StepStatus {
     pub phase: Phase,
     /// Kept through rolling back and rolled back: why it came to that.
     pub failure: Option<Failure>,
+    /// The release that was left for it.
+    pub failed: Option<ReleaseRef>,
 }
 
 /// Where a step is.

@@ -53,6 +53,9 @@ pub struct LeftOut {
 pub struct GateView {
     pub gate: String,
     pub verdict: VerdictView,
+    /// What would open it.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,9 @@ pub enum VerdictView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusView {
     pub coordinator: CoordinatorView,
+    /// Nothing moves anywhere until `fleetctl unhalt`.
+    #[serde(default)]
+    pub halt: Option<HaltView>,
     pub environments: Vec<EnvironmentView>,
     /// Active ones, then the newest that ended; newest first.
     pub rollouts: Vec<RolloutView>,
@@ -87,7 +93,17 @@ pub struct CoordinatorView {
 pub struct EnvironmentView {
     pub environment: EnvironmentName,
     pub select: String,
+    /// Nothing moves here until `fleetctl unhalt --env NAME`.
+    #[serde(default)]
+    pub halt: Option<HaltView>,
     pub apps: Vec<EnvironmentAppView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltView {
+    pub by: String,
+    pub reason: String,
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +114,9 @@ pub struct EnvironmentAppView {
     pub nodes: usize,
     pub healthy: usize,
     pub unavailable: usize,
+    /// Nodes that do not run what is wanted of them, and are in no rollout.
+    #[serde(default)]
+    pub behind: usize,
     /// How many nodes run which version.
     pub versions: BTreeMap<String, usize>,
 }
@@ -152,6 +171,9 @@ pub struct RolloutView {
     pub ended_at: Option<Timestamp>,
     /// The rollback that this rollout led to.
     pub rollback: Option<RolloutNumber>,
+    /// The rollout that took its place.
+    #[serde(default)]
+    pub superseded_by: Option<RolloutNumber>,
     pub waves: Vec<WaveView>,
     pub steps: Vec<StepView>,
     /// Why it is not moving, in the words that every surface shows.
@@ -164,7 +186,11 @@ pub struct RolloutView {
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutKindView {
     Forward,
-    Rollback { parent: Option<RolloutNumber> },
+    /// Nodes that were away, or are new, are brought to what is wanted of them.
+    CatchUp,
+    Rollback {
+        parent: Option<RolloutNumber>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +259,9 @@ pub struct NodeView {
     pub platform: Platform,
     pub environments: Vec<EnvironmentName>,
     pub connection: ConnectionView,
+    /// Who said that nothing new is brought to it, and why.
+    #[serde(default)]
+    pub cordon: Option<String>,
     pub enrolled_at: Timestamp,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,

@@ -13,6 +13,7 @@
 //! The verbs are those of [`COMMANDS`]; each file under `tests/scenarios` is a test.
 
 mod act;
+mod agree;
 mod show;
 mod words;
 
@@ -26,19 +27,26 @@ use crate::sim::world::World;
 pub const COMMANDS: &str = "\
 fleet of N in zones a b c          nodes n01… in these zones, all connected
 node n05 joins zone b              one more
-release v1                         pushes it
+release v1 [retries N] [fetch_deadline D] [activate_deadline D] [put_back_deadline D]
+        [progress_deadline D]      pushes it
 rollout v1 [waves L] [bake D,D] [max_in_flight A] [max_unavailable A] [max_failures A]
         [max_unreachable A] [on_failure pause|rollback] [canary S] [select S]
+        [environment E] [supersede] [again] [emergency \"why\"]
 plan v1 […]                        shows the plan and starts nothing
-pause N | resume N [waves L] | abort N | rollback [N] [to v1]
+pause N | resume N [waves L] | abort N | retry N [again]
+rollback [emergency \"why\"] [again] [N] [to v1]
+halt [environment E] \"why\" | unhalt [environment E]
+environment E [select S] [catch_up auto|manual]   as a coordinator that is started anew has it
 node n05 fails fetch|verify|bake [of v2] [after D] \"why\"
+node n05 hangs in fetch|activate|verify|bake|rollback [of v2]
 every node fails …                 all of them
 node n05 is ill \"why\" | is well    what runs there; well also ends its failing
-node n05 leaves | returns | rolls back | is revoked
+node n05 leaves | returns | rolls back | is revoked | is set up anew
+node n05 is cordoned \"why\" | is uncordoned | has zone=b
 kill coordinator | start coordinator
 settle                             all that happens without time passing
 advance D                          time passes, and all that happens in it
-show rollout N | show waiting N | show nodes
+show rollout N | show waiting N | show nodes | explain N
 expect rollout N STATE | expect n05 runs v1|nothing | expect every node runs v1
 ";
 
@@ -62,6 +70,7 @@ pub fn run(text: &str) -> anyhow::Result<String> {
         }
         let shown = stage
             .play(command)
+            .and_then(|shown| stage.must_agree().map(|()| shown))
             .with_context(|| format!("line {}: {command}", i + 1))?;
         for line in shown.lines() {
             let _infallible = writeln!(played, "{}", format!("| {line}").trim_end());

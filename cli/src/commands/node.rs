@@ -26,6 +26,17 @@ pub enum Verb {
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Bring nothing new to a node until it is uncordoned; what runs there runs on
+    #[command(after_help = "Example:\n  fleetctl node cordon n01 --reason \"new disk on Monday\"")]
+    Cordon {
+        node: NodeId,
+        /// Why; shown wherever the node is left out
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Let a cordoned node have its share again
+    #[command(after_help = "Example:\n  fleetctl node uncordon n01")]
+    Uncordon { node: NodeId },
     /// Set labels (zone=a) and remove them (zone-)
     #[command(after_help = "Example:\n  fleetctl node label n01 zone=b role=api old-")]
     Label {
@@ -45,6 +56,14 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
                 .revoke_node(node.as_str(), &reason)
                 .await?
         }
+        Verb::Cordon { node, reason } => {
+            session
+                .operator()
+                .await?
+                .cordon_node(node.as_str(), &reason)
+                .await?
+        }
+        Verb::Uncordon { node } => session.operator().await?.uncordon_node(node.as_str()).await?,
         Verb::Label { node, labels } => {
             let request = label_request(&node, &labels)?;
             session.operator().await?.label_node(request).await?

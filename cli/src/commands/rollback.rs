@@ -18,7 +18,8 @@ use crate::session::Session;
 Example:
   fleetctl rollback                      what runs now, back to what ran well before
   fleetctl rollback 42                   what rollout 42 did
-  fleetctl rollback --to v0.9.9          to a release by name")]
+  fleetctl rollback --to v0.9.9          to a release by name
+  fleetctl rollback --emergency --reason OUTAGE   everybody at once; all else is halted")]
 pub struct Args {
     /// The rollout to undo; by default what the app runs now
     #[arg(value_name = "N")]
@@ -31,6 +32,12 @@ pub struct Args {
     /// Why; kept with the rollback
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
+    /// Everybody at once, and halt everything else; needs --reason
+    #[arg(long)]
+    emergency: bool,
+    /// Also to a release that failed in this environment before
+    #[arg(long)]
+    again: bool,
     /// Start it, do not follow it
     #[arg(long)]
     detach: bool,
@@ -61,6 +68,8 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
         app: scope.app,
         environment: scope.environment,
         to_version: args.to.as_ref().map_or_else(String::new, ToString::to_string),
+        emergency: args.emergency,
+        again: args.again,
     });
     let number = args.number.map_or(0, |number| number.0);
     let started = operator.act(number, &args.reason, act).await?;
@@ -81,7 +90,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
 
 /// Asked to undo a rollout that had touched nobody yet, the coordinator just ends it.
 fn nothing_had_moved(view: &RolloutView) -> bool {
-    view.kind == RolloutKindView::Forward
+    !matches!(view.kind, RolloutKindView::Rollback { .. })
         && view.state == RolloutStateView::Aborted
         && view.rollback.is_none()
 }

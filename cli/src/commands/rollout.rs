@@ -24,6 +24,7 @@ const START_PAUSE: Duration = Duration::from_millis(500);
 Example:
   fleetctl rollout v1.0.0 --waves 10,50,100 --bake 5m
   fleetctl rollout v1.0.1 --waves 1n,10,100 --canary zone=a --max-unavailable 2
+  fleetctl rollout v1.0.2 --supersede        in place of the one that is under way
 
 Exit code 0 only when the release is where it was asked to be; 1 when the rollout was
 refused, failed, was rolled back, or waits for a person.")]
@@ -58,7 +59,7 @@ pub async fn start(
     if !plan.would_start {
         return Err(Error::refused(
             format!("the rollout would not start: {}", render::plan::shut_gates(plan)),
-            format!("`fleetctl plan {}` shows every gate", plan.release),
+            render::plan::opening_hint(plan),
         ));
     }
     let intent = RolloutIntent {

@@ -41,11 +41,18 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
             rollback.0
         );
     }
+    if let Some(other) = view.superseded_by {
+        let _infallible = write!(
+            text,
+            "\nrollout {other} took its place: `fleetctl explain {}`",
+            other.0
+        );
+    }
     // What it waits for may have brought the better hint.
     if view.waiting.iter().any(|waiting| waiting.hint.is_some()) {
         return text;
     }
-    let is_forward = view.kind == RolloutKindView::Forward;
+    let is_forward = !matches!(view.kind, RolloutKindView::Rollback { .. });
     let hint = match view.state {
         RolloutStateView::Running => {
             format!("`fleetctl pause {number}` stops it between steps, `fleetctl abort {number}` for good")

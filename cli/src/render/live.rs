@@ -106,7 +106,7 @@ fn wave_line(wave: &WaveView, view: &RolloutView, width: usize) -> String {
     let total = wave.nodes.len();
     // Put back is what a rollback wants, and what a rollout does not.
     let is_good = |phase| match view.kind {
-        RolloutKindView::Forward => matches!(phase, Phase::Baking | Phase::Done),
+        RolloutKindView::Forward | RolloutKindView::CatchUp => matches!(phase, Phase::Baking | Phase::Done),
         RolloutKindView::Rollback { .. } => matches!(phase, Phase::RolledBack | Phase::Done),
     };
     let good = steps_of(wave, view).filter(|step| is_good(step.phase)).count();

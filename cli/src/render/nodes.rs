@@ -25,7 +25,7 @@ pub fn table(nodes: &[NodeView], now: Timestamp, paint: Paint) -> String {
     for node in nodes {
         let head = [
             node.node.to_string(),
-            connection(&node.connection, now, paint),
+            standing(node, now, paint),
             labels(&node.labels),
         ];
         if node.apps.is_empty() {
@@ -69,6 +69,15 @@ pub fn labels(labels: &Labels) -> String {
     each.join(",")
 }
 
+/// How it is connected, and whether it is let alone.
+fn standing(node: &NodeView, now: Timestamp, paint: Paint) -> String {
+    let connection = connection(&node.connection, now, paint);
+    match node.cordon {
+        Some(_) => format!("{connection}, {}", paint.waits("cordoned")),
+        None => connection,
+    }
+}
+
 fn connection(connection: &ConnectionView, now: Timestamp, paint: Paint) -> String {
     match connection {
         ConnectionView::Connected => paint.good("connected"),
@@ -88,6 +97,13 @@ pub fn node(node: &NodeView, now: Timestamp, paint: Paint) -> String {
         node.platform,
         node.enrolled_at
     );
+    if let Some(cordon) = &node.cordon {
+        let _infallible = write!(
+            text,
+            "\n{cordon}; nothing new is brought to it\nhint: fleetctl node uncordon {}",
+            node.node
+        );
+    }
     if let Some(facts) = &node.facts {
         let agent = node.agent_version.as_deref().unwrap_or("unknown");
         let _infallible = write!(

@@ -33,6 +33,9 @@ pub fn plan(plan: &PlanView, paint: Paint) -> String {
     }
     for gate in &plan.gates {
         let _infallible = write!(text, "\n  gate {}", verdict(gate, paint));
+        if let (false, Some(hint)) = (gate.verdict == VerdictView::Open, &gate.hint) {
+            let _infallible = write!(text, "\n    hint: {hint}");
+        }
     }
     let end = if plan.would_start {
         paint.good("would start now")
@@ -137,6 +140,14 @@ fn verdict(gate: &GateView, paint: Paint) -> String {
         }
         VerdictView::Shut { why } => format!("{} {}: {why}", gate.gate, paint.bad("shut")),
     }
+}
+
+/// What opens the first gate that is shut.
+pub fn opening_hint(plan: &PlanView) -> String {
+    let shut = plan.gates.iter().filter(|gate| gate.verdict != VerdictView::Open);
+    shut.filter_map(|gate| gate.hint.clone())
+        .next()
+        .unwrap_or_else(|| format!("`fleetctl plan {}` shows every gate", plan.release))
 }
 
 /// Why it would not start: every gate that is not open.

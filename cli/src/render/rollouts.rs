@@ -30,6 +30,7 @@ pub fn target(view: &RolloutView) -> String {
 pub fn kind(view: &RolloutView) -> &'static str {
     match view.kind {
         RolloutKindView::Forward => "rollout",
+        RolloutKindView::CatchUp => "catch-up",
         RolloutKindView::Rollback { .. } => "rollback",
     }
 }
@@ -109,7 +110,7 @@ pub fn table(views: &[&RolloutView], now: Timestamp, paint: Paint) -> String {
             .filter(|wave| wave.state == WaveStateView::Passed)
             .count();
         let release = match view.kind {
-            RolloutKindView::Forward => target(view),
+            RolloutKindView::Forward | RolloutKindView::CatchUp => target(view),
             RolloutKindView::Rollback { .. } => format!("back to {}", target(view)),
         };
         table.row(vec![

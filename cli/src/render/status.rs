@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fleet_proto::view::{EnvironmentView, RolloutView, StatusView, WaitingView};
+use fleet_proto::view::{EnvironmentView, HaltView, RolloutView, StatusView, WaitingView};
 
 use super::paint::Paint;
 use super::table::Table;
@@ -14,7 +14,8 @@ const ROLLOUTS_SHOWN: usize = 5;
 
 pub fn status(status: &StatusView, paint: Paint) -> String {
     let now = status.coordinator.now;
-    let mut text = environments(&status.environments);
+    let mut text = halts(status, paint);
+    text.push_str(&environments(&status.environments));
     let shown: Vec<&RolloutView> = status.rollouts.iter().take(ROLLOUTS_SHOWN).collect();
     let _infallible = write!(
         text,
@@ -33,8 +34,63 @@ pub fn status(status: &StatusView, paint: Paint) -> String {
     text
 }
 
+/// What stands still now, and what was about to move.
+pub fn halted(status: &StatusView, paint: Paint) -> String {
+    let mut text = halts(status, paint);
+    if text.is_empty() {
+        text = "nothing is halted\n".to_owned();
+    }
+    for rollout in status.rollouts.iter().filter(|rollout| !rollout.state.is_ended()) {
+        let _infallible = writeln!(
+            text,
+            "{}: {}",
+            rollouts::headline(rollout),
+            paint.state(rollout.state)
+        );
+    }
+    text.trim_end().to_owned()
+}
+
+/// Before everything else: nothing below moves.
+fn halts(status: &StatusView, paint: Paint) -> String {
+    let mut text = String::new();
+    let now = status.coordinator.now;
+    let mut tell = |what: String, unhalt: String, halt: &HaltView| {
+        let _infallible = writeln!(
+            text,
+            "{}: {what}, {} by {}: {}\nhint: {unhalt}",
+            paint.bad("halted"),
+            ago(halt.since, now),
+            halt.by,
+            halt.reason
+        );
+    };
+    if let Some(halt) = &status.halt {
+        tell("the whole fleet".to_owned(), "fleetctl unhalt".to_owned(), halt);
+    }
+    for environment in &status.environments {
+        let name = &environment.environment;
+        if let Some(halt) = &environment.halt {
+            tell(
+                format!("environment {name}"),
+                format!("fleetctl unhalt --env {name}"),
+                halt,
+            );
+        }
+    }
+    text
+}
+
 fn environments(environments: &[EnvironmentView]) -> String {
-    let mut table = Table::new(&["environment", "app", "desired", "healthy", "unavailable", "runs"]);
+    let mut table = Table::new(&[
+        "environment",
+        "app",
+        "desired",
+        "healthy",
+        "unavailable",
+        "behind",
+        "runs",
+    ]);
     for environment in environments {
         if environment.apps.is_empty() {
             table.row(vec![
@@ -56,6 +112,7 @@ fn environments(environments: &[EnvironmentView]) -> String {
                     .map_or_else(|| "-".to_owned(), ToString::to_string),
                 format!("{}/{}", app.healthy, app.nodes),
                 app.unavailable.to_string(),
+                app.behind.to_string(),
                 versions.join(", "),
             ]);
         }
@@ -85,6 +142,9 @@ pub fn rollout(view: &RolloutView, now: fleet_proto::time::Timestamp, paint: Pai
             "\nled to rollback {rollback}; `fleetctl status {}` shows it",
             rollback.0
         );
+    }
+    if let Some(other) = view.superseded_by {
+        let _infallible = write!(text, "\n`fleetctl status {}` shows what took its place", other.0);
     }
     let mut table = Table::new(&["wave", "node", "phase", "since", "from", "failure"]);
     for step in &view.steps {
@@ -124,5 +184,8 @@ fn sentence(waiting: &WaitingView) -> String {
         .hint
         .as_ref()
         .map_or(String::new(), |hint| format!("\nhint: {hint}"));
-    format!("{}{until}{hint}", waiting.what)
+    let since = waiting
+        .since
+        .map_or(String::new(), |since| format!(" since {since}"));
+    format!("{}{since}{until}{hint}", waiting.what)
 }

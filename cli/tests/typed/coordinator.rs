@@ -137,6 +137,10 @@ impl Operator for Scripted {
         node: NodeQuery => Document;
         revoke_node: NodeQuery => Document;
         label_node: LabelNodeRequest => Document;
+        cordon_node: NodeQuery => Document;
+        uncordon_node: NodeQuery => Document;
+        halt: HaltRequest => Document;
+        unhalt: HaltRequest => Document;
         create_token: CreateTokenRequest => TokenCreated;
         list_tokens: Nothing => Document;
         revoke_token: TokenQuery => Document;

@@ -10,7 +10,7 @@ use fleet_proto::view::NodeView;
 use fleet_proto::wire;
 use tonic::{Response, Status};
 
-use super::documents::{answer, if_said};
+use super::documents::{answer, if_said, text_if_said};
 use super::{Answer, Operators};
 use crate::refusal;
 use crate::rollout::event::NewToken;
@@ -79,6 +79,38 @@ impl Operators {
         };
         self.submit(by, order).await?;
         self.show_node(node.as_str())
+    }
+
+    pub(super) async fn cordon(&self, by: &OperatorName, query: wire::NodeQuery) -> Answer {
+        let node: NodeId = query.node.parse().map_err(refusal::name)?;
+        let order = Request::CordonNode {
+            node: node.clone(),
+            reason: text_if_said(query.reason),
+        };
+        self.submit(by, order).await?;
+        self.show_node(node.as_str())
+    }
+
+    pub(super) async fn uncordon(&self, by: &OperatorName, node: &str) -> Answer {
+        let node: NodeId = node.parse().map_err(refusal::name)?;
+        self.submit(by, Request::UncordonNode { node: node.clone() })
+            .await?;
+        self.show_node(node.as_str())
+    }
+
+    pub(super) async fn stop_all(&self, by: &OperatorName, request: wire::HaltRequest) -> Answer {
+        let order = Request::Halt {
+            environment: if_said(&request.environment)?,
+            reason: text_if_said(request.reason),
+        };
+        self.submit(by, order).await?;
+        self.show_status(&wire::StatusQuery::default())
+    }
+
+    pub(super) async fn let_go_on(&self, by: &OperatorName, environment: &str) -> Answer {
+        let environment = if_said(environment)?;
+        self.submit(by, Request::Unhalt { environment }).await?;
+        self.show_status(&wire::StatusQuery::default())
     }
 
     pub(super) async fn new_token(

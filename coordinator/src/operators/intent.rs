@@ -7,6 +7,8 @@ use tonic::Status;
 
 use super::documents::{if_said, text_if_said};
 use crate::refusal;
+use crate::rollout::event::Urgency;
+use crate::rollout::gate::{Insistence, WithActive, WithKnownBad};
 use crate::rollout::input::Intent;
 
 /// More bakes than waves would say nothing; a bound on what is read.
@@ -38,7 +40,32 @@ pub(super) fn read(wish: wire::RolloutIntent) -> Result<Intent, Status> {
         canary: if_said(&wish.canary)?,
         reason: text_if_said(wish.reason),
         request_id: text_if_said(wish.request_id),
+        insistence: Insistence {
+            urgency: urgency(wish.emergency),
+            active: if wish.supersede {
+                WithActive::Supersede
+            } else {
+                WithActive::Refuse
+            },
+            known_bad: known_bad(wish.again),
+        },
     })
+}
+
+pub(super) fn urgency(is_emergency: bool) -> Urgency {
+    if is_emergency {
+        Urgency::Emergency
+    } else {
+        Urgency::Ordinary
+    }
+}
+
+pub(super) fn known_bad(again: bool) -> WithKnownBad {
+    if again {
+        WithKnownBad::TryAgain
+    } else {
+        WithKnownBad::Refuse
+    }
 }
 
 fn on_failure(text: &str) -> Result<Option<OnFailure>, Status> {

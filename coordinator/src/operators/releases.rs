@@ -159,6 +159,7 @@ fn push_order(signed: &SignedManifest, manifest: &Manifest) -> PushRelease {
         components: manifest.components.iter().map(|c| c.name.clone()).collect(),
         platforms: platforms(manifest),
         strategy: manifest.strategy.clone(),
+        healthy_deadline: manifest.health.healthy_deadline,
         signed_by: signed.signatures.iter().map(|s| s.key.id()).collect(),
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Response, Status};
 use super::documents::{answer, document, if_said, text_if_said};
 use super::{Answer, Documents, Operators, intent};
 use crate::refusal;
-use crate::rollout::input::{Refusal, RefusalKind, Reply, Request, RollBack};
+use crate::rollout::input::{Refusal, RefusalKind, Reply, Request, Retry, RollBack};
 use crate::rollout::outdated;
 use crate::rollout::plan::plan;
 use crate::rollout::view;
@@ -27,7 +27,8 @@ impl Operators {
         let intent = intent::read(wish)?;
         let view = self.handle.read(|state| {
             outdated::must_give_orders(state)?;
-            plan(state, &intent).map(|(planned, release)| view::plan(state, &planned, &release))
+            plan(state, &intent)
+                .map(|(planned, release)| view::plan(state, &planned, &release, intent.insistence))
         });
         answer(&view.map_err(|refused| refusal::status(&refused))?)
     }
@@ -53,6 +54,13 @@ impl Operators {
                 app: if_said(&back.app)?,
                 environment: if_said(&back.environment)?,
                 to: if_said(&back.to_version)?,
+                reason,
+                urgency: intent::urgency(back.emergency),
+                known_bad: intent::known_bad(back.again),
+            }),
+            Some(Act::Retry(retry)) => Request::Retry(Retry {
+                number,
+                known_bad: intent::known_bad(retry.again),
                 reason,
             }),
             None => return Err(Status::invalid_argument("the request does not say what to do")),

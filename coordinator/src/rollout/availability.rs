@@ -6,7 +6,6 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Amount;
 use fleet_proto::session::Health;
 
-use super::node::Node;
 use super::state::{Rollout, State};
 
 /// Nodes that serve the app, or did until they began to move, and do not serve it well now.
@@ -30,20 +29,11 @@ impl Availability {
                 let Some(stands) = node.app(app).filter(|_| counts) else {
                     continue;
                 };
-                let is_well = node.is_connected() && stands.health == Health::Healthy;
+                // From the moment of the command: when exactly it goes down is its affair.
+                let is_well = node.is_connected() && stands.health == Health::Healthy && !stands.busy;
                 if stands.current.is_some() && !is_well {
                     unavailable.insert(id.clone());
                 }
-            }
-        }
-        // From the moment of the command: when exactly the node goes down is its affair.
-        for (id, step) in &rollout.steps {
-            if !step.is_in_flight() || step.is_good() || step.from.is_none() {
-                continue;
-            }
-            let gone = state.nodes.get(id).is_none_or(Node::is_unreachable);
-            if rollout.is_forward() || !gone {
-                unavailable.insert(id.clone());
             }
         }
         Self {

@@ -9,7 +9,7 @@ use fleet_proto::quantity::Amount;
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::{FailureClass, Order, Phase};
 
-use super::event::{Outcome, PauseCause, RolloutKind};
+use super::event::{Outcome, PauseCause, RolloutKind, Urgency};
 use super::state::{Course, Rollout, State};
 
 /// Sentences, each about one broken invariant.
@@ -21,10 +21,12 @@ pub fn check(state: &State) -> Vec<String> {
         waves_start_in_order(rollout, &mut broken);
         orders_fit_the_kind(rollout, &mut broken);
         no_more_in_flight_than_allowed(rollout, &mut broken);
-        failures_stop_it(rollout, &mut broken);
+        failures_stop_it(state, rollout, &mut broken);
         success_means_good_nodes(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
     }
+    no_node_in_two_rollouts(state, &mut broken);
+    those_behind_are_known(state, &mut broken);
     indexes_agree(state, &mut broken);
     deploys_belong_to_rollouts_that_run(state, &mut broken);
     broken
@@ -56,9 +58,63 @@ fn one_active_rollout_per_app_and_environment(state: &State, broken: &mut Vec<St
         if matches!(rollout.course, Course::Ended { .. }) {
             continue;
         }
-        let key = (&rollout.plan.app, &rollout.plan.environment);
+        // Nodes that are behind catch up beside it.
+        let beside = matches!(rollout.kind, RolloutKind::CatchUp { .. });
+        let key = (&rollout.plan.app, &rollout.plan.environment, beside);
         if let Some(other) = seen.insert(key, rollout.number) {
             broken.push(format!("{other} and {} are active at once", rollout.number));
+        }
+    }
+}
+
+/// A catch-up beside a rollout takes none of its nodes.
+fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
+    let active: Vec<&Rollout> = state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number))
+        .collect();
+    for (i, one) in active.iter().enumerate() {
+        for other in active[..i].iter().filter(|other| other.plan.app == one.plan.app) {
+            if let Some(node) = one.steps.keys().find(|node| other.steps.contains_key(*node)) {
+                broken.push(format!("{node} is in {} and in {}", other.number, one.number));
+            }
+        }
+    }
+}
+
+/// The index of those that are behind is what one would find by looking at everybody.
+fn those_behind_are_known(state: &State, broken: &mut Vec<String>) {
+    for (name, within) in &state.environments {
+        for (app, desired) in &within.desired {
+            let is_planned = |id| {
+                let active = state
+                    .active
+                    .iter()
+                    .filter_map(|number| state.rollouts.get(number));
+                let mut here = active.filter(|rollout| {
+                    !matches!(rollout.kind, RolloutKind::CatchUp { .. })
+                        && rollout.plan.app == *app
+                        && rollout.plan.environment == *name
+                });
+                here.any(|rollout| rollout.steps.contains_key(id) || rollout.plan.held_back.contains(id))
+            };
+            let known = within.behind.get(app);
+            for (id, node) in &state.nodes {
+                let stands = node.apps.get(app);
+                let wish = stands
+                    .and_then(|stands| stands.wanted.as_ref())
+                    .unwrap_or(desired);
+                let is_there = stands.is_some_and(|stands| {
+                    stands.current.as_ref() == Some(wish) && stands.last_good.as_ref() == Some(wish)
+                });
+                let counts = !node.is_revoked() && within.select.matches(&node.labels);
+                let is_behind = counts && !is_there && !is_planned(id);
+                if is_behind != known.is_some_and(|known| known.contains(id)) {
+                    let not = if is_behind { "" } else { "not " };
+                    broken.push(format!("{name}: {id} is {not}behind in {app}, and nobody knows"));
+                }
+            }
         }
     }
 }
@@ -112,10 +168,11 @@ fn orders_fit_the_kind(rollout: &Rollout, broken: &mut Vec<String>) {
     for (node, step) in &rollout.steps {
         let fits = match (&rollout.kind, &step.order) {
             (_, None) => step.generation == 0,
-            (RolloutKind::Forward { release }, Some(Order::Deploy { release: ordered })) => {
-                release == ordered
-            }
-            (RolloutKind::Forward { .. }, Some(Order::Commit))
+            (
+                RolloutKind::Forward { release } | RolloutKind::CatchUp { release },
+                Some(Order::Deploy { release: ordered }),
+            ) => release == ordered,
+            (RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. }, Some(Order::Commit))
             | (RolloutKind::Rollback { .. }, Some(Order::Revert { .. })) => true,
             _ => false,
         };
@@ -148,7 +205,8 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
     let in_flight = rollout
         .steps
         .values()
-        .filter(|step| step.generation > 0 && !step.forgiven)
+        // One that was given up gave its place away, whatever it may still come to.
+        .filter(|step| step.generation > 0 && !step.forgiven && step.overdue.is_none())
         .filter(|step| {
             matches!(
                 step.phase,
@@ -165,8 +223,12 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
 }
 
 /// Over its budget a rollout does not run on.
-fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
-    if !matches!(rollout.kind, RolloutKind::Forward { .. }) {
+fn failures_stop_it(state: &State, rollout: &Rollout, broken: &mut Vec<String>) {
+    let own = state.environments.get(&rollout.plan.environment);
+    let is_halted = state.halt.is_some() || own.is_some_and(|within| within.halt.is_some());
+    // Halted, it does not run; what failed meanwhile is judged when it goes on.
+    let stands_still = is_halted && rollout.urgency == Urgency::Ordinary;
+    if !matches!(rollout.kind, RolloutKind::Forward { .. }) || stands_still {
         return;
     }
     let total = rollout.steps.len() + rollout.plan.held_back.len();
@@ -180,6 +242,8 @@ fn failures_stop_it(rollout: &Rollout, broken: &mut Vec<String>) {
             .steps
             .values()
             .filter(|step| !step.forgiven)
+            // What is to be tried again by itself has not failed yet.
+            .filter(|step| step.retry_at.is_none())
             // What a node tells of after a success, having been away, ended nothing.
             .filter(|step| succeeded_at.is_none_or(|end| step.since <= end))
             .filter_map(|step| step.failure.as_ref())
@@ -252,7 +316,9 @@ fn success_means_good_nodes(rollout: &Rollout, broken: &mut Vec<String>) {
             .iter()
             .filter_map(|node| rollout.steps.get(node))
             // What a person accepted when resuming is accepted.
-            .any(|step| step.order == Some(Order::Commit) || step.forgiven);
+            .any(|step| step.order == Some(Order::Commit) || step.forgiven)
+            // And nobody waits for those that nothing new is to be brought to.
+            || wave.nodes.iter().filter_map(|node| rollout.steps.get(node)).all(|step| step.skipped);
         if !good {
             broken.push(format!(
                 "{} succeeded with no good node in wave {}",

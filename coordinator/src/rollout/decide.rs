@@ -3,9 +3,12 @@
 
 mod back;
 mod budgets;
+mod catch_up;
 mod orders;
 mod sentences;
+mod trouble;
 
+use fleet_proto::ids::RolloutNumber;
 use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
@@ -16,6 +19,7 @@ use super::state::{Course, Rollout, State};
 
 use budgets::{too_long_without_progress, too_many_failures, too_many_lost};
 use orders::issue_orders;
+use trouble::{too_long_in_a_phase, try_again};
 
 pub use back::{Scope, put_back};
 pub use orders::concurrency;
@@ -78,6 +82,9 @@ pub fn decide(state: &State, now: Timestamp) -> Vec<Event> {
         }
         events = decide_rollout(state, rollout, now).events;
     }
+    if events.is_empty() {
+        events = catch_up::start(state, now);
+    }
     events
 }
 
@@ -102,9 +109,12 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
     }
     let progress = Progress::of(state, rollout);
     let rules = [
+        halted,
         too_many_failures,
         too_many_lost,
         held_or_paused,
+        try_again,
+        too_long_in_a_phase,
         too_long_without_progress,
         all_waves_passed,
         start_wave,
@@ -112,10 +122,14 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
         bake,
         commit,
     ];
-    rules
+    let mut decision = rules
         .iter()
         .find_map(|rule| rule(state, rollout, &progress, now))
-        .unwrap_or_else(|| Decision::events(vec![pass_wave(rollout)]))
+        .unwrap_or_else(|| Decision::events(vec![pass_wave(rollout, &progress)]));
+    for waiting in &mut decision.waiting {
+        waiting.since.get_or_insert(rollout.progress_at);
+    }
+    decision
 }
 
 /// Ends the rollout, and starts the one that puts back what it leaves, if that is anything.
@@ -125,9 +139,44 @@ pub fn end(rollout: &Rollout, outcome: Outcome, why: Option<String>, back: Optio
         outcome,
         why,
         rollback: back.as_ref().map(|back| back.number),
+        superseded_by: None,
     }];
     events.extend(back.map(|back| back.event));
     events
+}
+
+/// Ends the rollout in favour of another one.
+pub fn supersede(rollout: &Rollout, by: RolloutNumber, why: String) -> Event {
+    Event::RolloutEnded {
+        number: rollout.number,
+        outcome: Outcome::Aborted,
+        why: Some(why),
+        rollback: None,
+        superseded_by: Some(by),
+    }
+}
+
+/// Nothing moves, whatever else is so; only an emergency does.
+fn halted(state: &State, rollout: &Rollout, _progress: &Progress, _now: Timestamp) -> Option<Decision> {
+    state.halts(rollout)?;
+    let gates = gate::before_wave(state, rollout);
+    shut_gate(&gates).map(Decision::wait)
+}
+
+/// What the first gate that is not open says.
+fn shut_gate(gates: &[gate::Gate]) -> Option<Waiting> {
+    let gate = gates.iter().find(|gate| !gate.is_open())?;
+    let (why, until) = match &gate.verdict {
+        Verdict::Waiting { why, until } => (why.as_str(), *until),
+        Verdict::Shut { why } => (why.as_str(), None),
+        Verdict::Open => return None,
+    };
+    Some(Waiting {
+        since: gate.since,
+        until,
+        hint: gate.hint.clone(),
+        ..Waiting::new(format!("gate {}: {why}", gate.name))
+    })
 }
 
 fn held_or_paused(
@@ -165,15 +214,18 @@ fn held_or_paused(
 fn all_waves_passed(
     state: &State,
     rollout: &Rollout,
-    _progress: &Progress,
+    progress: &Progress,
     _now: Timestamp,
 ) -> Option<Decision> {
-    if rollout.wave < rollout.plan.waves.len() {
+    let all_passed = rollout.wave >= rollout.plan.waves.len();
+    if !all_passed || (rollout.is_forward() && !progress.wave.is_over()) {
         return None;
     }
     let number = rollout.number;
     Some(Decision::events(if !rollout.plan.held_back.is_empty() {
         vec![Event::RolloutHeld { number }]
+    } else if rollout.is_catch_up() {
+        catch_up::end(rollout)
     } else if rollout.is_forward() {
         end(rollout, Outcome::Succeeded, None, None)
     } else {
@@ -181,36 +233,23 @@ fn all_waves_passed(
     }))
 }
 
-fn start_wave(_state: &State, rollout: &Rollout, _progress: &Progress, now: Timestamp) -> Option<Decision> {
+fn start_wave(state: &State, rollout: &Rollout, _progress: &Progress, _now: Timestamp) -> Option<Decision> {
     if rollout.waves.get(rollout.wave)?.started_at.is_some() {
         return None;
     }
-    let shut = gate::before_wave(rollout)
-        .into_iter()
-        .find(|gate| !gate.is_open());
-    Some(match shut {
+    let gates = gate::before_wave(state, rollout);
+    Some(match shut_gate(&gates) {
+        Some(waiting) => Decision::wait(waiting),
         None => Decision::events(vec![Event::WaveStarted {
             number: rollout.number,
             wave: rollout.wave,
         }]),
-        Some(gate) => {
-            let (why, until) = match gate.verdict {
-                Verdict::Waiting { why, until } => (why, until),
-                Verdict::Shut { why } => (why, None),
-                Verdict::Open => (String::new(), Some(now)),
-            };
-            Decision::wait(Waiting {
-                until,
-                hint: gate.hint,
-                ..Waiting::new(format!("gate {}: {why}", gate.name))
-            })
-        }
     })
 }
 
 /// All of the wave that can be good is; the bake begins, or goes on.
-fn bake(_state: &State, rollout: &Rollout, _progress: &Progress, now: Timestamp) -> Option<Decision> {
-    if !rollout.is_forward() {
+fn bake(_state: &State, rollout: &Rollout, progress: &Progress, now: Timestamp) -> Option<Decision> {
+    if !rollout.is_forward() || progress.wave.good() == 0 {
         return None;
     }
     let wave = rollout.wave;
@@ -275,9 +314,10 @@ fn commit(state: &State, rollout: &Rollout, progress: &Progress, now: Timestamp)
     })
 }
 
-fn pass_wave(rollout: &Rollout) -> Event {
+fn pass_wave(rollout: &Rollout, progress: &Progress) -> Event {
     Event::WavePassed {
         number: rollout.number,
         wave: rollout.wave,
+        skipped: progress.wave.skipped.clone(),
     }
 }

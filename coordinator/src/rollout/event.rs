@@ -6,7 +6,8 @@ use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
-use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::quantity::Span;
+use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Facts, Failure, Health, HistoryEntry, Order, Phase, Refusal};
 use fleet_proto::time::Timestamp;
 
@@ -42,6 +43,18 @@ pub enum Event {
     EnvironmentDefined {
         environment: EnvironmentName,
         select: Selector,
+        #[serde(default)]
+        catch_up: CatchUp,
+    },
+    /// Nothing moves in the environment, or anywhere, until it is unhalted.
+    Halted {
+        environment: Option<EnvironmentName>,
+        by: String,
+        reason: String,
+    },
+    Unhalted {
+        environment: Option<EnvironmentName>,
+        by: String,
     },
     ReleasePushed {
         push: Box<PushRelease>,
@@ -77,6 +90,16 @@ pub enum Event {
         by: String,
         reason: String,
     },
+    /// Nothing new is brought to the node.
+    NodeCordoned {
+        node: NodeId,
+        by: String,
+        reason: Option<String>,
+    },
+    NodeUncordoned {
+        node: NodeId,
+        by: String,
+    },
     NodeConnected {
         node: NodeId,
         agent_version: String,
@@ -97,6 +120,12 @@ pub enum Event {
         current: Option<ReleaseRef>,
         last_good: Option<ReleaseRef>,
         health: Health,
+        /// It is on its way to another release, or will be when it hears what it was told.
+        #[serde(default)]
+        busy: bool,
+        /// What it has put itself back from, as far as that is news.
+        #[serde(default)]
+        left: Option<ReleaseRef>,
     },
     /// What the node did on its own while nobody could be told.
     NodeActed {
@@ -120,6 +149,12 @@ pub enum Event {
         by: String,
         forgiven: Vec<NodeId>,
     },
+    /// An operator wants these nodes to be tried again, whatever they failed of.
+    RolloutRetried {
+        number: RolloutNumber,
+        by: String,
+        nodes: Vec<NodeId>,
+    },
     RolloutWidened {
         number: RolloutNumber,
         waves: Vec<Wave>,
@@ -135,6 +170,9 @@ pub enum Event {
         why: Option<String>,
         /// The rollout that puts back what this one leaves.
         rollback: Option<RolloutNumber>,
+        /// The rollout that takes its place.
+        #[serde(default)]
+        superseded_by: Option<RolloutNumber>,
     },
     WaveStarted {
         number: RolloutNumber,
@@ -148,6 +186,9 @@ pub enum Event {
     WavePassed {
         number: RolloutNumber,
         wave: usize,
+        /// Nodes that were not to be told: cordoned, or gone to another environment.
+        #[serde(default)]
+        skipped: Vec<NodeId>,
     },
     CommandIssued {
         number: RolloutNumber,
@@ -159,6 +200,17 @@ pub enum Event {
         number: RolloutNumber,
         node: NodeId,
         refusal: Refusal,
+    },
+    /// What failed for want of infrastructure is to be tried again, its time having come.
+    StepRetried {
+        number: RolloutNumber,
+        node: NodeId,
+    },
+    /// The step's phase took longer than its deadline.
+    StepOverdue {
+        number: RolloutNumber,
+        node: NodeId,
+        failure: Failure,
     },
     StepMoved {
         number: RolloutNumber,
@@ -178,7 +230,25 @@ pub struct PushRelease {
     /// Those for which every component has an artifact; `any` fits all.
     pub platforms: Vec<Platform>,
     pub strategy: Strategy,
+    /// By then the node itself has given up.
+    #[serde(default = "healthy_deadline")]
+    pub healthy_deadline: Span,
     pub signed_by: Vec<String>,
+}
+
+fn healthy_deadline() -> Span {
+    HealthRules::default().healthy_deadline
+}
+
+/// What becomes of nodes that were away when their environment moved on, or are new.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CatchUp {
+    /// They are brought to the release that is wanted of them.
+    #[default]
+    Auto,
+    /// They stay as they are until the next rollout.
+    Manual,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,12 +269,30 @@ pub struct RolloutStart {
     pub reason: Option<String>,
     /// From the caller; the same one again starts nothing new.
     pub request_id: Option<String>,
+    #[serde(default)]
+    pub urgency: Urgency,
+    /// It covers a part of the environment, so it says nothing about the rest.
+    #[serde(default)]
+    pub selected: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgency {
+    #[default]
+    Ordinary,
+    /// Goes on where everything is halted.
+    Emergency,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutKind {
     Forward {
+        release: ReleaseRef,
+    },
+    /// Nodes that were away, or are new, are brought to what is wanted of them.
+    CatchUp {
         release: ReleaseRef,
     },
     Rollback {

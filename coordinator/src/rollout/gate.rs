@@ -1,24 +1,38 @@
 //! Gates: conditions that must be open before a rollout or a wave starts.
+//!
+//! A gate is a function of what is known: facts come into the state as events, the verdict
+//! is read off them. A further kind of gate is a further function in one of the two lists;
+//! nothing that decides has to know of it.
 
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::ids::{AppName, EnvironmentName};
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
 
-use super::plan::Plan;
-use super::state::{Course, Rollout, State};
+use super::event::Urgency;
+use super::state::{Course, Halt, Rollout, State};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     Open,
-    Waiting { why: String, until: Option<Timestamp> },
-    Shut { why: String },
+    /// It will open, or a person can open it.
+    Waiting {
+        why: String,
+        until: Option<Timestamp>,
+    },
+    /// Not for this one.
+    Shut {
+        why: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
     pub name: &'static str,
     pub verdict: Verdict,
+    pub since: Option<Timestamp>,
+    /// The command that would open it.
     pub hint: Option<String>,
 }
 
@@ -27,7 +41,25 @@ impl Gate {
         Self {
             name,
             verdict: Verdict::Open,
+            since: None,
             hint: None,
+        }
+    }
+
+    fn shut(name: &'static str, why: String, hint: String) -> Self {
+        Self {
+            verdict: Verdict::Shut { why },
+            hint: Some(hint),
+            ..Self::open(name)
+        }
+    }
+
+    fn waiting(name: &'static str, why: String, since: Timestamp, hint: String) -> Self {
+        Self {
+            verdict: Verdict::Waiting { why, until: None },
+            since: Some(since),
+            hint: Some(hint),
+            ..Self::open(name)
         }
     }
 
@@ -36,46 +68,141 @@ impl Gate {
     }
 }
 
-/// Before a rollout starts.
-pub fn before_rollout(state: &State, plan: &Plan) -> Vec<Gate> {
-    vec![one_at_a_time(state, &plan.app, &plan.environment)]
+/// What somebody asks to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub app: &'a AppName,
+    pub environment: &'a EnvironmentName,
+    /// None when nodes go back, each to its own.
+    pub release: Option<&'a ReleaseRef>,
+    pub insistence: Insistence,
 }
 
-/// Before each of its waves.
-pub fn before_wave(rollout: &Rollout) -> Vec<Gate> {
-    vec![not_paused(rollout)]
+/// Which gates an operator has said to pass by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Insistence {
+    pub urgency: Urgency,
+    pub active: WithActive,
+    pub known_bad: WithKnownBad,
 }
 
-fn one_at_a_time(state: &State, app: &AppName, environment: &EnvironmentName) -> Gate {
-    const NAME: &str = "one-at-a-time";
-    let Some(active) = state.active_rollout(app, environment) else {
-        return Gate::open(NAME);
-    };
-    let number = active.number.0;
-    Gate {
-        name: NAME,
-        verdict: Verdict::Shut {
-            why: format!(
-                "rollout {} of {app} in {environment} is {}",
-                active.number,
-                active.course.word()
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WithActive {
+    #[default]
+    Refuse,
+    /// End it, and take its place.
+    Supersede,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WithKnownBad {
+    #[default]
+    Refuse,
+    TryAgain,
+}
+
+type BeforeRollout = fn(&State, &Asked<'_>) -> Gate;
+type BeforeWave = fn(&State, &Rollout) -> Gate;
+
+const BEFORE_ROLLOUT: [BeforeRollout; 3] = [not_halted, one_at_a_time, not_known_to_be_bad];
+const BEFORE_WAVE: [BeforeWave; 2] = [still_not_halted, not_paused];
+
+pub fn before_rollout(state: &State, asked: &Asked<'_>) -> Vec<Gate> {
+    BEFORE_ROLLOUT.iter().map(|gate| gate(state, asked)).collect()
+}
+
+pub fn before_wave(state: &State, rollout: &Rollout) -> Vec<Gate> {
+    BEFORE_WAVE.iter().map(|gate| gate(state, rollout)).collect()
+}
+
+fn not_halted(state: &State, asked: &Asked<'_>) -> Gate {
+    const NAME: &str = "halt";
+    match state.halt_of(asked.environment) {
+        Some(halt) if asked.insistence.urgency == Urgency::Ordinary => Gate::shut(
+            NAME,
+            halted(halt),
+            format!(
+                "{}, or --emergency --reason WHY",
+                unhalt(state, asked.environment)
             ),
-        },
-        hint: Some(format!("fleetctl status {number}, or fleetctl abort {number}")),
+        ),
+        _ => Gate::open(NAME),
     }
 }
 
-fn not_paused(rollout: &Rollout) -> Gate {
+fn still_not_halted(state: &State, rollout: &Rollout) -> Gate {
+    const NAME: &str = "halt";
+    match state.halts(rollout) {
+        Some(halt) => Gate::waiting(
+            NAME,
+            halted(halt),
+            halt.since,
+            unhalt(state, &rollout.plan.environment),
+        ),
+        None => Gate::open(NAME),
+    }
+}
+
+fn halted(halt: &Halt) -> String {
+    format!("halted by {}: {}", halt.by, halt.reason)
+}
+
+/// The command that lifts what stops this environment.
+fn unhalt(state: &State, environment: &EnvironmentName) -> String {
+    match state.halt {
+        Some(_) => "fleetctl unhalt".to_owned(),
+        None => format!("fleetctl unhalt --env {environment}"),
+    }
+}
+
+fn one_at_a_time(state: &State, asked: &Asked<'_>) -> Gate {
+    const NAME: &str = "one-at-a-time";
+    let Asked { app, environment, .. } = asked;
+    let active = state.active_rollout(app, environment);
+    let Some(active) = active.filter(|_| asked.insistence.active == WithActive::Refuse) else {
+        return Gate::open(NAME);
+    };
+    let number = active.number.0;
+    Gate::shut(
+        NAME,
+        format!(
+            "rollout {} of {app} in {environment} is {}",
+            active.number,
+            active.course.word()
+        ),
+        format!("fleetctl status {number}, fleetctl abort {number}, or --supersede to take its place"),
+    )
+}
+
+fn not_known_to_be_bad(state: &State, asked: &Asked<'_>) -> Gate {
+    const NAME: &str = "known-bad";
+    let known = asked.release.and_then(|release| {
+        let within = state.environments.get(asked.environment)?;
+        let bad = within.known_bad.get(asked.app)?.get(&release.version)?;
+        Some(bad).filter(|bad| bad.release == *release)
+    });
+    match known {
+        Some(bad) if asked.insistence.known_bad == WithKnownBad::Refuse => Gate::shut(
+            NAME,
+            format!(
+                "{} {} failed in {} before, in rollout {}: {}",
+                asked.app, bad.release, asked.environment, bad.rollout, bad.why
+            ),
+            "--again tries it all the same".to_owned(),
+        ),
+        _ => Gate::open(NAME),
+    }
+}
+
+fn not_paused(_state: &State, rollout: &Rollout) -> Gate {
     const NAME: &str = "pause";
     match &rollout.course {
-        Course::Paused { why, .. } => Gate {
-            name: NAME,
-            verdict: Verdict::Waiting {
-                why: why.clone(),
-                until: None,
-            },
-            hint: Some(format!("fleetctl resume {}", rollout.number.0)),
-        },
+        Course::Paused { why, since, .. } => Gate::waiting(
+            NAME,
+            why.clone(),
+            *since,
+            format!("fleetctl resume {}", rollout.number.0),
+        ),
         _ => Gate::open(NAME),
     }
 }

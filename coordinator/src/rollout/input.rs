@@ -12,13 +12,14 @@ use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 use fleet_proto::waves::WaveSpec;
 
-use super::event::{NewToken, PushRelease};
+use super::event::{CatchUp, NewToken, PushRelease, Urgency};
+use super::gate::{Insistence, WithKnownBad};
 
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The first input of a process: raises the term.
     TakeCharge {
-        environments: BTreeMap<EnvironmentName, Selector>,
+        environments: BTreeMap<EnvironmentName, Definition>,
     },
     Request {
         by: String,
@@ -62,6 +63,16 @@ pub enum Request {
         number: RolloutNumber,
         reason: Option<String>,
     },
+    /// What failed or remains, and nothing else.
+    Retry(Retry),
+    Halt {
+        /// Absent: the whole fleet.
+        environment: Option<EnvironmentName>,
+        reason: Option<String>,
+    },
+    Unhalt {
+        environment: Option<EnvironmentName>,
+    },
     RollBack(RollBack),
     PushRelease(PushRelease),
     CreateToken {
@@ -91,6 +102,36 @@ pub enum Request {
         node: NodeId,
         reason: String,
     },
+    CordonNode {
+        node: NodeId,
+        reason: Option<String>,
+    },
+    UncordonNode {
+        node: NodeId,
+    },
+}
+
+/// An environment, as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    pub select: Selector,
+    pub catch_up: CatchUp,
+}
+
+impl From<Selector> for Definition {
+    fn from(select: Selector) -> Self {
+        Self {
+            select,
+            catch_up: CatchUp::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retry {
+    pub number: RolloutNumber,
+    pub known_bad: WithKnownBad,
+    pub reason: Option<String>,
 }
 
 /// What an operator wants; what is absent is as the release's strategy says.
@@ -110,6 +151,7 @@ pub struct Intent {
     pub canary: Option<Selector>,
     pub reason: Option<String>,
     pub request_id: Option<String>,
+    pub insistence: Insistence,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +162,9 @@ pub struct RollBack {
     pub environment: Option<EnvironmentName>,
     pub to: Option<Version>,
     pub reason: Option<String>,
+    /// An emergency halts everything else and takes everybody back at once.
+    pub urgency: Urgency,
+    pub known_bad: WithKnownBad,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

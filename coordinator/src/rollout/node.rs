@@ -1,6 +1,7 @@
 //! What the coordinator knows of one node.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct Node {
     /// Certificates that begin before this are of a machine whose place was taken.
     pub certificates_from: Timestamp,
     pub connection: Connection,
+    /// Nothing new is brought to it meanwhile.
+    #[serde(default)]
+    pub cordon: Option<Cordon>,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,
     pub apps: BTreeMap<AppName, NodeApp>,
@@ -37,6 +41,23 @@ pub enum Connection {
     Revoked { at: Timestamp },
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cordon {
+    pub by: String,
+    pub reason: Option<String>,
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Cordon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cordoned by {}", self.by)?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How one app stands on the node, as last reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeApp {
@@ -46,6 +67,22 @@ pub struct NodeApp {
     /// The newest order to this node about this app; sent again when the node comes
     /// back and has not seen it.
     pub order: Option<IssuedOrder>,
+    /// The newest order to move, taken back or not: who has seen less may yet act on it.
+    #[serde(default)]
+    pub told: (RolloutNumber, u32),
+    /// On its way to another release, so it may be down at any moment.
+    #[serde(default)]
+    pub busy: bool,
+    /// What is wanted of this node, where that is not what its environment wants.
+    #[serde(default)]
+    pub wanted: Option<ReleaseRef>,
+    /// What it left by itself, or by a person's hand, newest last: nobody brings that again
+    /// unasked.
+    #[serde(default)]
+    pub left: Vec<ReleaseRef>,
+    /// A catch-up came to nothing for want of infrastructure; not before this.
+    #[serde(default)]
+    pub catch_up_after: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +99,28 @@ impl Default for NodeApp {
             last_good: None,
             health: Health::Empty,
             order: None,
+            told: (RolloutNumber(0), 0),
+            busy: false,
+            wanted: None,
+            left: vec![],
+            catch_up_after: Timestamp(0),
         }
+    }
+}
+
+impl NodeApp {
+    /// One that left more than this is looked at by a person, long since.
+    const LEFT_MAX: usize = 16;
+
+    pub fn note_left(&mut self, release: &ReleaseRef) {
+        self.left.retain(|left| left != release);
+        self.left.push(release.clone());
+        let excess = self.left.len().saturating_sub(Self::LEFT_MAX);
+        self.left.drain(..excess);
+    }
+
+    pub fn has_left(&self, release: &ReleaseRef) -> bool {
+        self.left.contains(release)
     }
 }
 

@@ -149,6 +149,9 @@ pub(super) fn must_not_be(state: &State, request: &Request) -> Result<(), Refusa
             | Request::Enrol { .. }
             | Request::LabelNode { .. }
             | Request::RevokeNode { .. }
+            | Request::CordonNode { .. }
+            | Request::UncordonNode { .. }
+            | Request::Halt { .. }
     );
     if moves_nobody {
         return Ok(());

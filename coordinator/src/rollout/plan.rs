@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use fleet_proto::config::nearest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::Selector;
-use fleet_proto::quantity::Span;
+use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::version::Version;
 use fleet_proto::view::LeftOut;
@@ -30,6 +30,9 @@ pub struct Plan {
     pub held_back: Vec<NodeId>,
     pub left_out: Vec<LeftOut>,
     pub strategy: Strategy,
+    /// The release's own: by then a node has given up by itself.
+    #[serde(default)]
+    pub healthy_deadline: Span,
 }
 
 /// Nodes that may move together.
@@ -57,13 +60,31 @@ pub struct Target<'a> {
 
 /// Plans a release's way to an environment. The same state and intent give the same plan.
 pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusal> {
+    plan_of(state, intent, |_| true)
+}
+
+/// As [`plan`], with no other nodes than these.
+pub fn plan_among(
+    state: &State,
+    intent: &Intent,
+    among: &BTreeSet<NodeId>,
+) -> Result<(Plan, ReleaseRef), Refusal> {
+    plan_of(state, intent, |id| among.contains(id))
+}
+
+fn plan_of(
+    state: &State,
+    intent: &Intent,
+    takes: impl Fn(&NodeId) -> bool,
+) -> Result<(Plan, ReleaseRef), Refusal> {
     let target = find_target(state, intent)?;
     let release = target.release.release.clone();
     let strategy = strategy_of(&target.release.strategy, intent);
-    let (movable, left_out) = movable_nodes(state, &target, &intent.select);
+    let (movable, left_out) = movable_nodes(state, &target, &intent.select, takes);
     if movable.is_empty() && left_out.is_empty() {
         return Err(no_nodes(state, &target, &intent.select));
     }
+    must_be_in_one_environment(state, &target, &movable)?;
     must_match_somebody(intent.canary.as_ref(), &movable)?;
     let order = spread::order(
         &movable,
@@ -80,8 +101,27 @@ pub fn plan(state: &State, intent: &Intent) -> Result<(Plan, ReleaseRef), Refusa
         held_back,
         left_out,
         strategy,
+        healthy_deadline: target.release.healthy_deadline,
     };
     Ok((plan, release))
+}
+
+/// A node that two environments claim belongs to neither: whose release is it to run?
+fn must_be_in_one_environment(
+    state: &State,
+    target: &Target<'_>,
+    movable: &[(&NodeId, &Node)],
+) -> Result<(), Refusal> {
+    for (id, node) in movable {
+        if let Some(other) = state.other_environment(&target.environment, node) {
+            return Err(Refusal::new(
+                RefusalKind::Refused,
+                format!("{id} is in {} and in {other}; a node is in one environment", target.environment),
+            )
+            .hint(format!("change its labels with fleetctl node label {id} KEY=VALUE, or the selectors in coordinator.toml")));
+        }
+    }
+    Ok(())
 }
 
 /// A canary that is mistyped must not become none at all.
@@ -254,14 +294,15 @@ fn movable_nodes<'a>(
     state: &'a State,
     target: &Target<'a>,
     select: &Selector,
+    takes: impl Fn(&NodeId) -> bool,
 ) -> (Vec<(&'a NodeId, &'a Node)>, Vec<LeftOut>) {
     let mut movable = Vec::new();
     let mut left_out = Vec::new();
     for (id, node) in state.nodes_of(&target.within.select) {
-        if !select.matches(&node.labels) {
+        if !select.matches(&node.labels) || !takes(id) {
             continue;
         }
-        match why_left_out(node, target) {
+        match why_left_out(node, &target.app, target.release) {
             Some(why) => left_out.push(LeftOut {
                 node: id.clone(),
                 why,
@@ -272,18 +313,21 @@ fn movable_nodes<'a>(
     (movable, left_out)
 }
 
-fn why_left_out(node: &Node, target: &Target<'_>) -> Option<String> {
-    let release = &target.release.release;
+pub fn why_left_out(node: &Node, app: &AppName, target: &Release) -> Option<String> {
+    let release = &target.release;
     if node.is_unreachable() {
         return Some("unreachable".into());
     }
-    let platforms = &target.release.platforms;
+    if let Some(cordon) = &node.cordon {
+        return Some(cordon.to_string());
+    }
+    let platforms = &target.platforms;
     if !platforms.contains(&Platform::any()) && !platforms.contains(&node.platform) {
         return Some(format!("{release} has no artifact for {}", node.platform));
     }
-    let app = node.app(&target.app)?;
-    let settled = app.current.as_ref() == Some(release) && app.last_good.as_ref() == Some(release);
-    (settled && node.is_healthy(&target.app)).then(|| format!("runs {release} already"))
+    let stands = node.app(app)?;
+    let settled = stands.current.as_ref() == Some(release) && stands.last_good.as_ref() == Some(release);
+    (settled && node.is_healthy(app)).then(|| format!("runs {release} already"))
 }
 
 fn no_nodes(state: &State, target: &Target<'_>, select: &Selector) -> Refusal {
@@ -357,5 +401,38 @@ pub fn plan_back(
             bake: vec![Span::ZERO],
             ..strategy.clone()
         },
+        healthy_deadline: Span::ZERO,
+    }
+}
+
+/// A catch-up's plan: everybody who is behind, in one wave, within the limits of the
+/// release's own strategy.
+pub fn plan_catch_up(
+    app: &AppName,
+    environment: &EnvironmentName,
+    nodes: Vec<NodeId>,
+    release: &Release,
+) -> Plan {
+    let bake = release.strategy.bake_of_wave(0);
+    Plan {
+        app: app.clone(),
+        environment: environment.clone(),
+        waves: vec![Wave {
+            reach: "100%".to_owned(),
+            nodes,
+            bake,
+        }],
+        dropped: vec![],
+        held_back: vec![],
+        left_out: vec![],
+        strategy: Strategy {
+            waves: WaveSpec::all(),
+            bake: vec![bake],
+            // Each node stands for itself: the release has proven itself elsewhere.
+            max_failures: Amount::Percent(100),
+            max_unreachable: Amount::Percent(100),
+            ..release.strategy.clone()
+        },
+        healthy_deadline: release.healthy_deadline,
     }
 }

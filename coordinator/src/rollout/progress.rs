@@ -31,6 +31,10 @@ pub struct WaveStand {
     pub moving: Vec<NodeId>,
     /// Put back, and yet to find out whether that helped. Only on the way back.
     pub unclear: Vec<NodeId>,
+    /// Failed for want of infrastructure, and to be told again in a while.
+    pub retrying: Vec<NodeId>,
+    /// Of this very wave: cordoned, or gone to another environment, before they were told.
+    pub skipped: Vec<NodeId>,
     /// Verified, and not told that the bake is over.
     pub baking: Vec<NodeId>,
     /// Told so, and not heard of since.
@@ -40,7 +44,16 @@ pub struct WaveStand {
 
 impl WaveStand {
     pub fn is_over_but_for_the_bake(&self) -> bool {
-        self.ready.is_empty() && self.absent.is_empty() && self.moving.is_empty() && self.unclear.is_empty()
+        self.ready.is_empty()
+            && self.absent.is_empty()
+            && self.moving.is_empty()
+            && self.unclear.is_empty()
+            && self.retrying.is_empty()
+    }
+
+    /// Nobody is on the way, in this wave or an earlier one.
+    pub fn is_over(&self) -> bool {
+        self.is_over_but_for_the_bake() && self.baking.is_empty() && self.committing.is_empty()
     }
 
     pub fn good(&self) -> usize {
@@ -51,23 +64,36 @@ impl WaveStand {
 impl Progress {
     pub fn of(state: &State, rollout: &Rollout) -> Self {
         let mut progress = Self::default();
-        let runs = rollout.wave < rollout.plan.waves.len();
+        let within = state.environments.get(&rollout.plan.environment);
         let mut ready = Vec::new();
         let mut absent = Vec::new();
         for (id, step, node) in together(&rollout.steps, &state.nodes) {
             let gone = node.is_none_or(Node::is_unreachable);
             progress.count(id, step, gone, step.wave == rollout.wave);
-            let Some(node) = node.filter(|_| runs && step.wave <= rollout.wave) else {
+            let Some(node) = node.filter(|_| step.wave <= rollout.wave) else {
                 continue;
             };
-            match stand(rollout, step, node) {
+            let is_of_the_fleet = within.is_some_and(|within| within.select.matches(&node.labels));
+            let stand = match stand(rollout, step, node) {
+                // Nothing new is brought to it; what is on it already is put back all the same.
+                Stand::Ready | Stand::Absent | Stand::Retrying
+                    if rollout.is_forward() && (node.cordon.is_some() || !is_of_the_fleet) =>
+                {
+                    Stand::Skipped
+                }
+                stand => stand,
+            };
+            match stand {
                 Stand::Ready => ready.push((step.wave, step.place, id)),
                 Stand::Absent => absent.push((step.wave, step.place, id)),
                 Stand::Moving => progress.wave.moving.push(id.clone()),
                 Stand::Unclear => progress.wave.unclear.push(id.clone()),
                 Stand::Baking => progress.wave.baking.push(id.clone()),
                 Stand::Committing => progress.wave.committing.push(id.clone()),
+                Stand::Retrying => progress.wave.retrying.push(id.clone()),
                 Stand::Done => progress.wave.done += usize::from(step.wave == rollout.wave),
+                Stand::Skipped if step.wave == rollout.wave => progress.wave.skipped.push(id.clone()),
+                Stand::Skipped => {}
                 Stand::Over => {}
             }
         }
@@ -92,8 +118,9 @@ impl Progress {
             self.failed.push(id.clone());
             return;
         }
-        let waited_for = step.is_in_flight() || (in_wave && step.phase == Phase::Pending);
-        if step.failure.is_some() || (gone && waited_for) {
+        let waited_for =
+            step.is_in_flight() || step.retry_at.is_some() || (in_wave && step.phase == Phase::Pending);
+        if step.has_given_up() || (gone && waited_for) {
             self.lost.push(id.clone());
         }
     }
@@ -107,7 +134,9 @@ enum Stand {
     Unclear,
     Baking,
     Committing,
+    Retrying,
     Done,
+    Skipped,
     /// Failed, put back, or given up.
     Over,
 }
@@ -123,8 +152,9 @@ fn stand(rollout: &Rollout, step: &Step, node: &Node) -> Stand {
         Phase::RolledBack if !rollout.is_forward() && node.is_yet_to_tell(&rollout.plan.app) => {
             Stand::Unclear
         }
+        _ if given_up && step.phase != Phase::Done => Stand::Over,
+        Phase::Failed if step.retry_at.is_some() => Stand::Retrying,
         Phase::Failed | Phase::RolledBack => Stand::Over,
-        _ if given_up => Stand::Over,
         Phase::Pending if node.is_connected() => Stand::Ready,
         Phase::Pending => Stand::Absent,
         Phase::Baking if step.is_committed() => Stand::Committing,

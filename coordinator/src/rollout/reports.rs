@@ -2,6 +2,7 @@
 
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
     AppStatus, Failure, FailureClass, Health, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus,
 };
@@ -49,8 +50,47 @@ pub(super) fn gone_apps(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
             current: None,
             last_good: None,
             health: Health::Empty,
+            busy: false,
+            left: None,
         })
         .collect()
+}
+
+/// Whether what was sent before may still arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Just begun: what an older one had not delivered is lost.
+    New,
+    Known,
+}
+
+/// On its way to another release, or will be when it hears what it was told.
+fn is_busy(known: &NodeApp, status: &AppStatus, stream: Stream) -> bool {
+    let seen = (status.fence_seen.rollout, status.fence_seen.generation);
+    let moves = status
+        .step
+        .as_ref()
+        .is_some_and(|step| step.phase != Phase::Baking && !step.phase.is_settled());
+    let will_hear = known
+        .order
+        .as_ref()
+        .is_some_and(|issued| issued.order != Order::Commit && seen < (issued.number, issued.generation));
+    let may_hear = stream == Stream::Known && seen < known.told;
+    moves || will_hear || may_hear
+}
+
+/// What the node put itself back from, or a person did, if nobody knew of it. What it says
+/// of an order that is not its newest is from before that.
+fn has_left<'a>(known: &NodeApp, status: &'a AppStatus) -> Option<&'a ReleaseRef> {
+    let step = status.step.as_ref()?;
+    let seen = (status.fence_seen.rollout, status.fence_seen.generation);
+    let failure = step.failure.as_ref()?;
+    let failed = step.failed.as_ref()?;
+    let is_news = failure.class != FailureClass::Infrastructure
+        && seen >= known.told
+        && status.current.as_ref() != Some(failed)
+        && !known.has_left(failed);
+    is_news.then_some(failed)
 }
 
 pub(super) fn gone(state: &State, id: &NodeId, settings: &Settings, now: Timestamp) -> Vec<Event> {
@@ -77,7 +117,7 @@ pub(super) fn silence_after_restart(state: &State, settings: &Settings, now: Tim
         .collect()
 }
 
-pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Event> {
+pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus, stream: Stream) -> Vec<Event> {
     let mut events = Vec::new();
     let Some(node) = state.nodes.get(id) else {
         return events;
@@ -89,13 +129,19 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Even
     let known = node.apps.get(&status.app).unwrap_or(&nothing);
     // The words of an ill node change with every look; that it is ill is what counts.
     let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health);
-    if known.current != status.current || known.last_good != status.last_good || health_changed {
+    let busy = is_busy(known, status, stream);
+    let left = has_left(known, status);
+    let changed =
+        (&known.current, &known.last_good, known.busy) != (&status.current, &status.last_good, busy);
+    if changed || health_changed || left.is_some() {
         events.push(Event::NodeReported {
             node: id.clone(),
             app: status.app.clone(),
             current: status.current.clone(),
             last_good: status.last_good.clone(),
             health: status.health.clone(),
+            busy,
+            left: left.cloned(),
         });
     }
     events.extend(
@@ -118,6 +164,11 @@ fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
         return None;
     }
     if !speaks_of_the_newest_order(known, reported) {
+        return None;
+    }
+    // Nobody waits for that phase any more; what comes after it is news.
+    let given_up = known.phase == Phase::Failed && known.overdue == Some(reported.phase);
+    if given_up && reported.failure.is_none() {
         return None;
     }
     // What happens to a step after its rollout has ended is the next rollout's affair.

@@ -1,9 +1,12 @@
 //! What operators ask for, as events or as a refusal that reads as a sentence.
 
+mod back;
+mod halts;
+mod nodes;
+mod retry;
 mod rollouts;
 mod tokens;
 
-use fleet_proto::ids::NodeId;
 use fleet_proto::labels::Labels;
 use fleet_proto::time::Timestamp;
 
@@ -28,7 +31,12 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::Pause { number, reason } => rollouts::pause(state, by, *number, reason.as_deref()),
         Request::Resume { number, waves } => rollouts::resume(state, by, *number, waves.as_ref()),
         Request::Abort { number, reason } => rollouts::abort(state, by, *number, reason.as_deref()),
-        Request::RollBack(request) => rollouts::roll_back(state, by, request),
+        Request::Retry(request) => retry::retry(state, by, request),
+        Request::Halt { environment, reason } => {
+            halts::halt(state, by, environment.as_ref(), reason.as_deref())
+        }
+        Request::Unhalt { environment } => halts::unhalt(state, by, environment.as_ref()),
+        Request::RollBack(request) => back::roll_back(state, by, request),
         Request::PushRelease(push) => push_release(state, by, push),
         Request::CreateToken { token, valid_for } => tokens::create(state, by, token, *valid_for, now),
         Request::RevokeToken { token } => tokens::revoke(state, by, token),
@@ -48,8 +56,10 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
             };
             tokens::enrol(state, token, secret_hash, &newcomer, now)
         }
-        Request::LabelNode { node, set, remove } => label(state, by, node, set, remove),
-        Request::RevokeNode { node, reason } => revoke(state, by, node, reason),
+        Request::LabelNode { node, set, remove } => nodes::label(state, by, node, set, remove),
+        Request::RevokeNode { node, reason } => nodes::revoke(state, by, node, reason),
+        Request::CordonNode { node, reason } => nodes::cordon(state, by, node, reason.as_deref()),
+        Request::UncordonNode { node } => nodes::uncordon(state, by, node),
     }
 }
 
@@ -58,9 +68,15 @@ fn must_be_short(request: &Request) -> Result<(), Refusal> {
     let (reason, id) = match request {
         Request::StartRollout(intent) => (intent.reason.as_deref(), intent.request_id.as_deref()),
         Request::RollBack(request) => (request.reason.as_deref(), None),
-        Request::Pause { reason, .. } | Request::Abort { reason, .. } => (reason.as_deref(), None),
+        Request::Pause { reason, .. }
+        | Request::Abort { reason, .. }
+        | Request::Halt { reason, .. }
+        | Request::CordonNode { reason, .. } => (reason.as_deref(), None),
+        Request::Retry(request) => (request.reason.as_deref(), None),
         Request::RevokeNode { reason, .. } => (Some(reason.as_str()), None),
         Request::Resume { .. }
+        | Request::Unhalt { .. }
+        | Request::UncordonNode { .. }
         | Request::PushRelease(_)
         | Request::CreateToken { .. }
         | Request::RevokeToken { .. }
@@ -144,42 +160,4 @@ fn signed_too(known: &Release, push: &PushRelease, by: &str) -> Vec<Event> {
         push: Box::new(push),
         by: by.to_owned(),
     }]
-}
-
-fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a super::node::Node, Refusal> {
-    state.nodes.get(id).ok_or_else(|| {
-        let known: Vec<String> = state.nodes.keys().map(ToString::to_string).collect();
-        let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no node {id}"));
-        match fleet_proto::config::nearest(id.as_str(), &known) {
-            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
-            None => refusal.hint("fleetctl nodes"),
-        }
-    })
-}
-
-fn label(state: &State, by: &str, id: &NodeId, set: &Labels, remove: &[String]) -> Answer {
-    let mut labels = find_node(state, id)?.labels.clone();
-    for key in remove {
-        labels.remove(key);
-    }
-    labels.extend(set.clone());
-    must_be_few(&labels)?;
-    let event = Event::NodeLabelled {
-        node: id.clone(),
-        labels,
-        by: by.to_owned(),
-    };
-    Ok((vec![event], Reply::Done))
-}
-
-fn revoke(state: &State, by: &str, id: &NodeId, reason: &str) -> Answer {
-    if find_node(state, id)?.is_revoked() {
-        return Ok((vec![], Reply::Done));
-    }
-    let event = Event::NodeRevoked {
-        node: id.clone(),
-        by: by.to_owned(),
-        reason: reason.to_owned(),
-    };
-    Ok((vec![event], Reply::Done))
 }

@@ -1,6 +1,7 @@
 //! What follows from the journal: events in, state out, and nothing else changes it.
 
 mod apply;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use fleet_proto::session::{Failure, FailureClass, Order, Phase};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 
-use super::event::{Outcome, PauseCause, RolloutKind};
+use super::event::{CatchUp, Outcome, PauseCause, RolloutKind, Urgency};
 use super::node::Node;
 use super::plan::Plan;
 
@@ -34,6 +35,9 @@ pub struct State {
     /// Numbers up to this one have another history besides this one.
     #[serde(default)]
     pub taken_over: RolloutNumber,
+    /// The whole fleet's; an environment may have one of its own.
+    #[serde(default)]
+    pub halt: Option<Halt>,
     pub environments: BTreeMap<EnvironmentName, Environment>,
     pub releases: BTreeMap<AppName, BTreeMap<Version, Release>>,
     pub tokens: BTreeMap<TokenId, Token>,
@@ -50,6 +54,31 @@ pub struct Environment {
     pub select: Selector,
     /// What a rollout that succeeded left here.
     pub desired: BTreeMap<AppName, ReleaseRef>,
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    #[serde(default)]
+    pub halt: Option<Halt>,
+    /// Releases that failed here.
+    #[serde(default)]
+    pub known_bad: BTreeMap<AppName, BTreeMap<Version, KnownBad>>,
+    /// Nodes that do not run what is wanted of them and are in no rollout's plan.
+    #[serde(default)]
+    pub behind: BTreeMap<AppName, BTreeSet<NodeId>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    pub by: String,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownBad {
+    pub release: ReleaseRef,
+    pub rollout: RolloutNumber,
+    pub why: String,
+    pub at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +88,8 @@ pub struct Release {
     pub components: Vec<ComponentName>,
     pub platforms: Vec<Platform>,
     pub strategy: Strategy,
+    #[serde(default)]
+    pub healthy_deadline: Span,
     pub signed_by: Vec<String>,
     pub pushed_at: Timestamp,
     pub by: String,
@@ -101,9 +132,21 @@ pub struct Rollout {
     pub wave: usize,
     pub waves: Vec<WaveProgress>,
     pub steps: BTreeMap<NodeId, Step>,
+    /// The plan's, to be looked up in.
+    #[serde(default)]
+    pub held_back: BTreeSet<NodeId>,
     /// When a node last got good, or the wait for that began anew.
     pub progress_at: Timestamp,
+    /// When it last began to run: deadlines do not count the time before.
+    #[serde(default)]
+    pub clock_from: Timestamp,
+    #[serde(default)]
+    pub urgency: Urgency,
+    #[serde(default)]
+    pub selected: bool,
     pub rollback: Option<RolloutNumber>,
+    #[serde(default)]
+    pub superseded_by: Option<RolloutNumber>,
 }
 
 /// Where a rollout is.
@@ -128,6 +171,18 @@ pub enum Course {
 }
 
 impl Course {
+    /// As one says it of what is over.
+    pub fn past(&self) -> String {
+        match self {
+            Self::Ended {
+                outcome: Outcome::Aborted,
+                ..
+            } => "was aborted".to_owned(),
+            Self::Ended { .. } => format!("has {}", self.word()),
+            _ => format!("is {}", self.word()),
+        }
+    }
+
     pub fn word(&self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -163,6 +218,18 @@ pub struct Step {
     /// What ran there before the first order.
     pub from: Option<ReleaseRef>,
     pub failure: Option<Failure>,
+    /// How often it was tried again by itself, after failing for want of infrastructure.
+    #[serde(default)]
+    pub retries: u32,
+    /// When it is tried again; until then its failure does not count.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+    /// The phase that took too long under its newest order; the node may still be at it.
+    #[serde(default)]
+    pub overdue: Option<Phase>,
+    /// Its wave went on without it: it was not to be told.
+    #[serde(default)]
+    pub skipped: bool,
     /// An operator resumed in spite of it: nobody waits for it or counts it any more.
     pub forgiven: bool,
 }
@@ -188,6 +255,11 @@ impl Step {
         self.order == Some(Order::Commit)
     }
 
+    /// Failed, and not to be tried again by itself.
+    pub fn has_given_up(&self) -> bool {
+        self.failure.is_some() && self.retry_at.is_none()
+    }
+
     pub fn failed_as(&self, class: FailureClass) -> bool {
         self.failure
             .as_ref()
@@ -210,15 +282,24 @@ impl Rollout {
         )
     }
 
+    /// Brings a release, and does not put one back.
     pub fn is_forward(&self) -> bool {
-        matches!(self.kind, RolloutKind::Forward { .. })
+        !matches!(self.kind, RolloutKind::Rollback { .. })
+    }
+
+    pub fn is_catch_up(&self) -> bool {
+        matches!(self.kind, RolloutKind::CatchUp { .. })
     }
 
     pub fn release(&self) -> Option<&ReleaseRef> {
         match &self.kind {
-            RolloutKind::Forward { release } => Some(release),
+            RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => Some(release),
             RolloutKind::Rollback { to, .. } => to.as_ref(),
         }
+    }
+
+    pub fn has_in_its_plan(&self, node: &NodeId) -> bool {
+        self.steps.contains_key(node) || self.held_back.contains(node)
     }
 
     pub fn ended_at(&self) -> Option<Timestamp> {
@@ -230,11 +311,48 @@ impl Rollout {
 }
 
 impl State {
+    /// The one that there may be, beside which nodes catch up.
     pub fn active_rollout(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
+        self.active_of(app, environment)
+            .find(|rollout| !rollout.is_catch_up())
+    }
+
+    pub fn active_catch_up(&self, app: &AppName, environment: &EnvironmentName) -> Option<&Rollout> {
+        self.active_of(app, environment)
+            .find(|rollout| rollout.is_catch_up())
+    }
+
+    fn active_of(&self, app: &AppName, environment: &EnvironmentName) -> impl Iterator<Item = &Rollout> {
         self.active
             .iter()
             .filter_map(|number| self.rollouts.get(number))
-            .find(|rollout| rollout.plan.app == *app && rollout.plan.environment == *environment)
+            .filter(move |rollout| rollout.plan.app == *app && rollout.plan.environment == *environment)
+    }
+
+    /// The halt that stops this environment, be it its own or the whole fleet's.
+    pub fn halt_of(&self, environment: &EnvironmentName) -> Option<&Halt> {
+        let own = self
+            .environments
+            .get(environment)
+            .and_then(|within| within.halt.as_ref());
+        self.halt.as_ref().or(own)
+    }
+
+    /// The halt that stops this very rollout.
+    pub fn halts(&self, rollout: &Rollout) -> Option<&Halt> {
+        match rollout.urgency {
+            Urgency::Ordinary => self.halt_of(&rollout.plan.environment),
+            Urgency::Emergency => None,
+        }
+    }
+
+    /// Another environment that claims the node too.
+    pub fn other_environment(&self, own: &EnvironmentName, node: &Node) -> Option<&EnvironmentName> {
+        self.environments
+            .iter()
+            .filter(|(name, _)| *name != own)
+            .find(|(_, other)| other.select.matches(&node.labels))
+            .map(|(name, _)| name)
     }
 
     /// Its orders would be taken for others; see `outdated`.

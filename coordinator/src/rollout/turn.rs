@@ -10,6 +10,7 @@ use super::decide::decide;
 use super::event::{Event, RolloutKind, Stamped};
 use super::input::{Input, Refusal, Reply, Settings};
 use super::node::IssuedOrder;
+use super::reports::Stream;
 use super::state::{IllegalEvent, State};
 use super::{outdated, reports, requests};
 
@@ -69,6 +70,9 @@ pub fn turn(
             events.retain(outdated::is_no_order);
         }
         if events.is_empty() {
+            // What the turn itself took back again is not sent.
+            turn.messages
+                .retain(|(node, message)| still_stands(state, node, message));
             return Ok(turn);
         }
         record(state, events, now, &mut turn)?;
@@ -89,12 +93,15 @@ fn take(
             events.extend(
                 environments
                     .iter()
-                    .filter(|(name, select)| {
-                        state.environments.get(*name).map(|known| &known.select) != Some(*select)
+                    .filter(|(name, definition)| {
+                        let known = state.environments.get(*name);
+                        known.map(|known| (&known.select, known.catch_up))
+                            != Some((&definition.select, definition.catch_up))
                     })
-                    .map(|(name, select)| Event::EnvironmentDefined {
+                    .map(|(name, definition)| Event::EnvironmentDefined {
                         environment: name.clone(),
-                        select: select.clone(),
+                        select: definition.select.clone(),
+                        catch_up: definition.catch_up,
                     }),
             );
             events.append(&mut reports::silence_after_restart(state, settings, now));
@@ -115,7 +122,7 @@ fn take(
             record(state, found, now, turn)?;
             let mut events = reports::connected(state, node, hello);
             for status in &hello.apps {
-                events.append(&mut reports::status(state, node, status));
+                events.append(&mut reports::status(state, node, status, Stream::New));
             }
             events.append(&mut reports::gone_apps(state, node, hello));
             record(state, events, now, turn)?;
@@ -126,7 +133,7 @@ fn take(
             let fences = outdated::fences(std::slice::from_ref(status));
             let found = outdated::found(state, node, fences);
             record(state, found, now, turn)?;
-            reports::status(state, node, status)
+            reports::status(state, node, status, Stream::Known)
         }
         Input::NodeRefused { node, refusal } => {
             let seen = [(&refusal.app, refusal.seen)].into_iter();
@@ -184,6 +191,8 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
                 turn.messages.push((node.clone(), ToAgent::Command(command)));
             }
         }
+        // Who came back meanwhile was told nothing; who knows it already answers, and that is all.
+        Event::Unhalted { .. } => remind_everybody(state, turn),
         // While this wave bakes, the next one gets its bytes.
         Event::WaveBaking { number, wave, .. } => {
             let Some(rollout) = state.rollouts.get(number) else {
@@ -218,6 +227,20 @@ fn command(state: &State, app: fleet_proto::ids::AppName, issued: &IssuedOrder) 
     }
 }
 
+fn still_stands(state: &State, node: &NodeId, message: &ToAgent) -> bool {
+    let ToAgent::Command(command) = message else {
+        return true;
+    };
+    let stands = state.nodes.get(node).and_then(|node| node.app(&command.app));
+    stands
+        .and_then(|stands| stands.order.as_ref())
+        .is_some_and(|issued| {
+            let is_newest =
+                (issued.number, issued.generation) == (command.fence.rollout, command.fence.generation);
+            is_newest && may_be_sent(state, issued)
+        })
+}
+
 /// A node that comes back hears again what it has not seen.
 fn remind<'a>(
     state: &State,
@@ -228,9 +251,6 @@ fn remind<'a>(
     let Some(node) = state.nodes.get(id).filter(|node| !node.is_revoked()) else {
         return;
     };
-    if state.is_outdated() {
-        return;
-    }
     let seen: std::collections::BTreeMap<_, _> = apps
         .map(|status| {
             (
@@ -240,7 +260,7 @@ fn remind<'a>(
         })
         .collect();
     for (app, stands) in &node.apps {
-        let Some(issued) = &stands.order else {
+        let Some(issued) = stands.order.as_ref().filter(|issued| may_be_sent(state, issued)) else {
             continue;
         };
         if seen
@@ -253,7 +273,13 @@ fn remind<'a>(
     }
 }
 
-/// Who came back meanwhile was told nothing; who knows it already answers, and that is all.
+/// While an environment is halted nobody there is told anything, not even again; nor is
+/// anybody by a state that is older than the fleet.
+fn may_be_sent(state: &State, issued: &IssuedOrder) -> bool {
+    let rollout = state.rollouts.get(&issued.number);
+    !state.is_outdated() && rollout.is_none_or(|rollout| state.halts(rollout).is_none())
+}
+
 fn remind_everybody(state: &State, turn: &mut Turn) {
     for rollout in state
         .active
@@ -264,9 +290,10 @@ fn remind_everybody(state: &State, turn: &mut Turn) {
             let node = state.nodes.get(id).filter(|node| node.is_connected());
             let stands = node.and_then(|node| node.app(&rollout.plan.app));
             let order = stands.and_then(|stands| stands.order.as_ref());
-            if let Some(issued) =
-                order.filter(|issued| issued.number == rollout.number && !step.phase.is_settled())
-            {
+            let Some(issued) = order.filter(|issued| issued.number == rollout.number) else {
+                continue;
+            };
+            if !step.phase.is_settled() && may_be_sent(state, issued) {
                 let command = command(state, rollout.plan.app.clone(), issued);
                 turn.messages.push((id.clone(), ToAgent::Command(command)));
             }

@@ -4,16 +4,17 @@ mod events;
 mod nodes;
 mod rollouts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::ids::{AppName, EnvironmentName};
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{
-    CoordinatorView, EnvironmentAppView, EnvironmentView, ReleaseView, RolloutView, StatusView, TokenView,
+    CoordinatorView, EnvironmentAppView, EnvironmentView, HaltView, ReleaseView, RolloutView, StatusView,
+    TokenView,
 };
 
 use super::outdated;
-use super::state::{Environment, State};
+use super::state::{Environment, Halt, State};
 
 pub use events::event;
 pub use nodes::node;
@@ -31,6 +32,7 @@ pub fn status(
     let wanted_environment = |name: &EnvironmentName| environment.is_none_or(|wanted| wanted == name);
     StatusView {
         coordinator: coordinator(state, now),
+        halt: state.halt.as_ref().map(halt),
         environments: state
             .environments
             .iter()
@@ -100,7 +102,16 @@ fn environment_view(
     EnvironmentView {
         environment: name.clone(),
         select: within.select.to_string(),
+        halt: within.halt.as_ref().map(halt),
         apps,
+    }
+}
+
+fn halt(halt: &Halt) -> HaltView {
+    HaltView {
+        by: halt.by.clone(),
+        reason: halt.reason.clone(),
+        since: halt.since,
     }
 }
 
@@ -111,6 +122,7 @@ fn environment_app(state: &State, within: &Environment, app: &AppName) -> Enviro
         nodes: 0,
         healthy: 0,
         unavailable: 0,
+        behind: within.behind.get(app).map_or(0, BTreeSet::len),
         versions: BTreeMap::new(),
     };
     for (_, node) in state.nodes_of(&within.select) {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
-use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
-use fleet_coordinator::rollout::input::{Input, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Urgency};
+use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
-use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::labels::Labels;
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{
@@ -38,6 +38,7 @@ pub struct Fleet {
     pub(super) inbox: BTreeMap<NodeId, VecDeque<Command>>,
     pub(super) now: Timestamp,
     settings: Settings,
+    catch_up: CatchUp,
     pub(super) broken: Vec<String>,
 }
 
@@ -59,7 +60,12 @@ pub fn release(version: &str) -> ReleaseRef {
 
 impl Fleet {
     pub fn new(nodes: usize, zones: usize) -> Self {
+        Self::with(nodes, zones, CatchUp::Auto)
+    }
+
+    pub fn with(nodes: usize, zones: usize, catch_up: CatchUp) -> Self {
         let mut fleet = Self {
+            catch_up,
             state: State::default(),
             events: vec![],
             nodes: BTreeMap::new(),
@@ -82,7 +88,11 @@ impl Fleet {
     }
 
     pub(super) fn take_charge(&mut self) {
-        let environments = [("dev".parse().unwrap(), Selector::default())].into();
+        let definition = Definition {
+            select: "elsewhere!=yes".parse().unwrap(),
+            catch_up: self.catch_up,
+        };
+        let environments = [("dev".parse().unwrap(), definition)].into();
         self.input(Input::TakeCharge { environments });
     }
 
@@ -93,7 +103,12 @@ impl Fleet {
             counter: u64::from(version.as_bytes()[1]),
             components: vec!["web".parse().unwrap()],
             platforms: vec![Platform::any()],
-            strategy: Strategy::default(),
+            // One of them is tried again by itself.
+            strategy: Strategy {
+                retries: if version == "v3" { 2 } else { 0 },
+                ..Strategy::default()
+            },
+            healthy_deadline: Span::from_secs(300),
             signed_by: vec![],
         };
         self.request(Request::PushRelease(push)).unwrap();
@@ -146,6 +161,7 @@ impl Fleet {
         }
         for (node, message) in turn.messages {
             if let ToAgent::Command(command) = message {
+                self.must_be_in_order(&node, &command);
                 self.inbox.entry(node).or_default().push_back(command);
             }
         }
@@ -155,6 +171,34 @@ impl Fleet {
             self.broken.push(why);
         }
         turn.answers.into_iter().next()
+    }
+
+    /// Invariant 5: where everything is halted only an emergency moves, and nobody is told
+    /// to deploy for a rollout that is over.
+    fn must_be_in_order(&mut self, node: &NodeId, command: &Command) {
+        let Some(rollout) = self.state.rollouts.get(&command.fence.rollout) else {
+            return;
+        };
+        let number = rollout.number;
+        if self.state.halt.is_some() && rollout.urgency == Urgency::Ordinary {
+            self.broken
+                .push(format!("{node} was told to move for {number} while halted"));
+        }
+        let deploys = matches!(command.order, Order::Deploy { .. });
+        if deploys && rollout.is_ended() {
+            self.broken
+                .push(format!("{node} was told to deploy for {number}, which is over"));
+        }
+        if deploys && self.state.nodes[node].cordon.is_some() {
+            let known = rollout
+                .steps
+                .get(node)
+                .is_some_and(|step| step.generation >= command.fence.generation);
+            if !known {
+                self.broken
+                    .push(format!("{node} is cordoned and was told to deploy for {number}"));
+            }
+        }
     }
 
     /// Invariant 3, computed anew: a command to a node that served well is given only
@@ -171,7 +215,8 @@ impl Fleet {
         if ill || before[app].contains(node) || rollout.steps[node].from.is_none() {
             return;
         }
-        let limit = limit(rollout.plan.strategy.max_unavailable, self.nodes.len());
+        let there = self.nodes.keys().filter(|id| self.is_there(id)).count();
+        let limit = limit(rollout.plan.strategy.max_unavailable, there);
         let down = self.down(app);
         if down.len() > limit {
             self.broken.push(format!(
@@ -181,25 +226,18 @@ impl Fleet {
         }
     }
 
-    /// Nodes that served and do not serve well now, or are being moved.
+    /// Nodes that served and do not serve well now, or are being moved, whoever told them.
     fn down(&self, app: &AppName) -> BTreeSet<NodeId> {
+        let is_told = |id: &NodeId| {
+            let mut commands = self.inbox.get(id).into_iter().flatten();
+            commands.any(|command| command.app == *app && command.order != Order::Commit)
+        };
         let moving = self
-            .state
-            .rollouts
-            .values()
-            .filter(|rollout| !rollout.is_ended() && rollout.plan.app == *app)
-            .flat_map(|rollout| &rollout.steps)
-            .filter(|(_, step)| {
-                step.generation > 0
-                    && step.from.is_some()
-                    && matches!(
-                        step.phase,
-                        Phase::Fetching
-                            | Phase::Staged
-                            | Phase::Activating
-                            | Phase::Verifying
-                            | Phase::RollingBack
-                    )
+            .nodes
+            .iter()
+            .filter(|(id, node)| {
+                let app = &node.apps[app];
+                app.current.is_some() && node.connected && (is_told(id) || app.moves())
             })
             .map(|(id, _)| id.clone());
         let ill = self
@@ -212,7 +250,12 @@ impl Fleet {
                     || (app.is_some_and(|app| app.current.is_some()) && !node.is_connected())
             })
             .map(|(id, _)| id.clone());
-        moving.chain(ill).collect()
+        moving.chain(ill).filter(|id| self.is_there(id)).collect()
+    }
+
+    /// In the environment.
+    fn is_there(&self, id: &NodeId) -> bool {
+        !self.state.nodes[id].labels.contains_key("elsewhere")
     }
 
     pub fn request(&mut self, request: Request) -> Result<Reply, Refusal> {
@@ -265,6 +308,10 @@ impl Fleet {
 
     pub fn broken(&self) -> &[String] {
         &self.broken
+    }
+
+    pub fn place(&self, id: &NodeId) -> usize {
+        self.nodes.keys().position(|known| known == id).unwrap()
     }
 
     pub fn nth(&self, n: usize) -> NodeId {
@@ -362,5 +409,6 @@ pub fn step_status(command: &Command, release: Option<ReleaseRef>, phase: Phase)
         release,
         phase,
         failure: None,
+        failed: None,
     }
 }

@@ -1,5 +1,7 @@
 //! What may happen next, at random.
 
+use fleet_coordinator::rollout::event::Urgency;
+use fleet_coordinator::rollout::gate::{Insistence, WithActive, WithKnownBad};
 use fleet_coordinator::rollout::input::{Intent, RollBack};
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::{Amount, Span};
@@ -18,6 +20,13 @@ pub enum Move {
     Resume(Option<WaveSpec>),
     Abort,
     RollBack(RollBack),
+    Retry,
+    Halt,
+    Unhalt,
+    Cordon(usize),
+    Uncordon(usize),
+    /// Into the environment's selector and out of it.
+    Relabel(usize),
     Deliver {
         node: usize,
         twice: bool,
@@ -55,6 +64,15 @@ fn next_move() -> impl Strategy<Value = Move> {
         2 => option::weighted(0.3, waves()).prop_map(Move::Resume),
         1 => Just(Move::Abort),
         1 => roll_back().prop_map(Move::RollBack),
+        1 => Just(Move::Retry),
+        1 => prop_oneof![1 => Just(Move::Halt), 2 => Just(Move::Unhalt)],
+        1 => (0..40_usize).prop_flat_map(|node| {
+            prop_oneof![
+                2 => Just(Move::Cordon(node)),
+                3 => Just(Move::Uncordon(node)),
+                1 => Just(Move::Relabel(node)),
+            ]
+        }),
         8 => (0..40_usize, prop::bool::weighted(0.1)).prop_map(|(node, twice)| Move::Deliver { node, twice }),
         8 => (0..40_usize, fortune()).prop_map(|(node, fortune)| Move::Advance { node, fortune }),
         14 => fortune().prop_map(Move::AllAdvance),
@@ -99,9 +117,20 @@ fn intent() -> impl Strategy<Value = Intent> {
         option::of(amount()),
         prop_oneof![Just(None), Just(Some(OnFailure::Pause))],
         prop_oneof![Just(0_u64), Just(5)],
+        insistence(),
     )
         .prop_map(
-            |((app, version), waves, in_flight, unavailable, failures, unreachable, on_failure, bake)| {
+            |(
+                (app, version),
+                waves,
+                in_flight,
+                unavailable,
+                failures,
+                unreachable,
+                on_failure,
+                bake,
+                insistence,
+            )| {
                 Intent {
                     app: Some(app),
                     version: Some(version.parse().unwrap()),
@@ -112,10 +141,29 @@ fn intent() -> impl Strategy<Value = Intent> {
                     max_failures: failures,
                     max_unreachable: unreachable,
                     on_failure,
+                    reason: Some("as it happens".to_owned()),
+                    insistence,
                     ..Intent::default()
                 }
             },
         )
+}
+
+fn urgency() -> impl Strategy<Value = Urgency> {
+    prop_oneof![6 => Just(Urgency::Ordinary), 1 => Just(Urgency::Emergency)]
+}
+
+fn insistence() -> impl Strategy<Value = Insistence> {
+    (
+        urgency(),
+        prop_oneof![3 => Just(WithActive::Refuse), 1 => Just(WithActive::Supersede)],
+        prop_oneof![Just(WithKnownBad::Refuse), Just(WithKnownBad::TryAgain)],
+    )
+        .prop_map(|(urgency, active, known_bad)| Insistence {
+            urgency,
+            active,
+            known_bad,
+        })
 }
 
 fn roll_back() -> impl Strategy<Value = RollBack> {
@@ -123,8 +171,11 @@ fn roll_back() -> impl Strategy<Value = RollBack> {
         option::of(1..6_u64),
         prop_oneof![3 => Just(None), 1 => Just(Some("v1"))],
         prop_oneof![3 => Just(app()), 1 => Just(other_app())],
+        urgency(),
     )
-        .prop_map(|(number, to, app)| RollBack {
+        .prop_map(|(number, to, app, urgency)| RollBack {
+            urgency,
+            reason: Some("as it happens".to_owned()),
             app: Some(app),
             number: number.map(RolloutNumber),
             to: to.map(|version| version.parse().unwrap()),

@@ -85,6 +85,12 @@ impl VirtualApp {
         }
     }
 
+    /// On its way from one release to another.
+    pub fn moves(&self) -> bool {
+        let step = self.step.as_ref();
+        step.is_some_and(|step| step.phase != Phase::Baking && !step.phase.is_settled())
+    }
+
     pub fn take(&mut self, command: &Command) {
         match command.fence.freshness_after(self.seen) {
             Freshness::Stale => return,

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use fleet_coordinator::rollout::event::Event;
-use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request};
+use fleet_coordinator::rollout::gate::{Insistence, WithKnownBad};
+use fleet_coordinator::rollout::input::{Input, Intent, Reply, Request, Retry};
 use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::labels::Labels;
 use fleet_proto::session::FailureClass;
 use fleet_proto::time::Timestamp;
 
@@ -34,6 +36,28 @@ impl Fleet {
             }
             Move::Abort => self.request(Request::Abort { number, reason: None }).is_err(),
             Move::RollBack(request) => self.request(Request::RollBack(request.clone())).is_err(),
+            Move::Retry => {
+                let retry = Retry {
+                    number,
+                    known_bad: WithKnownBad::TryAgain,
+                    reason: None,
+                };
+                self.request(Request::Retry(retry)).is_err()
+            }
+            Move::Halt => {
+                let (environment, reason) = (None, Some("stop".to_owned()));
+                self.request(Request::Halt { environment, reason }).is_err()
+            }
+            Move::Unhalt => self.request(Request::Unhalt { environment: None }).is_err(),
+            Move::Cordon(node) => {
+                let (node, reason) = (self.nth(*node), None);
+                self.request(Request::CordonNode { node, reason }).is_err()
+            }
+            Move::Uncordon(node) => {
+                let node = self.nth(*node);
+                self.request(Request::UncordonNode { node }).is_err()
+            }
+            Move::Relabel(node) => self.relabel(&self.nth(*node)),
             Move::Deliver { node, twice } => {
                 self.deliver(&self.nth(*node), *twice);
                 false
@@ -89,6 +113,16 @@ impl Fleet {
         }
     }
 
+    fn relabel(&mut self, id: &NodeId) -> bool {
+        let is_in = self.state.nodes[id].labels.contains_key("elsewhere");
+        let (node, there) = (id.clone(), ("elsewhere".to_owned(), "yes".to_owned()));
+        let (set, remove) = match is_in {
+            true => (Labels::new(), vec![there.0]),
+            false => (Labels::from([there]), vec![]),
+        };
+        self.request(Request::LabelNode { node, set, remove }).is_err()
+    }
+
     fn round(&mut self, fortune: Fortune) {
         let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
         for id in ids {
@@ -114,7 +148,12 @@ impl Fleet {
         for id in ids {
             self.nodes.get_mut(&id).unwrap().apps.get_mut(&app()).unwrap().ill = false;
             self.connect(&id);
+            self.make(&Move::Uncordon(self.place(&id)));
+            if self.state.nodes[&id].labels.contains_key("elsewhere") {
+                self.relabel(&id);
+            }
         }
+        self.make(&Move::Unhalt);
     }
 
     pub fn abort_what_is_active(&mut self) {
@@ -130,6 +169,10 @@ impl Fleet {
             app: Some(app()),
             version: Some(version.parse().unwrap()),
             waves: Some(waves.parse().unwrap()),
+            insistence: Insistence {
+                known_bad: WithKnownBad::TryAgain,
+                ..Insistence::default()
+            },
             ..Intent::default()
         };
         match self.request(Request::StartRollout(intent)) {

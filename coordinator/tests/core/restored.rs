@@ -179,6 +179,8 @@ fn after_a_take_over_the_fleet_goes_on_from_what_it_runs() {
     fleet.take_charge();
     fleet.everybody_comes_back();
     assert_eq!(why(&fleet.state), None);
+    // Nobody is brought to what the old copy wanted of them.
+    fleet.settle(Fortune::Good);
     assert!(fleet.all_run("v3"));
     let number = fleet.roll_out("v9", "50,100").unwrap();
     assert_eq!(number, RolloutNumber(4));

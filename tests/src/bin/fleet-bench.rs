@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
-use fleet_coordinator::rollout::event::{Event, NewToken, PushRelease, Stamped};
-use fleet_coordinator::rollout::input::{Input, Intent, Request, Settings};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::input::{Definition, Input, Intent, Request, Settings};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, NodeId};
-use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::labels::Labels;
 use fleet_proto::quantity::Bytes;
-use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{AppStatus, Facts, Health};
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::EventView;
@@ -96,6 +96,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
         Event::EnvironmentDefined {
             environment: "production".parse()?,
             select: "environment=production".parse()?,
+            catch_up: CatchUp::Auto,
         },
         Event::TokenCreated {
             token: NewToken {
@@ -118,6 +119,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
                 components: vec!["web".parse()?],
                 platforms: vec![Platform::any()],
                 strategy: Strategy::default(),
+                healthy_deadline: HealthRules::default().healthy_deadline,
                 signed_by: vec![],
             }),
             by: "bench".into(),
@@ -161,6 +163,8 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
             current: status.current,
             last_good: status.last_good,
             health: status.health,
+            busy: false,
+            left: None,
         });
     }
     for event in events {
@@ -234,7 +238,7 @@ fn measure_driver() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let floor_ms = fsync_floor(directory.path())?;
     let (journal, recovered) = Journal::open(&directory.path().join("journal"))?;
-    let environments: BTreeMap<_, Selector> = BTreeMap::new();
+    let environments: BTreeMap<_, Definition> = BTreeMap::new();
     let (driver, handle) = Driver::open(journal, recovered, Settings::default(), environments)?;
     let ended = driver.spawn()?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -252,6 +256,7 @@ fn measure_driver() -> anyhow::Result<()> {
                         components: vec!["web".parse()?],
                         platforms: vec![Platform::any()],
                         strategy: Strategy::default(),
+                        healthy_deadline: HealthRules::default().healthy_deadline,
                         signed_by: vec![],
                     };
                     handle.submit("bench", Request::PushRelease(push)).await?;

@@ -1,9 +1,12 @@
 //! What each command does.
 
 use anyhow::Context;
-use fleet_coordinator::rollout::input::{Intent, Refusal, Reply, Request, RollBack};
+use fleet_coordinator::rollout::event::{CatchUp, Urgency};
+use fleet_coordinator::rollout::gate::{Asked, WithActive, WithKnownBad, before_rollout};
+use fleet_coordinator::rollout::input::{Definition, Intent, Refusal, Reply, Request, Retry, RollBack};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::labels::{Labels, Selector, parse_label};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{OnFailure, Strategy};
 use fleet_proto::session::{HistoryCause, Phase};
@@ -12,7 +15,7 @@ use fleet_proto::version::Version;
 use super::words::Words;
 use super::{Stage, show};
 use crate::sim::node::{Fate, SimNode};
-use crate::sim::world::app;
+use crate::sim::world::{ENVIRONMENT, app};
 
 impl Stage {
     pub(super) fn play(&mut self, line: &str) -> anyhow::Result<String> {
@@ -23,18 +26,28 @@ impl Stage {
             "every" => self.every(&mut words)?,
             "release" => {
                 let version = words.parse("a version")?;
-                self.world.push(&version, Strategy::default())?;
+                let strategy = strategy(&mut words)?;
+                self.world.push(&version, strategy)?;
                 self.shown = self.world.state.position;
                 String::new()
             }
             "rollout" => {
-                let intent = intent(&mut words)?;
+                let intent = self.intent(&mut words)?;
                 self.ask(Request::StartRollout(intent))?
             }
             "plan" => {
-                let intent = intent(&mut words)?;
+                let intent = self.intent(&mut words)?;
                 match plan(&self.world.state, &intent) {
-                    Ok((plan, _)) => show::plan(&plan),
+                    Ok((plan, release)) => {
+                        let asked = Asked {
+                            app: &plan.app,
+                            environment: &plan.environment,
+                            release: Some(&release),
+                            insistence: intent.insistence,
+                        };
+                        let gates = before_rollout(&self.world.state, &asked);
+                        show::plan(&plan, &gates)
+                    }
                     Err(refusal) => refused(&refusal),
                 }
             }
@@ -51,7 +64,22 @@ impl Stage {
                 let number = RolloutNumber(words.parse("a number")?);
                 self.ask(Request::Abort { number, reason: None })?
             }
+            "retry" => {
+                let number = RolloutNumber(words.parse("a number")?);
+                let known_bad = known_bad(&mut words);
+                let reason = None;
+                self.ask(Request::Retry(Retry {
+                    number,
+                    known_bad,
+                    reason,
+                }))?
+            }
+            "halt" | "unhalt" => self.halt(line, &mut words)?,
             "rollback" => self.roll_back(&mut words)?,
+            "environment" => {
+                self.environment(&mut words)?;
+                String::new()
+            }
             "kill" => {
                 words.must_be("coordinator")?;
                 self.world.kill_coordinator()?;
@@ -71,6 +99,7 @@ impl Stage {
                 self.news()
             }
             "show" => self.show(&mut words)?,
+            "explain" => self.explain(&mut words)?,
             "expect" => {
                 self.expect(&mut words)?;
                 String::new()
@@ -110,6 +139,10 @@ impl Stage {
             }
             "leaves" => self.world.disconnect(&id)?,
             "returns" => self.world.connect(&id)?,
+            "hangs" => {
+                let fate = hanging(words)?;
+                self.world.node(&id)?.fates.push(fate);
+            }
             "fails" => {
                 let fate = fate(words)?;
                 self.world.node(&id)?.fates.push(fate);
@@ -123,6 +156,13 @@ impl Stage {
                 }
             }
             "is" => return self.node_is(&id, words),
+            "has" => {
+                let (key, value) = parse_label(&words.next("a label")?)?;
+                let (set, remove) = (Labels::from([(key, value)]), vec![]);
+                let node = id;
+                let request = Request::LabelNode { node, set, remove };
+                return self.ask(request);
+            }
             other => anyhow::bail!("a node does not `{other}`"),
         }
         Ok(String::new())
@@ -135,6 +175,18 @@ impl Stage {
                 let node = self.world.node(id)?;
                 node.ill = None;
                 node.fates.clear();
+            }
+            "cordoned" => {
+                let node = id.clone();
+                let reason = Some(words.next("why")?);
+                return self.ask(Request::CordonNode { node, reason });
+            }
+            "uncordoned" => return self.ask(Request::UncordonNode { node: id.clone() }),
+            "set" => {
+                words.must_be("up")?;
+                words.must_be("anew")?;
+                self.world.set_up_anew(id)?;
+                return Ok(String::new());
             }
             "revoked" => {
                 let node = id.clone();
@@ -163,15 +215,41 @@ impl Stage {
 
     fn roll_back(&mut self, words: &mut Words) -> anyhow::Result<String> {
         let to = |words: &mut Words| words.option::<Version>("to");
-        let mut request = RollBack {
-            to: to(words)?,
-            ..RollBack::default()
-        };
+        let mut request = RollBack::default();
+        while words.takes("emergency") {
+            request.urgency = Urgency::Emergency;
+            request.reason = Some(words.next("why")?);
+        }
+        request.known_bad = known_bad(words);
+        request.to = to(words)?;
         if request.to.is_none() && !words.is_at_end() {
             request.number = Some(RolloutNumber(words.parse("a number")?));
             request.to = to(words)?;
         }
         self.ask(Request::RollBack(request))
+    }
+
+    fn halt(&mut self, line: &str, words: &mut Words) -> anyhow::Result<String> {
+        let environment = words.option("environment")?;
+        if line.starts_with("unhalt") {
+            return self.ask(Request::Unhalt { environment });
+        }
+        let reason = Some(words.next("why")?);
+        self.ask(Request::Halt { environment, reason })
+    }
+
+    /// Nodes with these labels are in it; the one that was there before takes the others.
+    fn environment(&mut self, words: &mut Words) -> anyhow::Result<()> {
+        let name = words.parse("a name")?;
+        let mut definition = Definition::from(words.option::<Selector>("select")?.unwrap_or_default());
+        if words.takes("catch_up") {
+            definition.catch_up = match words.next("auto or manual")?.as_str() {
+                "auto" => CatchUp::Auto,
+                "manual" => CatchUp::Manual,
+                other => anyhow::bail!("catch_up is auto or manual, and not `{other}`"),
+            };
+        }
+        self.world.define(name, definition)
     }
 
     fn ask(&mut self, request: Request) -> anyhow::Result<String> {
@@ -187,6 +265,39 @@ fn refused(refusal: &Refusal) -> String {
     match &refusal.hint {
         Some(hint) => format!("refused: {}\nhint: {hint}", refusal.message),
         None => format!("refused: {}", refusal.message),
+    }
+}
+
+impl Stage {
+    fn intent(&self, words: &mut Words) -> anyhow::Result<Intent> {
+        let mut intent = intent(words)?;
+        // Where there are several, a script says which, or means the first one.
+        intent.environment.get_or_insert(ENVIRONMENT.parse()?);
+        Ok(intent)
+    }
+}
+
+/// What a release says of itself, as far as scripts vary it.
+fn strategy(words: &mut Words) -> anyhow::Result<Strategy> {
+    let mut strategy = Strategy::default();
+    while !words.is_at_end() {
+        match words.next("an option")?.as_str() {
+            "retries" => strategy.retries = words.parse("a number")?,
+            "progress_deadline" => strategy.progress_deadline = words.parse("a duration")?,
+            "fetch_deadline" => strategy.fetch_deadline = words.parse("a duration")?,
+            "activate_deadline" => strategy.activate_deadline = words.parse("a duration")?,
+            "put_back_deadline" => strategy.put_back_deadline = words.parse("a duration")?,
+            other => anyhow::bail!("a release has no `{other}`"),
+        }
+    }
+    Ok(strategy)
+}
+
+fn known_bad(words: &mut Words) -> WithKnownBad {
+    if words.takes("again") {
+        WithKnownBad::TryAgain
+    } else {
+        WithKnownBad::Refuse
     }
 }
 
@@ -212,6 +323,13 @@ fn intent(words: &mut Words) -> anyhow::Result<Intent> {
             "max_unreachable" => intent.max_unreachable = Some(words.parse("an amount")?),
             "canary" => intent.canary = Some(words.parse("a selector")?),
             "select" => intent.select = words.parse("a selector")?,
+            "environment" => intent.environment = Some(words.parse("a name")?),
+            "supersede" => intent.insistence.active = WithActive::Supersede,
+            "again" => intent.insistence.known_bad = WithKnownBad::TryAgain,
+            "emergency" => {
+                intent.insistence.urgency = Urgency::Emergency;
+                intent.reason = Some(words.next("why")?);
+            }
             "on_failure" => {
                 intent.on_failure = Some(match words.next("pause or rollback")?.as_str() {
                     "pause" => OnFailure::Pause,
@@ -225,14 +343,34 @@ fn intent(words: &mut Words) -> anyhow::Result<Intent> {
     Ok(intent)
 }
 
-fn fate(words: &mut Words) -> anyhow::Result<Fate> {
-    let phase = match words.next("fetch, verify or bake")?.as_str() {
+/// It comes to no end.
+fn hanging(words: &mut Words) -> anyhow::Result<Fate> {
+    words.must_be("in")?;
+    let phase = phase(words)?;
+    Ok(Fate {
+        version: words.option("of")?,
+        phase,
+        message: String::new(),
+        after: Span::from_secs(u32::MAX.into()),
+        hangs: true,
+    })
+}
+
+fn phase(words: &mut Words) -> anyhow::Result<Phase> {
+    Ok(match words.next("a phase")?.as_str() {
         "fetch" => Phase::Fetching,
+        "activate" => Phase::Activating,
         "verify" => Phase::Verifying,
         "bake" => Phase::Baking,
-        other => anyhow::bail!("a node fails fetch, verify or bake, and not `{other}`"),
-    };
+        "rollback" => Phase::RollingBack,
+        other => anyhow::bail!("fetch, activate, verify, bake and rollback can go wrong, and not `{other}`"),
+    })
+}
+
+fn fate(words: &mut Words) -> anyhow::Result<Fate> {
+    let phase = phase(words)?;
     Ok(Fate {
+        hangs: false,
         phase,
         version: words.option("of")?,
         after: words.option("after")?.unwrap_or(Span::ZERO),

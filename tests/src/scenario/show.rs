@@ -3,12 +3,15 @@
 use std::fmt::Write;
 
 use fleet_coordinator::rollout::decide::decide_rollout;
+use fleet_coordinator::rollout::gate::{Gate, Verdict};
 use fleet_coordinator::rollout::plan::Plan;
 use fleet_coordinator::rollout::state::Rollout;
 use fleet_coordinator::rollout::view;
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::session::Health;
 use fleet_proto::time::Timestamp;
+use fleetctl::render::explain::explain;
+use fleetctl::render::paint::Paint;
 
 use super::Stage;
 use super::words::Words;
@@ -70,19 +73,29 @@ impl Stage {
                 let decision = decide_rollout(&self.world.state, rollout, self.world.now);
                 let mut text = String::new();
                 for waiting in decision.waiting {
+                    let since = waiting
+                        .since
+                        .map_or(String::new(), |at| format!(" since {}", clock(at)));
                     let until = waiting
                         .until
                         .map_or(String::new(), |at| format!(" until {}", clock(at)));
                     let hint = waiting
                         .hint
                         .map_or(String::new(), |hint| format!("; hint: {hint}"));
-                    let _infallible = writeln!(text, "{}{until}{hint}", waiting.what);
+                    let _infallible = writeln!(text, "{}{since}{until}{hint}", waiting.what);
                 }
                 Ok(text)
             }
             "nodes" => self.nodes(),
             other => anyhow::bail!("`{other}` cannot be shown"),
         }
+    }
+
+    /// As `fleetctl explain` prints it.
+    pub(super) fn explain(&mut self, words: &mut Words) -> anyhow::Result<String> {
+        let (state, now) = (&self.world.state, self.world.now);
+        let seen = view::rollout(state, self.rollout(words)?, now);
+        Ok(explain(&seen, Paint::PLAIN))
     }
 
     fn nodes(&self) -> anyhow::Result<String> {
@@ -149,8 +162,13 @@ impl Stage {
     }
 }
 
-pub(super) fn plan(plan: &Plan) -> String {
+pub(super) fn plan(plan: &Plan, gates: &[Gate]) -> String {
     let mut text = String::new();
+    for gate in gates {
+        if let Verdict::Shut { why } | Verdict::Waiting { why, .. } = &gate.verdict {
+            let _infallible = writeln!(text, "gate {}: {why}", gate.name);
+        }
+    }
     for (i, wave) in plan.waves.iter().enumerate() {
         let nodes: Vec<&str> = wave.nodes.iter().map(NodeId::as_str).collect();
         let _infallible = writeln!(
@@ -178,6 +196,7 @@ pub(super) fn plan(plan: &Plan) -> String {
 fn of_several(what: &str) -> String {
     for (one, many) in [("was ", "were "), ("is ", "are ")] {
         if let Some(rest) = what.strip_prefix(one) {
+            let rest = rest.replace("its last good", "their last good");
             return format!("{many}{rest}");
         }
     }

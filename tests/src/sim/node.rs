@@ -20,6 +20,8 @@ pub struct Fate {
     pub message: String,
     /// How long the phase has lasted by then.
     pub after: Span,
+    /// Until then, and for ever, nothing comes of the phase.
+    pub hangs: bool,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +104,10 @@ impl SimNode {
 
     fn outcome(&self, record: &AppRecord, phase: Phase, lasted: Span) -> Option<Outcome> {
         let work = record.work();
+        let at = work.fetch.as_ref().or(work.run.as_ref());
+        if self.hangs(at, phase) {
+            return None;
+        }
         if let Some(release) = work.fetch {
             return Some(match self.fate(&release, Phase::Fetching, lasted) {
                 Some(fate) => Outcome::NotStaged {
@@ -132,9 +138,17 @@ impl SimNode {
         }
     }
 
+    fn hangs(&self, release: Option<&ReleaseRef>, phase: Phase) -> bool {
+        let version = release.map(|release| &release.version);
+        self.fates.iter().any(|fate| {
+            fate.hangs && fate.phase == phase && (fate.version.is_none() || fate.version.as_ref() == version)
+        })
+    }
+
     fn fate(&self, release: &ReleaseRef, phase: Phase, lasted: Span) -> Option<&Fate> {
         self.fates.iter().find(|fate| {
-            fate.phase == phase
+            !fate.hangs
+                && fate.phase == phase
                 && fate
                     .version
                     .as_ref()

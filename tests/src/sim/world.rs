@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::Context;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::event::{NewToken, PushRelease, Stamped};
-use fleet_coordinator::rollout::input::{Input, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::quantity::{Bytes, Span};
-use fleet_proto::release::{Platform, ReleaseRef, Strategy};
+use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Command, Facts, Hello, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
@@ -38,6 +38,7 @@ pub struct World {
     is_up: bool,
     settings: Settings,
     releases: BTreeMap<Version, u64>,
+    environments: BTreeMap<EnvironmentName, Definition>,
 }
 
 impl World {
@@ -51,14 +52,35 @@ impl World {
             is_up: true,
             settings: Settings::default(),
             releases: BTreeMap::new(),
+            environments: [(ENVIRONMENT.parse()?, Selector::default().into())].into(),
         };
         world.take_charge()?;
         Ok(world)
     }
 
     fn take_charge(&mut self) -> anyhow::Result<()> {
-        let environments = [(ENVIRONMENT.parse()?, Selector::default())].into();
+        let environments = self.environments.clone();
         self.input(Input::TakeCharge { environments }).map(drop)
+    }
+
+    /// As a coordinator that is started with another configuration has it.
+    pub fn define(&mut self, name: EnvironmentName, definition: Definition) -> anyhow::Result<()> {
+        self.environments.insert(name, definition);
+        self.kill_coordinator()?;
+        self.start_coordinator()
+    }
+
+    /// Another machine takes the name: nothing of what was on the first one is there.
+    pub fn set_up_anew(&mut self, id: &NodeId) -> anyhow::Result<()> {
+        self.disconnect(id)?;
+        let token = NewToken {
+            id: format!("again-{id}").parse()?,
+            secret_hash: Digest::of(b"again"),
+            node: Some(id.clone()),
+            labels: Labels::new(),
+            uses: 1,
+        };
+        self.let_in(id, token)
     }
 
     /// The events since the one at this position.
@@ -81,6 +103,7 @@ impl World {
             components: vec!["web".parse()?],
             platforms: vec![Platform::any()],
             strategy,
+            healthy_deadline: HealthRules::default().healthy_deadline,
             signed_by: vec![],
         };
         self.request(Request::PushRelease(push))?
@@ -96,6 +119,10 @@ impl World {
             labels: Labels::from([("zone".to_owned(), zone.to_owned())]),
             uses: 1,
         };
+        self.let_in(id, token)
+    }
+
+    fn let_in(&mut self, id: &NodeId, token: NewToken) -> anyhow::Result<()> {
         let enrol = Request::Enrol {
             token: token.id.clone(),
             secret_hash: token.secret_hash,

@@ -7,7 +7,7 @@ use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Phase};
 
 use super::{end, sentences};
-use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart};
+use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::plan::plan_back;
 use crate::rollout::state::{Rollout, State, Step};
 
@@ -28,7 +28,7 @@ pub struct Back {
 }
 
 impl Scope {
-    fn takes(self, step: &Step) -> bool {
+    pub fn takes(self, step: &Step) -> bool {
         let may_run_it =
             step.is_issued() && !matches!(step.phase, Phase::RolledBack | Phase::Failed | Phase::Pending);
         match self {
@@ -45,9 +45,7 @@ pub fn put_back(
     by: &str,
     reason: Option<String>,
 ) -> Option<Back> {
-    let RolloutKind::Forward { release } = &rollout.kind else {
-        return None;
-    };
+    let release = rollout.release().filter(|_| rollout.is_forward())?;
     let nodes: BTreeSet<NodeId> = rollout
         .steps
         .iter()
@@ -69,6 +67,8 @@ pub fn put_back(
         by: by.to_owned(),
         reason,
         request_id: None,
+        urgency: Urgency::Ordinary,
+        selected: false,
     };
     Some(Back {
         number,

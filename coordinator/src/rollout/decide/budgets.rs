@@ -9,6 +9,11 @@ use crate::rollout::event::{Event, Outcome, PauseCause};
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, Rollout, State, Step};
 
+/// On the way back nothing stops; and in a catch-up each node stands for itself.
+fn has_budgets(rollout: &Rollout) -> bool {
+    rollout.is_forward() && !rollout.is_catch_up()
+}
+
 /// Over the budget of failures of class `release`: strictly more than it.
 pub(super) fn too_many_failures(
     state: &State,
@@ -16,7 +21,7 @@ pub(super) fn too_many_failures(
     progress: &Progress,
     _now: Timestamp,
 ) -> Option<Decision> {
-    if !rollout.is_forward() {
+    if !has_budgets(rollout) {
         return None;
     }
     let strategy = &rollout.plan.strategy;
@@ -50,7 +55,7 @@ pub(super) fn too_many_lost(
     progress: &Progress,
     _now: Timestamp,
 ) -> Option<Decision> {
-    if !rollout.is_forward() {
+    if !has_budgets(rollout) {
         return None;
     }
     let allowed = rollout
@@ -62,7 +67,7 @@ pub(super) fn too_many_lost(
     let barren = wave.is_over_but_for_the_bake()
         && wave.good() == 0
         && rollout.wave < rollout.plan.waves.len()
-        && !is_accepted(rollout);
+        && !is_accepted(rollout, progress);
     if progress.lost.len() <= allowed && !barren {
         return None;
     }
@@ -76,10 +81,12 @@ pub(super) fn too_many_lost(
 
 /// A person who resumed in spite of every single node of the wave meant it; but a rollout
 /// that nobody took is not one that succeeded.
-fn is_accepted(rollout: &Rollout) -> bool {
-    let mut in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
+fn is_accepted(rollout: &Rollout, progress: &Progress) -> bool {
+    let in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
     let is_last = rollout.wave + 1 == rollout.plan.waves.len();
-    in_wave.all(|step| step.forgiven) && (!is_last || rollout.steps.values().any(Step::is_committed))
+    let blamed = in_wave.filter(|step| !step.forgiven).count();
+    // What was cordoned before it was told says nothing.
+    blamed <= progress.wave.skipped.len() && (!is_last || rollout.steps.values().any(Step::is_committed))
 }
 
 /// Pauses once; a rollout that is paused already stays as it is.
@@ -106,8 +113,9 @@ pub(super) fn too_long_without_progress(
     now: Timestamp,
 ) -> Option<Decision> {
     let deadline = rollout.plan.strategy.progress_deadline;
-    let late = !progress.unverified.is_empty() && now.since(rollout.progress_at) > deadline;
-    if !late || !rollout.is_forward() {
+    let from = rollout.progress_at.max(rollout.clock_from);
+    let late = !progress.unverified.is_empty() && now.since(from) > deadline;
+    if !late || !has_budgets(rollout) {
         return None;
     }
     let why = sentences::no_progress(rollout, &progress.unverified, deadline);

@@ -1,13 +1,15 @@
 //! Who is told to move now.
 
-use fleet_proto::ids::NodeId;
+use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
 use super::{Decision, sentences};
 use crate::rollout::availability::{self, Availability};
 use crate::rollout::event::{Event, RolloutKind};
+use crate::rollout::node::Node;
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Rollout, State};
 
@@ -53,6 +55,11 @@ pub(super) fn issue_orders(
         .collect();
     if !moving.is_empty() {
         decision.waiting.push(sentences::moving(rollout, &moving));
+    }
+    if !wave.retrying.is_empty() {
+        decision
+            .waiting
+            .push(sentences::retrying(rollout, &wave.retrying));
     }
     if !wave.unclear.is_empty() {
         decision.waiting.push(sentences::unclear(&wave.unclear));
@@ -115,17 +122,14 @@ pub fn concurrency(amount: Amount, total: usize) -> usize {
 fn first_order(state: &State, rollout: &Rollout, node: &NodeId) -> Option<Event> {
     let step = rollout.steps.get(node)?;
     let order = match &rollout.kind {
-        RolloutKind::Forward { release } => Order::Deploy {
+        RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => Order::Deploy {
             release: release.clone(),
         },
-        RolloutKind::Rollback { leave, to, .. } => Order::Revert {
-            leave: leave.clone().or_else(|| {
-                state
-                    .nodes
-                    .get(node)
-                    .and_then(|node| node.current(&rollout.plan.app))
-                    .cloned()
-            }),
+        RolloutKind::Rollback { parent, leave, to } => Order::Revert {
+            leave: leave
+                .clone()
+                .or_else(|| what_it_was_to_leave(state, *parent, node))
+                .or_else(|| what_it_leaves(state.nodes.get(node)?, &rollout.plan.app)),
             to: to.clone(),
             why: rollout.reason.clone().unwrap_or_default(),
         },
@@ -136,4 +140,29 @@ fn first_order(state: &State, rollout: &Rollout, node: &NodeId) -> Option<Event>
         generation: step.generation + 1,
         order,
     })
+}
+
+/// Where an earlier rollback is gone through once more.
+fn what_it_was_to_leave(state: &State, parent: Option<RolloutNumber>, node: &NodeId) -> Option<ReleaseRef> {
+    let parent = state
+        .rollouts
+        .get(&parent?)
+        .filter(|parent| !parent.is_forward())?;
+    match (&parent.kind, &parent.steps.get(node)?.order) {
+        (_, Some(Order::Revert { leave, .. })) => leave.clone(),
+        (RolloutKind::Rollback { leave, .. }, _) => leave.clone(),
+        _ => None,
+    }
+}
+
+/// What runs; but a node that is on its way back already goes on leaving what it was told
+/// to leave, and not where that takes it.
+fn what_it_leaves(node: &Node, app: &AppName) -> Option<ReleaseRef> {
+    let stands = node.app(app)?;
+    match stands.order.as_ref().map(|issued| &issued.order) {
+        Some(Order::Revert {
+            leave: Some(leave), ..
+        }) if stands.busy => Some(leave.clone()),
+        _ => stands.current.clone(),
+    }
 }

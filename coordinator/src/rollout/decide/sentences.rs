@@ -106,6 +106,26 @@ pub(super) fn moving(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
     }
 }
 
+pub(super) fn retrying(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
+    let steps = ids.iter().filter_map(|id| rollout.steps.get(id));
+    let until = steps.filter_map(|step| step.retry_at).min();
+    let why = first_failure(rollout, ids).map_or("", |(_, failure)| failure.message.as_str());
+    let since = ids
+        .iter()
+        .filter_map(|id| Some(rollout.steps.get(id)?.since))
+        .min();
+    let are = if ids.len() == 1 { "is" } else { "are" };
+    Waiting {
+        since,
+        until,
+        hint: Some(format!(
+            "fleetctl retry {} does not wait for that",
+            rollout.number.0
+        )),
+        ..Waiting::new(format!("{} {are} tried again: {why}", nodes(ids)))
+    }
+}
+
 pub(super) fn unclear(ids: &[NodeId]) -> Waiting {
     let runs = if ids.len() == 1 { "it runs" } else { "they run" };
     Waiting {

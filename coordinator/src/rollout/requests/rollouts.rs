@@ -2,26 +2,79 @@
 
 use std::collections::BTreeSet;
 
-use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::FailureClass;
 use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::Answer;
-use crate::rollout::decide::{Scope, end, put_back};
-use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, RolloutStart};
-use crate::rollout::gate::{self, Verdict};
-use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply, RollBack};
+use crate::rollout::decide::{Scope, end, put_back, supersede};
+use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, RolloutStart, Urgency};
+use crate::rollout::gate::{self, Asked, Verdict};
+use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
-use crate::rollout::plan::{find_app, find_environment, find_release, plan, plan_back, widen};
-use crate::rollout::state::{Course, Rollout, State};
+use crate::rollout::plan::{Plan, plan, widen};
+use crate::rollout::state::{Course, Rollout, State, Step};
 
 pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
     if let Some(number) = started_before(state, intent) {
         return Ok((vec![], Reply::Rollout(number)));
     }
-    let (plan, release) = plan(state, intent)?;
-    for gate in gate::before_rollout(state, &plan) {
+    start_planned(state, by, intent, plan(state, intent)?, !intent.select.is_empty())
+}
+
+/// As every way to begin a rollout forward ends.
+pub(super) fn start_planned(
+    state: &State,
+    by: &str,
+    intent: &Intent,
+    (plan, release): (Plan, ReleaseRef),
+    selected: bool,
+) -> Answer {
+    must_say_why(intent.insistence.urgency, intent.reason.as_deref())?;
+    must_be_let_in(
+        state,
+        &Asked {
+            app: &plan.app,
+            environment: &plan.environment,
+            release: Some(&release),
+            insistence: intent.insistence,
+        },
+    )?;
+    must_move_somebody(state, &plan, &release)?;
+    let number = state.next_rollout();
+    let mut events = make_way(state, by, number, &plan)?;
+    let start = RolloutStart {
+        kind: RolloutKind::Forward { release },
+        plan,
+        by: by.to_owned(),
+        reason: intent.reason.clone(),
+        request_id: intent.request_id.clone(),
+        urgency: intent.insistence.urgency,
+        selected,
+    };
+    events.push(Event::RolloutStarted {
+        number,
+        rollout: Box::new(start),
+    });
+    Ok((events, Reply::Rollout(number)))
+}
+
+/// Whoever passes by what protects others says why.
+pub(super) fn must_say_why(urgency: Urgency, reason: Option<&str>) -> Result<(), Refusal> {
+    if urgency == Urgency::Ordinary || reason.is_some_and(|reason| !reason.trim().is_empty()) {
+        return Ok(());
+    }
+    Err(
+        Refusal::new(RefusalKind::Usage, "an emergency needs a reason, which is kept")
+            .hint("--emergency --reason \"what is burning\""),
+    )
+}
+
+/// Every gate before the rollout; one that is shut refuses it, one that waits holds it.
+pub(super) fn must_be_let_in(state: &State, asked: &Asked<'_>) -> Result<(), Refusal> {
+    for gate in gate::before_rollout(state, asked) {
         if let Verdict::Shut { why } = gate.verdict {
             let refusal = Refusal::new(RefusalKind::Refused, why);
             return Err(match gate.hint {
@@ -30,36 +83,80 @@ pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
             });
         }
     }
+    Ok(())
+}
+
+pub(super) fn must_move_somebody(state: &State, plan: &Plan, release: &ReleaseRef) -> Result<(), Refusal> {
     let runs_it_well = |left_out: &&LeftOut| {
         let node = state.nodes.get(&left_out.node);
-        node.is_some_and(|node| node.is_healthy(&plan.app) && node.current(&plan.app) == Some(&release))
+        node.is_some_and(|node| node.is_healthy(&plan.app) && node.current(&plan.app) == Some(release))
     };
     let stuck = plan.left_out.iter().find(|left_out| !runs_it_well(left_out));
-    if let (true, Some(first)) = (plan.nodes() == 0, stuck) {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!(
-                "no node can move: {} are left out, {}: {}",
-                plan.left_out.len(),
-                first.node,
-                first.why
-            ),
-        )
-        .hint("fleetctl nodes"));
-    }
-    let number = state.next_rollout();
-    let start = RolloutStart {
-        kind: RolloutKind::Forward { release },
-        plan,
-        by: by.to_owned(),
-        reason: intent.reason.clone(),
-        request_id: intent.request_id.clone(),
+    let (true, Some(first)) = (plan.nodes() == 0, stuck) else {
+        return Ok(());
     };
-    let event = Event::RolloutStarted {
-        number,
-        rollout: Box::new(start),
+    Err(Refusal::new(
+        RefusalKind::Refused,
+        format!(
+            "no node can move: {} are left out, {}: {}",
+            plan.left_out.len(),
+            first.node,
+            first.why
+        ),
+    )
+    .hint("fleetctl nodes"))
+}
+
+/// Ends what is in the way of a rollout that may take its place.
+fn make_way(state: &State, by: &str, number: RolloutNumber, plan: &Plan) -> Result<Vec<Event>, Refusal> {
+    let mut events = end_catch_up(state, &plan.app, &plan.environment, number);
+    let Some(active) = state.active_rollout(&plan.app, &plan.environment) else {
+        return Ok(events);
     };
-    Ok((vec![event], Reply::Rollout(number)))
+    must_take_over_all(active, plan)?;
+    let why = format!("superseded by {number}, which {by} started");
+    events.push(supersede(active, number, why));
+    Ok(events)
+}
+
+/// Those that it had not brought along yet are looked at again when this is over.
+pub(super) fn end_catch_up(
+    state: &State,
+    app: &AppName,
+    environment: &EnvironmentName,
+    number: RolloutNumber,
+) -> Vec<Event> {
+    state
+        .active_catch_up(app, environment)
+        .map(|catch_up| supersede(catch_up, number, format!("superseded by {number}")))
+        .into_iter()
+        .collect()
+}
+
+/// Nobody is left between two releases: a node that is on its way is in a wave of the new
+/// rollout, or the old one has to be aborted, which puts it back.
+fn must_take_over_all(active: &Rollout, plan: &Plan) -> Result<(), Refusal> {
+    let planned: BTreeSet<&NodeId> = plan.waves.iter().flat_map(|wave| &wave.nodes).collect();
+    let on_its_way = |step: &Step| match active.is_forward() {
+        true => Scope::NotYetProven.takes(step),
+        false => !step.phase.is_settled(),
+    };
+    let left = active
+        .steps
+        .iter()
+        .find(|(id, step)| on_its_way(step) && !planned.contains(id));
+    let Some((node, step)) = left else {
+        return Ok(());
+    };
+    let number = active.number;
+    Err(Refusal::new(
+        RefusalKind::Refused,
+        format!(
+            "{number} cannot be superseded: {node} is {} in it and in no wave of this rollout",
+            step.phase
+        ),
+    )
+    .hint(format!("take in all nodes, or fleetctl abort {} first", number.0)))
 }
 
 /// A caller that lost the answer asks again with the same id.
@@ -75,7 +172,7 @@ fn started_before(state: &State, intent: &Intent) -> Option<RolloutNumber> {
         .map(|rollout| rollout.number)
 }
 
-fn find(state: &State, number: RolloutNumber) -> Result<&Rollout, Refusal> {
+pub(super) fn find(state: &State, number: RolloutNumber) -> Result<&Rollout, Refusal> {
     state.rollouts.get(&number).ok_or_else(|| {
         let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no rollout {number}"));
         match state.rollouts.keys().next_back() {
@@ -91,18 +188,18 @@ fn must_be_open(rollout: &Rollout) -> Result<(), Refusal> {
     }
     let refusal = Refusal::new(
         RefusalKind::Refused,
-        format!("rollout {} has {} already", rollout.number, rollout.course.word()),
+        format!("rollout {} {} already", rollout.number, rollout.course.past()),
     );
     Err(match (&rollout.kind, rollout.rollback) {
         (_, Some(back)) => refusal.hint(format!("rollout {back} puts back what it left")),
         (RolloutKind::Forward { .. }, None) => {
             refusal.hint(format!("fleetctl rollback {} undoes it", rollout.number.0))
         }
-        (RolloutKind::Rollback { .. }, None) => refusal,
+        (RolloutKind::Rollback { .. } | RolloutKind::CatchUp { .. }, None) => refusal,
     })
 }
 
-fn by_and_why(by: &str, what: &str, reason: Option<&str>) -> String {
+pub(super) fn by_and_why(by: &str, what: &str, reason: Option<&str>) -> String {
     match reason.filter(|reason| !reason.is_empty()) {
         Some(reason) => format!("{what} by {by}: {reason}"),
         None => format!("{what} by {by}"),
@@ -200,166 +297,4 @@ pub(super) fn abort(state: &State, by: &str, number: RolloutNumber, reason: Opti
     let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
     let events = end(rollout, Outcome::Aborted, Some(why), back);
     Ok((events, Reply::Rollout(number)))
-}
-
-/// Ends what is active and puts its nodes back; or undoes a rollout that has ended; or
-/// takes every node of the environment to its own last good release, or to `to`.
-pub(super) fn roll_back(state: &State, by: &str, request: &RollBack) -> Answer {
-    if let Some(number) = request.number {
-        return roll_back_rollout(state, by, request, find(state, number)?);
-    }
-    let app = find_app(state, request.app.as_ref())?;
-    let (environment, _) = find_environment(state, request.environment.as_ref())?;
-    match state.active_rollout(&app, &environment) {
-        Some(active) if active.is_forward() && request.to.is_none() => {
-            roll_back_rollout(state, by, request, active)
-        }
-        Some(active) => Err(Refusal::new(
-            RefusalKind::Refused,
-            format!(
-                "rollout {} of {app} in {environment} is {}",
-                active.number,
-                active.course.word()
-            ),
-        )
-        .hint(format!("fleetctl abort {}", active.number.0))),
-        None => roll_back_environment(state, by, request),
-    }
-}
-
-fn roll_back_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) -> Answer {
-    let RolloutKind::Forward { release } = &rollout.kind else {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!("rollout {} is a rollback itself", rollout.number),
-        )
-        .hint("roll out the version that you want"));
-    };
-    let reason = by_and_why(by, "rolled back", request.reason.as_deref());
-    if let (false, Some(to)) = (rollout.is_ended(), &request.to) {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!(
-                "rollout {} is {}; its nodes go back to their own last good, not to {to}",
-                rollout.number,
-                rollout.course.word()
-            ),
-        )
-        .hint(format!("fleetctl rollback {}, without --to", rollout.number.0)));
-    }
-    if !rollout.is_ended() {
-        let back = put_back(state, rollout, Scope::AllThatMoved, by, Some(reason.clone()));
-        let number = back.as_ref().map_or(rollout.number, |back| back.number);
-        let events = end(rollout, Outcome::Aborted, Some(reason), back);
-        return Ok((events, Reply::Rollout(number)));
-    }
-    let plan = &rollout.plan;
-    if let Some(active) = state.active_rollout(&plan.app, &plan.environment) {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!("rollout {} is {}", active.number, active.course.word()),
-        )
-        .hint(format!("fleetctl abort {}", active.number.0)));
-    }
-    // Those that run it, and those that may without having said so yet.
-    let nodes: BTreeSet<NodeId> = rollout
-        .steps
-        .iter()
-        .filter(|(id, step)| {
-            let current = state.nodes.get(*id).and_then(|node| node.current(&plan.app));
-            current == Some(release) || step.is_in_flight()
-        })
-        .map(|(id, _)| id.clone())
-        .collect();
-    let kind = RolloutKind::Rollback {
-        parent: Some(rollout.number),
-        leave: Some(release.clone()),
-        to: named_release(state, request, &plan.app)?,
-    };
-    start_back(state, by, kind, rollout, &nodes, reason)
-}
-
-fn named_release(
-    state: &State,
-    request: &RollBack,
-    app: &fleet_proto::ids::AppName,
-) -> Result<Option<fleet_proto::release::ReleaseRef>, Refusal> {
-    request
-        .to
-        .as_ref()
-        .map(|version| Ok(find_release(state, app, version)?.release.clone()))
-        .transpose()
-}
-
-fn start_back(
-    state: &State,
-    by: &str,
-    kind: RolloutKind,
-    parent: &Rollout,
-    nodes: &BTreeSet<NodeId>,
-    reason: String,
-) -> Answer {
-    let plan = &parent.plan;
-    if nodes.is_empty() {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!("no node runs what rollout {} brought", parent.number),
-        )
-        .hint("fleetctl status"));
-    }
-    let number = state.next_rollout();
-    let start = RolloutStart {
-        kind,
-        plan: plan_back(&plan.app, &plan.environment, nodes, &plan.strategy),
-        by: by.to_owned(),
-        reason: Some(reason),
-        request_id: None,
-    };
-    let event = Event::RolloutStarted {
-        number,
-        rollout: Box::new(start),
-    };
-    Ok((vec![event], Reply::Rollout(number)))
-}
-
-fn roll_back_environment(state: &State, by: &str, request: &RollBack) -> Answer {
-    let app = find_app(state, request.app.as_ref())?;
-    let (environment, within) = find_environment(state, request.environment.as_ref())?;
-    let to = named_release(state, request, &app)?;
-    let nodes: BTreeSet<NodeId> = state
-        .nodes_of(&within.select)
-        .filter(|(_, node)| node.serves(&app) && node.current(&app) != to.as_ref())
-        .map(|(id, _)| id.clone())
-        .collect();
-    if nodes.is_empty() {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!("no node of {environment} runs a release of {app} that could be left"),
-        )
-        .hint("fleetctl status"));
-    }
-    let strategy = state
-        .rollouts
-        .values()
-        .rev()
-        .find(|rollout| rollout.plan.app == app && rollout.plan.environment == environment)
-        .map(|rollout| rollout.plan.strategy.clone())
-        .unwrap_or_default();
-    let number = state.next_rollout();
-    let start = RolloutStart {
-        kind: RolloutKind::Rollback {
-            parent: None,
-            leave: None,
-            to,
-        },
-        plan: plan_back(&app, &environment, &nodes, &strategy),
-        by: by.to_owned(),
-        reason: Some(by_and_why(by, "rolled back", request.reason.as_deref())),
-        request_id: None,
-    };
-    let event = Event::RolloutStarted {
-        number,
-        rollout: Box::new(start),
-    };
-    Ok((vec![event], Reply::Rollout(number)))
 }

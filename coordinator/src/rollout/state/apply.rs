@@ -6,12 +6,12 @@ mod rollouts;
 
 use std::collections::BTreeMap;
 
-use fleet_proto::ids::{NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
-use super::{Course, State};
+use super::{Course, Halt, State};
 use crate::rollout::event::{Event, Stamped};
-use crate::rollout::node::{Connection, Node};
+use crate::rollout::node::{Connection, Cordon, Node};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -23,6 +23,8 @@ pub enum IllegalEvent {
     Term { last: u64, found: u64 },
     #[error("there is no node {0}")]
     NoNode(NodeId),
+    #[error("there is no environment {0}")]
+    NoEnvironment(EnvironmentName),
     #[error("there is no token {0}")]
     NoToken(TokenId),
     #[error("there is no rollout {0}")]
@@ -69,14 +71,35 @@ impl State {
 
     fn apply_event(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
         match event {
-            Event::TookCharge { term } => self.take_charge(*term)?,
             Event::FoundOutdated { node, seen } => {
                 self.node(node)?;
                 self.outdated.insert(node.clone(), *seen);
             }
             Event::TookOver { term, rollout } => self.take_over(*term, *rollout)?,
-            Event::EnvironmentDefined { environment, select } => {
-                self.define_environment(environment, select);
+            Event::TookCharge { term } => {
+                self.take_charge(*term)?;
+                self.start_clocks(at);
+            }
+            Event::EnvironmentDefined {
+                environment,
+                select,
+                catch_up,
+            } => self.define_environment(environment, select, *catch_up),
+            Event::Halted {
+                environment,
+                by,
+                reason,
+            } => {
+                let halt = Halt {
+                    by: by.clone(),
+                    reason: reason.clone(),
+                    since: at,
+                };
+                *self.halt_at(environment.as_ref())? = Some(halt);
+            }
+            Event::Unhalted { environment, .. } => {
+                *self.halt_at(environment.as_ref())? = None;
+                self.start_clocks(at);
             }
             Event::ReleasePushed { push, by } => self.push_release(push, by, at),
             Event::TokenCreated {
@@ -101,6 +124,7 @@ impl State {
                     enrolled_key: *key,
                     certificates_from: *certificates_from,
                     connection: Connection::Unreachable { since: at },
+                    cordon: None,
                     facts: None,
                     agent_version: None,
                     apps: BTreeMap::new(),
@@ -108,12 +132,24 @@ impl State {
                 };
                 self.enrol(node, new);
             }
-            Event::NodeLabelled { node, labels, .. } => self.node(node)?.labels = labels.clone(),
+            Event::NodeLabelled { node, labels, .. } => {
+                self.node(node)?.labels = labels.clone();
+                self.note_wishes(node);
+            }
             Event::NodeRevoked { node, .. } => {
                 self.connect(node, Connection::Revoked { at })?;
                 // Nothing is believed of it any more.
                 self.outdated.remove(node);
+                self.note_wishes(node);
             }
+            Event::NodeCordoned { node, by, reason } => {
+                self.node(node)?.cordon = Some(Cordon {
+                    by: by.clone(),
+                    reason: reason.clone(),
+                    since: at,
+                });
+            }
+            Event::NodeUncordoned { node, .. } => self.node(node)?.cordon = None,
             Event::NodeConnected {
                 node,
                 agent_version,
@@ -135,15 +171,25 @@ impl State {
                 current,
                 last_good,
                 health,
+                busy,
+                left,
             } => {
-                let app = self.node(node)?.apps.entry(app.clone()).or_default();
-                app.current.clone_from(current);
-                app.last_good.clone_from(last_good);
-                app.health = health.clone();
+                let known = self.node(node)?.apps.entry(app.clone()).or_default();
+                known.current.clone_from(current);
+                known.last_good.clone_from(last_good);
+                known.health = health.clone();
+                known.busy = *busy;
+                if let Some(left) = left {
+                    known.note_left(left);
+                }
+                self.note_wish(node, app);
             }
             Event::NodeActed { node, entry } => {
-                let node = self.node(node)?;
-                node.history_taken = node.history_taken.max(entry.sequence);
+                let known = self.node(node)?;
+                known.history_taken = known.history_taken.max(entry.sequence);
+                if let Some(from) = &entry.from {
+                    known.apps.entry(entry.app.clone()).or_default().note_left(from);
+                }
             }
             Event::RolloutStarted { number, rollout } => self.start_rollout(*number, rollout, at)?,
             Event::RolloutPaused { number, cause, why } => {
@@ -155,6 +201,9 @@ impl State {
             }
             Event::RolloutResumed { number, forgiven, .. } => {
                 self.open_rollout(*number)?.resume(forgiven, at);
+            }
+            Event::RolloutRetried { number, nodes, .. } => {
+                self.open_rollout(*number)?.try_again(nodes, at);
             }
             Event::RolloutWidened {
                 number,
@@ -170,7 +219,8 @@ impl State {
                 outcome,
                 why,
                 rollback,
-            } => self.end_rollout(*number, *outcome, why.as_ref(), *rollback, at)?,
+                superseded_by,
+            } => self.end_rollout(*number, *outcome, why.as_ref(), (*rollback, *superseded_by), at)?,
             Event::WaveStarted { number, wave } => {
                 let rollout = self.rollout_at_wave(*number, *wave)?;
                 rollout.waves[*wave].started_at = Some(at);
@@ -179,8 +229,13 @@ impl State {
             Event::WaveBaking { number, wave, until } => {
                 self.rollout_at_wave(*number, *wave)?.waves[*wave].bake_until = Some(*until);
             }
-            Event::WavePassed { number, wave } => {
+            Event::WavePassed {
+                number,
+                wave,
+                skipped,
+            } => {
                 let rollout = self.rollout_at_wave(*number, *wave)?;
+                rollout.skip(skipped);
                 rollout.waves[*wave].passed_at = Some(at);
                 rollout.wave += 1;
                 rollout.progress_at = at;
@@ -194,6 +249,12 @@ impl State {
             Event::CommandRefused { number, node, .. } => {
                 self.step(*number, node)?;
             }
+            Event::StepRetried { number, node } => self.step(*number, node)?.begin_anew(at),
+            Event::StepOverdue {
+                number,
+                node,
+                failure,
+            } => self.give_up_waiting(*number, node, failure, at)?,
             Event::StepMoved {
                 number,
                 node,

@@ -1,11 +1,11 @@
 //! One event as a sentence in the past tense.
 
-use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Order};
 use fleet_proto::view::EventView;
 
-use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Stamped};
+use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Stamped, Urgency};
 
 /// What an event is about, and what it says.
 struct Told {
@@ -77,11 +77,15 @@ fn tell(event: &Event) -> Told {
                 "somebody put this coordinator in charge, from term {term} on and behind rollout {rollout}"
             ),
         ),
-        Event::EnvironmentDefined { environment, select } if select.is_empty() => of_fleet(
+        Event::EnvironmentDefined {
+            environment, select, ..
+        } if select.is_empty() => of_fleet(
             "environment-defined",
             format!("environment {environment} takes every node"),
         ),
-        Event::EnvironmentDefined { environment, select } => of_fleet(
+        Event::EnvironmentDefined {
+            environment, select, ..
+        } => of_fleet(
             "environment-defined",
             format!("environment {environment} takes nodes with {select}"),
         ),
@@ -126,6 +130,28 @@ fn tell(event: &Event) -> Told {
             };
             of_node("node-revoked", node, format!("{by} revoked {node}{reason}"))
         }
+        Event::NodeCordoned { node, by, reason } => {
+            let reason = reason
+                .as_ref()
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            of_node("node-cordoned", node, format!("{by} cordoned {node}{reason}"))
+        }
+        Event::NodeUncordoned { node, by } => {
+            of_node("node-uncordoned", node, format!("{by} uncordoned {node}"))
+        }
+        Event::Halted {
+            environment,
+            by,
+            reason,
+        } => of_fleet(
+            "halted",
+            format!("{by} halted {}: {reason}", whole(environment.as_ref())),
+        ),
+        Event::Unhalted { environment, by } => of_fleet(
+            "unhalted",
+            format!("{by} unhalted {}", whole(environment.as_ref())),
+        ),
         Event::NodeConnected {
             node, agent_version, ..
         } => of_node(
@@ -183,6 +209,14 @@ fn tell_of_rollout(event: &Event) -> Told {
             *number,
             format!("{by} resumed rollout {number}"),
         ),
+        Event::RolloutRetried { number, by, nodes } => of_rollout(
+            "rollout-retried",
+            *number,
+            format!(
+                "{by} had rollout {number} try {} again",
+                count(nodes.len(), "node")
+            ),
+        ),
         Event::RolloutWidened {
             number, by, waves, ..
         } => {
@@ -226,11 +260,17 @@ fn tell_of_rollout(event: &Event) -> Told {
                 wave + 1
             ),
         ),
-        Event::WavePassed { number, wave } => of_rollout(
-            "wave-passed",
-            *number,
-            format!("wave {} of {number} passed", wave + 1),
-        ),
+        Event::WavePassed {
+            number,
+            wave,
+            skipped,
+        } => of_rollout("wave-passed", *number, {
+            let without = match skipped.len() {
+                0 => String::new(),
+                nodes => format!(" without {}", count(nodes, "node")),
+            };
+            format!("wave {} of {number} passed{without}", wave + 1)
+        }),
         Event::CommandIssued {
             number, node, order, ..
         } => {
@@ -257,6 +297,22 @@ fn tell_of_rollout(event: &Event) -> Told {
             node,
             format!("{node} refused an order: {}", refusal.why),
         ),
+        Event::StepRetried { number, node } => of_step(
+            "step-retried",
+            *number,
+            node,
+            format!("{node} is to be told again"),
+        ),
+        Event::StepOverdue {
+            number,
+            node,
+            failure,
+        } => of_step(
+            "step-overdue",
+            *number,
+            node,
+            format!("{node} was given up: {}", failure.message),
+        ),
         Event::StepMoved {
             number,
             node,
@@ -274,6 +330,10 @@ fn tell_of_rollout(event: &Event) -> Told {
     }
 }
 
+fn whole(environment: Option<&EnvironmentName>) -> String {
+    environment.map_or_else(|| "the fleet".to_owned(), |name| format!("environment {name}"))
+}
+
 fn count(number: usize, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {what}{s}")
@@ -289,16 +349,23 @@ fn started(number: RolloutNumber, start: &RolloutStart) -> String {
         count(plan.waves.len(), "wave")
     );
     let by = &start.by;
+    let emergency = match start.urgency {
+        Urgency::Emergency => "emergency ",
+        Urgency::Ordinary => "",
+    };
     match &start.kind {
         RolloutKind::Forward { release } => {
             format!(
-                "{by} started rollout {number} of {} {release} to {scale}",
+                "{by} started {emergency}rollout {number} of {} {release} to {scale}",
                 plan.app
             )
         }
+        RolloutKind::CatchUp { release } => {
+            format!("catch-up {number} of {} to {release} started, {scale}", plan.app)
+        }
         RolloutKind::Rollback { parent, .. } => {
             let parent = parent.map(|parent| format!(" of {parent}")).unwrap_or_default();
-            format!("{by} started rollback {number}{parent}, {scale}")
+            format!("{by} started {emergency}rollback {number}{parent}, {scale}")
         }
     }
 }

@@ -19,6 +19,7 @@ pub fn node(state: &State, id: &NodeId, node: &Node) -> NodeView {
             .map(|(name, _)| name.clone())
             .collect(),
         connection: connection(node.connection),
+        cordon: node.cordon.as_ref().map(ToString::to_string),
         enrolled_at: node.enrolled_at,
         facts: node.facts.clone(),
         agent_version: node.agent_version.clone(),

@@ -12,14 +12,20 @@ use fleet_proto::view::{
 
 use crate::rollout::decide::{Waiting, decide_rollout};
 use crate::rollout::event::{Outcome, PauseCause, RolloutKind};
-use crate::rollout::gate::{self, Verdict};
+use crate::rollout::gate::{self, Asked, Insistence, Verdict};
 use crate::rollout::node::Node;
 use crate::rollout::outdated;
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Course, Rollout, State};
 
-pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef) -> PlanView {
-    let gates: Vec<GateView> = gate::before_rollout(state, plan)
+pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, insistence: Insistence) -> PlanView {
+    let asked = Asked {
+        app: &plan.app,
+        environment: &plan.environment,
+        release: Some(release),
+        insistence,
+    };
+    let gates: Vec<GateView> = gate::before_rollout(state, &asked)
         .into_iter()
         .map(|gate| GateView {
             gate: gate.name.to_owned(),
@@ -28,6 +34,7 @@ pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef) -> PlanView {
                 Verdict::Waiting { why, until } => VerdictView::Waiting { why, until },
                 Verdict::Shut { why } => VerdictView::Shut { why },
             },
+            hint: gate.hint,
         })
         .collect();
     let would_start = gates.iter().all(|gate| gate.verdict == VerdictView::Open);
@@ -81,6 +88,7 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutView 
         release: rollout.release().cloned(),
         kind: match &rollout.kind {
             RolloutKind::Forward { .. } => RolloutKindView::Forward,
+            RolloutKind::CatchUp { .. } => RolloutKindView::CatchUp,
             RolloutKind::Rollback { parent, .. } => RolloutKindView::Rollback { parent: *parent },
         },
         state: shown,
@@ -91,6 +99,7 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutView 
         started_at: rollout.started_at,
         ended_at: rollout.ended_at(),
         rollback: rollout.rollback,
+        superseded_by: rollout.superseded_by,
         waves: (0..plan.waves.len())
             .map(|wave| wave_view(rollout, wave))
             .collect(),

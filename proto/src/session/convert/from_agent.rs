@@ -182,6 +182,7 @@ impl From<StepStatus> for wire::StepStatus {
             release: step.release.as_ref().map(Into::into),
             phase: step.phase.word().to_owned(),
             failure: step.failure.map(Into::into),
+            failed: step.failed.as_ref().map(Into::into),
         }
     }
 }
@@ -195,6 +196,7 @@ impl TryFrom<wire::StepStatus> for StepStatus {
             release: release_if_any(step.release)?,
             phase: step.phase.parse()?,
             failure: step.failure.map(TryInto::try_into).transpose()?,
+            failed: release_if_any(step.failed)?,
         })
     }
 }

@@ -43,6 +43,7 @@ fn status() -> AppStatus {
                 limit: None,
                 log_tail: vec!["bye".into()],
             }),
+            failed: Some(release()),
         }),
     }
 }

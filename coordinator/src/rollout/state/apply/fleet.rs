@@ -7,9 +7,9 @@ use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
-use crate::rollout::event::{NewToken, PushRelease};
+use crate::rollout::event::{CatchUp, NewToken, PushRelease};
 use crate::rollout::node::{Connection, Node};
-use crate::rollout::state::{Environment, Release, State, Token};
+use crate::rollout::state::{Environment, Halt, Release, State, Token};
 
 impl State {
     pub(super) fn take_charge(&mut self, term: u64) -> Result<(), IllegalEvent> {
@@ -31,20 +31,55 @@ impl State {
         self.outdated.clear();
         for environment in self.environments.values_mut() {
             environment.desired.clear();
+            environment.behind.clear();
         }
         for app in self.nodes.values_mut().flat_map(|node| node.apps.values_mut()) {
             app.order = None;
+            app.wanted = None;
         }
         Ok(())
     }
 
-    pub(super) fn define_environment(&mut self, name: &EnvironmentName, select: &Selector) {
+    pub(super) fn define_environment(
+        &mut self,
+        name: &EnvironmentName,
+        select: &Selector,
+        catch_up: CatchUp,
+    ) {
         let environment = self.environments.entry(name.clone());
         let environment = environment.or_insert_with(|| Environment {
             select: select.clone(),
             desired: BTreeMap::new(),
+            catch_up,
+            halt: None,
+            known_bad: BTreeMap::new(),
+            behind: BTreeMap::new(),
         });
         environment.select = select.clone();
+        environment.catch_up = catch_up;
+        self.note_wishes_of_all(name);
+    }
+
+    pub(super) fn halt_at(
+        &mut self,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<&mut Option<Halt>, IllegalEvent> {
+        let Some(name) = environment else {
+            return Ok(&mut self.halt);
+        };
+        match self.environments.get_mut(name) {
+            Some(within) => Ok(&mut within.halt),
+            None => Err(IllegalEvent::NoEnvironment(name.clone())),
+        }
+    }
+
+    /// What was not to move, or could not be seen to, is not late for that.
+    pub(super) fn start_clocks(&mut self, at: Timestamp) {
+        for number in &self.active {
+            if let Some(rollout) = self.rollouts.get_mut(number) {
+                rollout.clock_from = at;
+            }
+        }
     }
 
     pub(super) fn push_release(&mut self, push: &PushRelease, by: &str, at: Timestamp) {
@@ -63,6 +98,7 @@ impl State {
                 components: push.components.clone(),
                 platforms: push.platforms.clone(),
                 strategy: push.strategy.clone(),
+                healthy_deadline: push.healthy_deadline,
                 signed_by: push.signed_by.clone(),
                 pushed_at: at,
                 by: by.to_owned(),
@@ -96,8 +132,14 @@ impl State {
             new.apps = known.apps;
             new.history_taken = known.history_taken;
         }
+        for app in new.apps.values_mut() {
+            // What another machine of that name left says nothing about this one.
+            app.left.clear();
+            app.catch_up_after = Timestamp(0);
+        }
         self.silent.remove(id);
         self.nodes.insert(id.clone(), new);
+        self.note_wishes(id);
     }
 
     pub(super) fn token(&mut self, token: &TokenId) -> Result<&mut Token, IllegalEvent> {

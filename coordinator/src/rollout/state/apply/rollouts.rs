@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::quantity::Span;
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
 use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
-use crate::rollout::event::{Outcome, RolloutKind, RolloutStart};
+use crate::rollout::backoff;
+use crate::rollout::event::{Outcome, PauseCause, RolloutKind, RolloutStart};
 use crate::rollout::node::IssuedOrder;
 use crate::rollout::plan::Wave;
-use crate::rollout::state::{Course, Rollout, State, Step, WaveProgress};
+use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, WaveProgress};
 
 /// What `status`, `history` and a rollback by number look back on; a state that held all
 /// of them would make every start slower than the one before.
@@ -45,7 +48,18 @@ impl State {
         }
         step.generation = generation;
         step.order = Some(order.clone());
-        self.node(node)?.apps.entry(app).or_default().order = Some(IssuedOrder {
+        step.retry_at = None;
+        step.overdue = None;
+        let stands = self.node(node)?.apps.entry(app).or_default();
+        if *order != Order::Commit {
+            stands.told = (number, generation);
+            stands.busy = true;
+        }
+        if let Order::Deploy { release } = order {
+            // Whoever asks for it again means it.
+            stands.left.retain(|left| left != release);
+        }
+        stands.order = Some(IssuedOrder {
             number,
             generation,
             order: order.clone(),
@@ -61,14 +75,48 @@ impl State {
         failure: Option<&Failure>,
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
+        let rollout = self.rollout(number)?;
+        let (is_forward, strategy) = (rollout.is_forward(), rollout.plan.strategy.clone());
         let step = self.step(number, node)?;
         let got_good = !step.is_good() && matches!(phase, Phase::Baking | Phase::Done);
         step.phase = phase;
         step.since = at;
         step.failure = failure.cloned();
+        step.retry_at = None;
+        if phase == Phase::Failed && step.failed_as(FailureClass::Infrastructure) {
+            step.retry_at = backoff::retry_at(&strategy, number, node, step.retries, at);
+        }
+        let left = is_forward && step.failed_as(FailureClass::Release);
         if got_good {
             self.rollout(number)?.progress_at = at;
         }
+        if left {
+            self.note_left(number, node)?;
+        }
+        Ok(())
+    }
+
+    /// The release was tried on the node and did not do: it is not brought again unasked.
+    fn note_left(&mut self, number: RolloutNumber, node: &NodeId) -> Result<(), IllegalEvent> {
+        let rollout = self.rollout(number)?;
+        let app = rollout.plan.app.clone();
+        if let Some(release) = rollout.release().cloned() {
+            self.node(node)?.apps.entry(app).or_default().note_left(&release);
+        }
+        Ok(())
+    }
+
+    /// The node may be at it still, and what it says counts when it says more.
+    pub(super) fn give_up_waiting(
+        &mut self,
+        number: RolloutNumber,
+        node: &NodeId,
+        failure: &Failure,
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
+        let phase = self.step(number, node)?.phase;
+        self.move_step(number, node, Phase::Failed, Some(failure), at)?;
+        self.step(number, node)?.overdue = Some(phase);
         Ok(())
     }
 
@@ -134,12 +182,57 @@ impl State {
             wave: 0,
             waves: vec![WaveProgress::default(); start.plan.waves.len()],
             steps: steps_of(&start.plan.waves, 0, at),
+            held_back: start.plan.held_back.iter().cloned().collect(),
             progress_at: at,
+            clock_from: at,
+            urgency: start.urgency,
+            selected: start.selected,
             rollback: None,
+            superseded_by: None,
         };
+        if let RolloutKind::Rollback { leave, .. } = &start.kind {
+            self.want_no_more(&rollout, leave.as_ref());
+        }
         self.rollouts.insert(number, rollout);
         self.active.insert(number);
+        self.note_wishes_for(&start.plan.environment, &start.plan.app);
         Ok(())
+    }
+
+    /// An operator's rollback does; one that puts back what a rollout failed with does not.
+    fn undoes_what_was_wanted(&self, rollout: &Rollout) -> bool {
+        match &rollout.kind {
+            RolloutKind::Rollback { parent, .. } => {
+                let parent = parent.and_then(|parent| self.rollouts.get(&parent));
+                parent.is_none_or(|parent| match parent.is_forward() {
+                    true => parent.succeeded(),
+                    // The same once more.
+                    false => self.undoes_what_was_wanted(parent),
+                })
+            }
+            RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. } => false,
+        }
+    }
+
+    /// From when an operator takes a release back nobody is brought to it any more; and
+    /// nodes that go back from it do not want it for themselves.
+    fn want_no_more(&mut self, rollout: &Rollout, leave: Option<&ReleaseRef>) {
+        let app = &rollout.plan.app;
+        let undoes = self.undoes_what_was_wanted(rollout);
+        if let Some(within) = self.environments.get_mut(&rollout.plan.environment)
+            && undoes
+            && (leave.is_none() || leave == within.desired.get(app))
+        {
+            within.desired.remove(app);
+        }
+        for id in rollout.steps.keys() {
+            let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            if let Some(stands) = stands {
+                stands
+                    .wanted
+                    .take_if(|wanted| leave.is_none() || leave == Some(wanted));
+            }
+        }
     }
 
     pub(super) fn widen(
@@ -155,8 +248,10 @@ impl State {
         rollout.waves.resize(first + waves.len(), WaveProgress::default());
         rollout.plan.waves.extend_from_slice(waves);
         rollout.plan.held_back = held_back.to_vec();
+        rollout.held_back = held_back.iter().cloned().collect();
         rollout.course = Course::Running;
         rollout.progress_at = at;
+        rollout.clock_from = at;
         Ok(())
     }
 
@@ -165,24 +260,99 @@ impl State {
         number: RolloutNumber,
         outcome: Outcome,
         why: Option<&String>,
-        rollback: Option<RolloutNumber>,
+        (rollback, superseded_by): (Option<RolloutNumber>, Option<RolloutNumber>),
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
         let rollout = self.open_rollout(number)?;
+        let failed = matches!(
+            rollout.course,
+            Course::Paused {
+                cause: PauseCause::Failures,
+                ..
+            }
+        ) || outcome == Outcome::Failed;
         rollout.course = Course::Ended {
             outcome,
             why: why.cloned(),
             at,
         };
         rollout.rollback = rollback;
+        rollout.superseded_by = superseded_by;
         let rollout = rollout.clone();
         self.active.remove(&number);
         self.withdraw_deploys(&rollout);
-        if outcome == Outcome::Succeeded {
-            self.record_desired(&rollout);
+        self.note_judgement(&rollout, outcome, failed, why, at);
+        match (outcome, &rollout.kind) {
+            (_, RolloutKind::CatchUp { .. }) => self.postpone_catch_up(&rollout, outcome, at),
+            (Outcome::Succeeded, _) => self.record_desired(&rollout),
+            (Outcome::Aborted, RolloutKind::Forward { .. }) => self.keep_what_is_proven(&rollout),
+            _ => {}
         }
         self.forget_old_rollouts();
+        self.note_wishes_for(&rollout.plan.environment, &rollout.plan.app);
         Ok(())
+    }
+
+    /// A release that failed here is remembered until it does well here.
+    fn note_judgement(
+        &mut self,
+        rollout: &Rollout,
+        outcome: Outcome,
+        failed: bool,
+        why: Option<&String>,
+        at: Timestamp,
+    ) {
+        let RolloutKind::Forward { release } = &rollout.kind else {
+            return;
+        };
+        let Some(within) = self.environments.get_mut(&rollout.plan.environment) else {
+            return;
+        };
+        let known = within.known_bad.entry(rollout.plan.app.clone()).or_default();
+        if outcome == Outcome::Succeeded {
+            known.remove(&release.version);
+        } else if failed {
+            let bad = KnownBad {
+                release: release.clone(),
+                rollout: rollout.number,
+                why: why.cloned().unwrap_or_default(),
+                at,
+            };
+            known.insert(release.version.clone(), bad);
+        }
+    }
+
+    /// What could not be had is not asked for again at once.
+    fn postpone_catch_up(&mut self, rollout: &Rollout, outcome: Outcome, at: Timestamp) {
+        let aborted = outcome == Outcome::Aborted && rollout.superseded_by.is_none();
+        for (id, step) in &rollout.steps {
+            let app = &rollout.plan.app;
+            let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            let Some(stands) = stands else { continue };
+            if step.has_given_up() {
+                stands.catch_up_after = at.plus(CATCH_UP_AGAIN);
+            }
+            // Whoever stops it does not want it to begin again.
+            if aborted && step.phase != Phase::Done {
+                rollout
+                    .release()
+                    .into_iter()
+                    .for_each(|release| stands.note_left(release));
+            }
+        }
+    }
+
+    /// Nodes of waves that passed stay where an aborted rollout brought them.
+    fn keep_what_is_proven(&mut self, rollout: &Rollout) {
+        for (id, step) in &rollout.steps {
+            let stands = self
+                .nodes
+                .get_mut(id)
+                .and_then(|node| node.apps.get_mut(&rollout.plan.app));
+            if let Some(stands) = stands.filter(|_| step.phase == Phase::Done) {
+                stands.wanted = rollout.release().cloned();
+            }
+        }
     }
 
     /// A node that was away is not told to install something by a rollout that is over:
@@ -206,16 +376,59 @@ impl State {
 
     /// The journal keeps what the state forgets.
     fn forget_old_rollouts(&mut self) {
-        let ended = self.rollouts.len() - self.active.len();
-        let forgotten: Vec<RolloutNumber> = self
-            .rollouts
-            .keys()
-            .filter(|number| !self.active.contains(number))
-            .take(ended.saturating_sub(ENDED_ROLLOUTS_KEPT))
-            .copied()
-            .collect();
-        for number in forgotten {
-            self.rollouts.remove(&number);
+        for (catch_up, kept) in [(false, ENDED_ROLLOUTS_KEPT), (true, ENDED_CATCH_UPS_KEPT)] {
+            let ended: Vec<RolloutNumber> = self
+                .rollouts
+                .values()
+                .filter(|rollout| rollout.is_ended() && rollout.is_catch_up() == catch_up)
+                .map(|rollout| rollout.number)
+                .collect();
+            for number in &ended[..ended.len().saturating_sub(kept)] {
+                self.rollouts.remove(number);
+            }
+        }
+    }
+
+    /// Each node's own wish is what its newest rollout made of it: all that it wants if that
+    /// covered the whole environment, its release if it covered a part.
+    fn want_of_each(&mut self, rollout: &Rollout) {
+        let app = &rollout.plan.app;
+        let release = rollout
+            .release()
+            .filter(|_| rollout.is_forward() && rollout.selected);
+        let left_out = rollout.plan.left_out.iter().map(|left_out| &left_out.node);
+        let nodes: Vec<NodeId> = if rollout.is_forward() && !rollout.selected {
+            self.nodes.keys().cloned().collect()
+        } else {
+            rollout.steps.keys().chain(left_out).cloned().collect()
+        };
+        let within = self.environments.get(&rollout.plan.environment);
+        let Some(select) = within.map(|within| within.select.clone()) else {
+            return;
+        };
+        for id in nodes {
+            let step = rollout.steps.get(&id);
+            let Some(node) = self
+                .nodes
+                .get_mut(&id)
+                .filter(|node| select.matches(&node.labels))
+            else {
+                continue;
+            };
+            let stands = match release {
+                Some(_) => node.apps.entry(app.clone()).or_default(),
+                None => match node.apps.get_mut(app) {
+                    Some(stands) => stands,
+                    None => continue,
+                },
+            };
+            stands.wanted = match step {
+                // Where an operator's rollback brought it.
+                Some(step) if !rollout.is_forward() && step.phase == Phase::RolledBack => {
+                    stands.current.clone()
+                }
+                _ => release.cloned(),
+            };
         }
     }
 
@@ -223,19 +436,18 @@ impl State {
     /// says so only where all nodes agree, and only if it undid what was wanted: after a
     /// rollout that failed, the environment wants what it wanted before.
     fn record_desired(&mut self, rollout: &Rollout) {
-        if let RolloutKind::Rollback {
-            parent: Some(parent), ..
-        } = &rollout.kind
-            && self
-                .rollouts
-                .get(parent)
-                .is_some_and(|parent| !parent.succeeded())
-        {
+        if !rollout.is_forward() && !self.undoes_what_was_wanted(rollout) {
             return;
         }
         let app = &rollout.plan.app;
+        self.want_of_each(rollout);
+        if rollout.is_forward() && rollout.selected {
+            return;
+        }
         let mut reached: Vec<_> = match &rollout.kind {
-            RolloutKind::Forward { release } => vec![Some(release.clone())],
+            RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => {
+                vec![Some(release.clone())]
+            }
             RolloutKind::Rollback { .. } => rollout
                 .steps
                 .iter()
@@ -256,6 +468,13 @@ impl State {
         }
     }
 }
+
+/// Catch-ups come and go with every pod; they must not push out what people look back on.
+const ENDED_CATCH_UPS_KEPT: usize = 50;
+
+/// After a catch-up that came to nothing for want of infrastructure, its own retries
+/// included. A node that comes back anew is not made to wait.
+const CATCH_UP_AGAIN: Span = Span::from_secs(600);
 
 /// From the command on the step counts as on its way, whatever the node has got round to.
 fn phase_when_told(order: &Order) -> Option<Phase> {
@@ -281,6 +500,10 @@ fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Ste
                     order: None,
                     from: None,
                     failure: None,
+                    retries: 0,
+                    retry_at: None,
+                    overdue: None,
+                    skipped: false,
                     forgiven: false,
                 },
             );
@@ -294,15 +517,15 @@ impl Rollout {
     pub(super) fn resume(&mut self, forgiven: &[NodeId], at: Timestamp) {
         self.course = Course::Running;
         self.progress_at = at;
+        self.clock_from = at;
         // On the way back, rolled back is what was asked for, whatever had failed before.
         let is_forward = self.is_forward();
         for step in self.steps.values_mut() {
             let came_to_nothing =
                 step.phase == Phase::Failed || (is_forward && step.phase == Phase::RolledBack);
             if came_to_nothing && step.failed_as(FailureClass::Infrastructure) {
-                step.phase = Phase::Pending;
-                step.failure = None;
-                step.since = at;
+                step.retries = 0;
+                step.wait_for_its_turn(at);
             }
         }
         for node in forgiven {
@@ -310,5 +533,43 @@ impl Rollout {
                 step.forgiven = true;
             }
         }
+    }
+
+    pub(super) fn skip(&mut self, nodes: &[NodeId]) {
+        for node in nodes {
+            if let Some(step) = self.steps.get_mut(node) {
+                step.skipped = true;
+            }
+        }
+    }
+
+    /// Whatever they failed of, and whoever had accepted that.
+    pub(super) fn try_again(&mut self, nodes: &[NodeId], at: Timestamp) {
+        self.course = Course::Running;
+        self.progress_at = at;
+        self.clock_from = at;
+        for node in nodes {
+            if let Some(step) = self.steps.get_mut(node) {
+                step.retries = 0;
+                step.forgiven = false;
+                step.wait_for_its_turn(at);
+            }
+        }
+    }
+}
+
+impl Step {
+    /// By itself, once more.
+    pub(super) fn begin_anew(&mut self, at: Timestamp) {
+        self.retries += 1;
+        self.wait_for_its_turn(at);
+    }
+
+    fn wait_for_its_turn(&mut self, at: Timestamp) {
+        self.phase = Phase::Pending;
+        self.failure = None;
+        self.retry_at = None;
+        self.overdue = None;
+        self.since = at;
     }
 }
