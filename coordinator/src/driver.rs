@@ -6,6 +6,7 @@
 //! could undo, and nobody who reads waits for the disk. A turn takes all that is waiting,
 //! so that many reports cost one append.
 
+mod outdated;
 mod recovery;
 mod sessions;
 
@@ -27,7 +28,8 @@ use crate::rollout::input::{Definition, Input, Refusal, RefusalKind, Reply, Requ
 use crate::rollout::state::{IllegalEvent, State};
 use crate::rollout::turn::{Turn, TurnError, turn};
 
-pub use sessions::{SessionId, Sessions};
+pub use outdated::{TakeOverError, TakenOver, take_over};
+pub use sessions::{Ending, SessionId, Sessions};
 
 /// Reports of a whole wave fit; beyond that the senders wait.
 const QUEUE_MAX: usize = 4096;
@@ -275,6 +277,7 @@ impl Driver {
         let outcome = turn(&mut self.state, &inputs, &self.settings, Timestamp::now())?;
         let append_seconds = self.append(self.state.term, after, &outcome.events)?;
         self.publish(&outcome.events)?;
+        outdated::say_if_found(&self.state, &outcome.events);
         let position = self.state.position;
         self.position
             .send_if_modified(|known| std::mem::replace(known, position) != position);

@@ -58,6 +58,17 @@ enum Command {
         )]
         config: PathBuf,
     },
+    /// Puts this coordinator in charge when its state is older than the fleet, as after a
+    /// restore; while it is stopped, and when no other one is in charge
+    TakeOver {
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
     /// Runs until SIGTERM or Ctrl-C
     Run {
         /// The configuration that `init` wrote
@@ -120,6 +131,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Init(options) => make(options),
         Command::Operator { name, out, config } => operator(&name, &out, &config),
+        Command::TakeOver { config } => take_over(&config),
         Command::Run { config } => run(&config),
     };
     match done {
@@ -190,6 +202,22 @@ fn operator(name: &OperatorName, out: &Path, config: &Path) -> anyhow::Result<()
     let config = Config::read(config)?;
     init::issue_operator(&config, name, out, Timestamp::now())?;
     println!("wrote credentials of operator {name} to {}", out.display());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn take_over(path: &Path) -> anyhow::Result<()> {
+    let taken = serve::take_over(&Config::read(path)?)?;
+    for number in taken.ended {
+        println!("ended rollout {number} as it stood");
+    }
+    println!(
+        "in charge from term {} on; the next rollout is {}\n\nnext:\n  fleet-coordinator run --config {}\n\n\
+         nodes keep what they run; what each environment wants is said by its next rollout",
+        taken.term,
+        taken.next_rollout,
+        path.display()
+    );
     Ok(())
 }
 

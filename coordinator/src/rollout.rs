@@ -19,6 +19,7 @@ pub mod event;
 pub mod gate;
 pub mod input;
 pub mod node;
+pub mod outdated;
 pub mod plan;
 pub mod progress;
 pub mod reports;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::{Agents, Newcomers};
 use crate::artifacts::Artifacts;
 use crate::config::Config;
-use crate::driver::{Driver, DriverError, Handle};
+use crate::driver::{self, Driver, DriverError, Handle, TakenOver};
 use crate::durable;
 use crate::journal::{Journal, Recovered};
 use crate::listener::{self, Live};
@@ -77,9 +77,16 @@ fn open_journal(config: &Config) -> Result<(Journal, Recovered), StartError> {
     Ok((journal, recovered))
 }
 
-pub async fn start(config: &Config) -> Result<Running, StartError> {
-    let trust = Arc::new(Trust::open(config, Timestamp::now())?);
+/// While no coordinator runs on this state: the directory's lock sees to that.
+pub fn take_over(config: &Config) -> Result<TakenOver, StartError> {
     let (journal, recovered) = open_journal(config)?;
+    Ok(driver::take_over(journal, recovered, Timestamp::now())?)
+}
+
+pub async fn start(config: &Config) -> Result<Running, StartError> {
+    // The lock first: whoever is in charge is not disturbed by one that may not start.
+    let (journal, recovered) = open_journal(config)?;
+    let trust = Arc::new(Trust::open(config, Timestamp::now())?);
     let artifacts = Artifacts::open(&config.artifacts_directory())?;
     let (grpc_listener, grpc) = bind("listen", config.listen).await?;
     let (http_listener, http) = bind("http", config.http).await?;

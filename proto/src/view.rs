@@ -84,6 +84,9 @@ pub struct CoordinatorView {
     pub term: u64,
     pub position: u64,
     pub now: Timestamp,
+    /// It gives no orders, and why: nodes have seen what its state does not know.
+    #[serde(default)]
+    pub outdated: Option<WaitingView>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

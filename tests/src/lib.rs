@@ -3,6 +3,7 @@
 
 pub mod chance;
 pub mod fleet;
+pub mod forwarder;
 pub mod host;
 pub mod layers;
 pub mod port;

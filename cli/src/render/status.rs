@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fleet_proto::view::{EnvironmentView, HaltView, RolloutView, StatusView};
+use fleet_proto::view::{EnvironmentView, HaltView, RolloutView, StatusView, WaitingView};
 
 use super::paint::Paint;
 use super::table::Table;
@@ -23,6 +23,9 @@ pub fn status(status: &StatusView, paint: Paint) -> String {
         rollouts::table(&shown, now, paint),
         nodes::table(&status.nodes, now, paint)
     );
+    if let Some(outdated) = &status.coordinator.outdated {
+        let _infallible = write!(text, "\nno orders are given: {}", sentence(outdated));
+    }
     for rollout in status.rollouts.iter().filter(|rollout| !rollout.state.is_ended()) {
         for line in waiting(rollout) {
             let _infallible = write!(text, "\n{} {line}", rollout.number);
@@ -169,18 +172,20 @@ pub fn rollout(view: &RolloutView, now: fleet_proto::time::Timestamp, paint: Pai
 pub fn waiting(view: &RolloutView) -> Vec<String> {
     view.waiting
         .iter()
-        .map(|waiting| {
-            let until = waiting
-                .until
-                .map_or(String::new(), |until| format!(" until {until}"));
-            let hint = waiting
-                .hint
-                .as_ref()
-                .map_or(String::new(), |hint| format!("\nhint: {hint}"));
-            let since = waiting
-                .since
-                .map_or(String::new(), |since| format!(" since {since}"));
-            format!("waits: {}{since}{until}{hint}", waiting.what)
-        })
+        .map(|waiting| format!("waits: {}", sentence(waiting)))
         .collect()
+}
+
+fn sentence(waiting: &WaitingView) -> String {
+    let until = waiting
+        .until
+        .map_or(String::new(), |until| format!(" until {until}"));
+    let hint = waiting
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!("\nhint: {hint}"));
+    let since = waiting
+        .since
+        .map_or(String::new(), |since| format!(" since {since}"));
+    format!("{}{since}{until}{hint}", waiting.what)
 }

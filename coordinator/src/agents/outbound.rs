@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::driver::Ending;
 use fleet_proto::ids::NodeId;
 use fleet_proto::session::ToAgent;
 use fleet_proto::wire;
@@ -14,7 +15,8 @@ use tonic::Status;
 pub struct Outbound {
     node: NodeId,
     queue: mpsc::Receiver<ToAgent>,
-    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    replaced: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
     /// Ends the other half too: nobody listens here any more.
     _over: DropGuard,
@@ -24,15 +26,16 @@ impl Outbound {
     pub(super) fn new(
         node: NodeId,
         queue: mpsc::Receiver<ToAgent>,
-        ending: CancellationToken,
-        over: CancellationToken,
+        revoked: CancellationToken,
+        ending: Ending,
     ) -> Self {
         Self {
             node,
             queue,
-            ending: Box::pin(ending.cancelled_owned()),
+            revoked: Box::pin(revoked.cancelled_owned()),
+            replaced: Box::pin(ending.replaced.cancelled_owned()),
             ended: false,
-            _over: over.drop_guard(),
+            _over: ending.over.drop_guard(),
         }
     }
 }
@@ -44,12 +47,22 @@ impl Stream for Outbound {
         if self.ended {
             return Poll::Ready(None);
         }
-        if self.ending.as_mut().poll(context).is_ready() {
+        if self.revoked.as_mut().poll(context).is_ready() {
             self.ended = true;
             return Poll::Ready(Some(Err(super::revoked(&self.node))));
+        }
+        if self.replaced.as_mut().poll(context).is_ready() {
+            self.ended = true;
+            return Poll::Ready(Some(Err(replaced(&self.node))));
         }
         self.queue
             .poll_recv(context)
             .map(|message| message.map(|message| Ok(message.into())))
     }
+}
+
+fn replaced(node: &NodeId) -> Status {
+    Status::aborted(format!(
+        "node {node} has connected again, and its newest stream is the one that counts\nhint: if this goes on, two machines run under the name {node}: `fleetctl token create --node {node}` lets one of them in, in the place of the other"
+    ))
 }

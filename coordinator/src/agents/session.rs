@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{Agents, Outbound};
-use crate::driver::SessionId;
+use crate::driver::{Ending, SessionId};
 use crate::listener::Caller;
 use crate::refusal;
 use crate::rollout::input::Input;
@@ -42,18 +42,21 @@ pub(super) async fn open(
     };
     // The queue is empty, so this cannot fail.
     let _ = sender.try_send(ToAgent::Welcome(welcome));
-    let over = agents.stopping.child_token();
+    let ending = Ending {
+        over: agents.stopping.child_token(),
+        ..Ending::default()
+    };
     tracing::info!(%node, address = %caller.address, "connected");
     let session = Session {
         agents: agents.clone(),
         node: node.clone(),
-        over: over.clone(),
-        ending: caller.ending.clone(),
+        ending: ending.clone(),
+        revoked: caller.ending.clone(),
     };
     // A task of its own from the first word to the driver: a caller who goes away in the
     // middle of this call must not leave a node behind that seems to be there.
     tokio::spawn(session.run(hello, sender, inbound));
-    Ok(Outbound::new(node, queue, caller.ending, over))
+    Ok(Outbound::new(node, queue, caller.ending, ending))
 }
 
 /// The first message says which protocol is spoken, or nothing else is understood.
@@ -85,17 +88,20 @@ async fn greeting(inbound: &mut Streaming<wire::FromAgent>) -> Result<Hello, Sta
 struct Session {
     agents: Agents,
     node: NodeId,
-    over: CancellationToken,
-    ending: CancellationToken,
+    ending: Ending,
+    revoked: CancellationToken,
 }
 
 impl Session {
     async fn run(self, hello: Hello, queue: mpsc::Sender<ToAgent>, inbound: Streaming<wire::FromAgent>) {
         let id = self.arrive(hello, queue).await;
         let why = tokio::select! {
+            // The reason before what follows from it.
+            biased;
             why = self.listen(inbound) => why,
-            () = self.over.cancelled() => "the stream was closed".to_owned(),
-            () = self.ending.cancelled() => "its certificate was revoked".to_owned(),
+            () = self.ending.replaced.cancelled() => "a newer stream of the node took its place".to_owned(),
+            () = self.ending.over.cancelled() => "the stream was closed".to_owned(),
+            () = self.revoked.cancelled() => "its certificate was revoked".to_owned(),
         };
         tracing::info!(node = %self.node, %why, "disconnected");
         let _order = self.agents.presence.lock().await;
@@ -110,7 +116,7 @@ impl Session {
     async fn arrive(&self, hello: Hello, queue: mpsc::Sender<ToAgent>) -> SessionId {
         let _order = self.agents.presence.lock().await;
         let sessions = self.agents.handle.sessions();
-        let id = sessions.attach(self.node.clone(), queue, self.over.clone());
+        let id = sessions.attach(self.node.clone(), queue, self.ending.clone());
         let connected = Input::NodeConnected {
             node: self.node.clone(),
             hello,

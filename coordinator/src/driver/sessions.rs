@@ -27,18 +27,27 @@ struct Open {
 struct Stream {
     id: SessionId,
     queue: mpsc::Sender<ToAgent>,
+    ending: Ending,
+}
+
+/// How a stream is ended from here.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
     /// Ends both halves of it.
-    over: CancellationToken,
+    pub over: CancellationToken,
+    /// Before that, where a newer stream of the same node is the reason.
+    pub replaced: CancellationToken,
 }
 
 impl Sessions {
     /// A newer stream takes the place of an older one, which ends with that.
-    pub fn attach(&self, node: NodeId, queue: mpsc::Sender<ToAgent>, over: CancellationToken) -> SessionId {
+    pub fn attach(&self, node: NodeId, queue: mpsc::Sender<ToAgent>, ending: Ending) -> SessionId {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.newest += 1;
         let id = SessionId(open.newest);
-        if let Some(older) = open.by_node.insert(node, Stream { id, queue, over }) {
-            older.over.cancel();
+        if let Some(older) = open.by_node.insert(node, Stream { id, queue, ending }) {
+            older.ending.replaced.cancel();
+            older.ending.over.cancel();
         }
         id
     }
@@ -60,9 +69,9 @@ impl Sessions {
         let Some(stream) = open.by_node.get(node) else {
             return;
         };
-        if stream.queue.try_send(message).is_err() && !stream.over.is_cancelled() {
+        if stream.queue.try_send(message).is_err() && !stream.ending.over.is_cancelled() {
             tracing::warn!(%node, "does not take its messages; its stream is cut");
-            stream.over.cancel();
+            stream.ending.over.cancel();
         }
     }
 
@@ -105,12 +114,12 @@ mod tests {
         let sessions = Sessions::default();
         let node: NodeId = "n1".parse().unwrap();
         let (queue, _not_read) = mpsc::channel(1);
-        let over = CancellationToken::new();
-        let id = sessions.attach(node.clone(), queue, over.clone());
+        let ending = Ending::default();
+        let id = sessions.attach(node.clone(), queue, ending.clone());
         sessions.send(&node, message());
-        assert!(!over.is_cancelled());
+        assert!(!ending.over.is_cancelled());
         sessions.send(&node, message());
-        assert!(over.is_cancelled());
+        assert!(ending.over.is_cancelled() && !ending.replaced.is_cancelled());
         assert!(sessions.detach(&node, id));
         assert!(!sessions.detach(&node, id));
     }
@@ -120,10 +129,10 @@ mod tests {
         let sessions = Sessions::default();
         let node: NodeId = "n1".parse().unwrap();
         let (queue, _read) = mpsc::channel(1);
-        let older = CancellationToken::new();
+        let older = Ending::default();
         let first = sessions.attach(node.clone(), queue.clone(), older.clone());
-        let second = sessions.attach(node.clone(), queue, CancellationToken::new());
-        assert!(older.is_cancelled());
+        let second = sessions.attach(node.clone(), queue, Ending::default());
+        assert!(older.over.is_cancelled() && older.replaced.is_cancelled());
         assert!(!sessions.detach(&node, first));
         assert!(sessions.detach(&node, second));
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(
-        "another coordinator{} uses the state in {}\nhint: stop it first, or give this one a state directory of its own",
+        "another coordinator{} uses the state in {}\nhint: {}, or give this one a `state` of its own in its configuration",
         .pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
-        .directory.display()
+        .directory.display(),
+        .pid.map_or_else(|| "stop it first".to_owned(), |pid| format!("stop it first with `kill {pid}`"))
     )]
     InUse { directory: PathBuf, pid: Option<u32> },
 
@@ -24,7 +25,7 @@ pub enum JournalError {
     Engine { what: &'static str, why: String },
 
     #[error(
-        "the journal in {} is damaged: {why}; nothing was changed\nhint: restore the directory from a backup; agents refuse what an old copy would order twice",
+        "the journal in {} is damaged: {why}; nothing was changed\nhint: restore the directory from a backup; the coordinator asks the nodes whether that is too old",
         .directory.display()
     )]
     Damaged { directory: PathBuf, why: String },

@@ -15,6 +15,7 @@ use super::documents::{answer, document, if_said, text_if_said};
 use super::{Answer, Documents, Operators, intent};
 use crate::refusal;
 use crate::rollout::input::{Refusal, RefusalKind, Reply, Request, Retry, RollBack};
+use crate::rollout::outdated;
 use crate::rollout::plan::plan;
 use crate::rollout::view;
 
@@ -25,6 +26,7 @@ impl Operators {
     pub(super) fn show_plan(&self, wish: wire::RolloutIntent) -> Answer {
         let intent = intent::read(wish)?;
         let view = self.handle.read(|state| {
+            outdated::must_give_orders(state)?;
             plan(state, &intent)
                 .map(|(planned, release)| view::plan(state, &planned, &release, intent.insistence))
         });

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
+use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::quantity::Span;
@@ -26,6 +27,18 @@ pub enum Event {
     /// A coordinator process started on this journal.
     TookCharge {
         term: u64,
+    },
+    /// The node has seen what does not follow from this journal.
+    FoundOutdated {
+        node: NodeId,
+        seen: Fence,
+    },
+    /// Somebody decided that this journal is the one to go on from, behind all that
+    /// nodes have seen.
+    TookOver {
+        term: u64,
+        /// The newest number that anybody has seen.
+        rollout: RolloutNumber,
     },
     EnvironmentDefined {
         environment: EnvironmentName,

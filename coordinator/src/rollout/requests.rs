@@ -12,6 +12,7 @@ use fleet_proto::time::Timestamp;
 
 use super::event::{Event, PushRelease};
 use super::input::{Refusal, RefusalKind, Reply, Request};
+use super::outdated;
 use super::state::{Release, State};
 
 pub(super) type Answer = Result<(Vec<Event>, Reply), Refusal>;
@@ -23,6 +24,7 @@ const REASON_CHARS_MAX: usize = 1000;
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
 pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp) -> Answer {
+    outdated::must_not_be(state, request)?;
     must_be_short(request)?;
     match request {
         Request::StartRollout(intent) => rollouts::start(state, by, intent),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
+use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::quantity::Span;
@@ -28,6 +29,12 @@ pub struct State {
     pub position: u64,
     pub at: Timestamp,
     pub term: u64,
+    /// Nodes that have seen what does not follow from this state.
+    #[serde(default)]
+    pub outdated: BTreeMap<NodeId, Fence>,
+    /// Numbers up to this one have another history besides this one.
+    #[serde(default)]
+    pub taken_over: RolloutNumber,
     /// The whole fleet's; an environment may have one of its own.
     #[serde(default)]
     pub halt: Option<Halt>,
@@ -117,6 +124,9 @@ pub struct Rollout {
     pub reason: Option<String>,
     pub request_id: Option<String>,
     pub started_at: Timestamp,
+    /// In which it started.
+    #[serde(default)]
+    pub term: u64,
     pub course: Course,
     /// The wave that runs or comes next; the number of waves when all have passed.
     pub wave: usize,
@@ -349,12 +359,24 @@ impl State {
             .map(|(name, _)| name)
     }
 
+    /// Its orders would be taken for others; see `outdated`.
+    pub fn is_outdated(&self) -> bool {
+        !self.outdated.is_empty()
+    }
+
     pub fn release(&self, app: &AppName, version: &Version) -> Option<&Release> {
         self.releases.get(app)?.get(version)
     }
 
+    /// The newest number that is taken, here or elsewhere. Numbers are forgotten from the
+    /// oldest on, and the newest never.
+    pub fn last_rollout(&self) -> RolloutNumber {
+        let newest = self.rollouts.keys().next_back().copied().unwrap_or_default();
+        newest.max(self.taken_over)
+    }
+
     pub fn next_rollout(&self) -> RolloutNumber {
-        RolloutNumber(self.rollouts.keys().next_back().map_or(1, |newest| newest.0 + 1))
+        RolloutNumber(self.last_rollout().0 + 1)
     }
 
     /// Nodes that the environment selects, without those that were revoked.

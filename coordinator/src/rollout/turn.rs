@@ -12,7 +12,7 @@ use super::input::{Input, Refusal, Reply, Settings};
 use super::node::IssuedOrder;
 use super::reports::Stream;
 use super::state::{IllegalEvent, State};
-use super::{reports, requests};
+use super::{outdated, reports, requests};
 
 /// Rules that answer one another for ever would be a mistake in the rules; a turn that
 /// takes more rounds than any rollout has waves and phases says so instead of hanging.
@@ -35,6 +35,18 @@ pub enum TurnError {
     Endless,
 }
 
+/// What somebody decides while no coordinator runs on this state. Nothing else follows.
+pub fn take_over(state: &mut State, now: Timestamp) -> Result<Result<Turn, Refusal>, TurnError> {
+    let mut turn = Turn::default();
+    let events = match outdated::take_over(state) {
+        Ok(events) => events,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let now = now.max(state.at);
+    record(state, events, now, &mut turn)?;
+    Ok(Ok(turn))
+}
+
 /// Applies the inputs and all that follows from them to `state`.
 pub fn turn(
     state: &mut State,
@@ -45,11 +57,18 @@ pub fn turn(
     let mut turn = Turn::default();
     // The journal's time never goes back, whatever the clock does.
     let now = now.max(state.at);
+    let was_outdated = state.is_outdated();
     for input in inputs {
         take(state, input, settings, now, &mut turn)?;
     }
+    if was_outdated && !state.is_outdated() {
+        remind_everybody(state, &mut turn);
+    }
     for _ in 0..ROUNDS_MAX {
-        let events = decide(state, now);
+        let mut events = decide(state, now);
+        if state.is_outdated() {
+            events.retain(outdated::is_no_order);
+        }
         if events.is_empty() {
             // What the turn itself took back again is not sent.
             turn.messages
@@ -99,6 +118,8 @@ fn take(
             }
         },
         Input::NodeConnected { node, hello } => {
+            let found = outdated::found(state, node, outdated::fences(&hello.apps));
+            record(state, found, now, turn)?;
             let mut events = reports::connected(state, node, hello);
             for status in &hello.apps {
                 events.append(&mut reports::status(state, node, status, Stream::New));
@@ -108,8 +129,17 @@ fn take(
             remind(state, node, hello.apps.iter(), turn);
             return Ok(());
         }
-        Input::NodeStatus { node, status } => reports::status(state, node, status, Stream::Known),
-        Input::NodeRefused { node, refusal } => reports::refused(state, node, refusal),
+        Input::NodeStatus { node, status } => {
+            let fences = outdated::fences(std::slice::from_ref(status));
+            let found = outdated::found(state, node, fences);
+            record(state, found, now, turn)?;
+            reports::status(state, node, status, Stream::Known)
+        }
+        Input::NodeRefused { node, refusal } => {
+            let seen = [(&refusal.app, refusal.seen)].into_iter();
+            record(state, outdated::found(state, node, seen), now, turn)?;
+            reports::refused(state, node, refusal)
+        }
         Input::NodeHistory { node, entry } => {
             let events = reports::acted(state, node, entry);
             record(state, events, now, turn)?;
@@ -127,6 +157,9 @@ fn take(
 
 fn record(state: &mut State, events: Vec<Event>, at: Timestamp, turn: &mut Turn) -> Result<(), TurnError> {
     for event in events {
+        if !outdated::is_believable(state, &event) {
+            continue;
+        }
         let stamped = Stamped {
             position: state.position + 1,
             at,
@@ -240,10 +273,11 @@ fn remind<'a>(
     }
 }
 
-/// While an environment is halted nobody there is told anything, not even again.
+/// While an environment is halted nobody there is told anything, not even again; nor is
+/// anybody by a state that is older than the fleet.
 fn may_be_sent(state: &State, issued: &IssuedOrder) -> bool {
     let rollout = state.rollouts.get(&issued.number);
-    rollout.is_none_or(|rollout| state.halts(rollout).is_none())
+    !state.is_outdated() && rollout.is_none_or(|rollout| state.halts(rollout).is_none())
 }
 
 fn remind_everybody(state: &State, turn: &mut Turn) {

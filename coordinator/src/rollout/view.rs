@@ -13,6 +13,7 @@ use fleet_proto::view::{
     TokenView,
 };
 
+use super::outdated;
 use super::state::{Environment, Halt, State};
 
 pub use events::event;
@@ -61,6 +62,7 @@ fn coordinator(state: &State, now: Timestamp) -> CoordinatorView {
         term: state.term,
         position: state.position,
         now,
+        outdated: outdated::waiting(state).map(rollouts::waiting),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::artifacts::ArtifactError;
-use crate::driver::DriverError;
+use crate::driver::{DriverError, TakeOverError};
 use crate::journal::JournalError;
 use crate::trust::TrustError;
 
@@ -16,6 +16,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     #[error("cannot open the artifacts")]
     Artifacts(#[from] ArtifactError),
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     #[error("cannot take charge")]
     Driver(#[from] DriverError),
     #[error(

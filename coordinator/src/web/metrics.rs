@@ -105,7 +105,7 @@ impl Web {
         for word in ["connected", "silent", "unreachable", "revoked"] {
             nodes.get_or_create(&[("connection", word)]).set(0);
         }
-        let (position, term) = self.handle.read(|state| {
+        let (position, term, outdated) = self.handle.read(|state| {
             for rollout in state.rollouts.values() {
                 rollouts.get_or_create(&[("state", rollout.course.word())]).inc();
             }
@@ -118,7 +118,7 @@ impl Web {
                 };
                 nodes.get_or_create(&[("connection", word)]).inc();
             }
-            (state.position, state.term)
+            (state.position, state.term, state.outdated.len() as u64)
         });
         registry.register("rollouts", "Rollouts by state", rollouts);
         registry.register("nodes", "Nodes by connection", nodes);
@@ -127,6 +127,12 @@ impl Web {
             "journal_position",
             "Position of the last event",
             position,
+        );
+        gauge(
+            registry,
+            "nodes_ahead",
+            "Nodes that have seen more than this coordinator's state knows; it gives no orders while there are any",
+            outdated,
         );
         gauge(registry, "term", "Term of this coordinator", term);
     }

@@ -167,6 +167,9 @@ impl Fleet {
         }
         self.events.extend(turn.events);
         self.broken.extend(check(&self.state));
+        if let Some(why) = fleet_coordinator::rollout::outdated::why(&self.state) {
+            self.broken.push(why);
+        }
         turn.answers.into_iter().next()
     }
 

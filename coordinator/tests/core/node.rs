@@ -20,7 +20,11 @@ pub struct VirtualApp {
     pub ill: bool,
     /// Has just started, and has not looked at its app yet.
     pub unsure: bool,
-    seen: Fence,
+    pub(super) seen: Fence,
+    /// The newest order.
+    taken: Option<Order>,
+    /// It took an order for a repetition of another one.
+    pub mistaken: bool,
     good: Vec<ReleaseRef>,
     step: Option<StepStatus>,
 }
@@ -57,6 +61,8 @@ impl VirtualApp {
             ill: false,
             unsure: false,
             seen: Fence::ZERO,
+            taken: None,
+            mistaken: false,
             good: vec![],
             step: None,
         }
@@ -90,10 +96,14 @@ impl VirtualApp {
             Freshness::Stale => return,
             Freshness::Duplicate => {
                 self.seen.term = command.fence.term;
+                if self.taken.as_ref() != Some(&command.order) {
+                    self.mistaken = true;
+                }
                 return;
             }
             Freshness::New => self.seen = command.fence,
         }
+        self.taken = Some(command.order.clone());
         match &command.order {
             Order::Deploy { release } => {
                 self.step = Some(step_status(command, Some(release.clone()), Phase::Fetching));

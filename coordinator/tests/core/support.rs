@@ -4,3 +4,4 @@ pub mod fleet;
 pub mod moves;
 pub mod node;
 pub mod play;
+mod restored;

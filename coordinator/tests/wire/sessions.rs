@@ -19,12 +19,14 @@ async fn a_stream_is_the_nodes_presence() {
 }
 
 #[tokio::test]
-async fn a_newer_stream_takes_the_place_of_an_older() {
+async fn a_newer_stream_takes_the_place_of_an_older_which_is_told() {
     let coordinator = Coordinator::start().await;
     let mut client = coordinator.node("n1").await;
     let mut older = Session::welcomed(&mut client).await;
     let _newer = Session::welcomed(&mut client).await;
-    assert!(matches!(older.inbox.message().await, Ok(None)));
+    let told = older.inbox.message().await.unwrap_err();
+    assert_eq!(told.code(), Code::Aborted);
+    assert!(told.message().contains("node n1 has connected again"), "{told}");
     assert_eq!(coordinator.running.handle().sessions().len(), 1);
     coordinator.until_connection_is("n1", "Connected").await;
 }

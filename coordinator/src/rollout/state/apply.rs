@@ -71,6 +71,11 @@ impl State {
 
     fn apply_event(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
         match event {
+            Event::FoundOutdated { node, seen } => {
+                self.node(node)?;
+                self.outdated.insert(node.clone(), *seen);
+            }
+            Event::TookOver { term, rollout } => self.take_over(*term, *rollout)?,
             Event::TookCharge { term } => {
                 self.take_charge(*term)?;
                 self.start_clocks(at);
@@ -133,6 +138,8 @@ impl State {
             }
             Event::NodeRevoked { node, .. } => {
                 self.connect(node, Connection::Revoked { at })?;
+                // Nothing is believed of it any more.
+                self.outdated.remove(node);
                 self.note_wishes(node);
             }
             Event::NodeCordoned { node, by, reason } => {

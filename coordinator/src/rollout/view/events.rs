@@ -66,6 +66,17 @@ fn tell(event: &Event) -> Told {
         Event::TookCharge { term } => {
             of_fleet("took-charge", format!("a coordinator took charge, term {term}"))
         }
+        Event::FoundOutdated { node, seen } => of_node(
+            "found-outdated",
+            node,
+            format!("{node} has seen {seen}, which does not follow from this journal"),
+        ),
+        Event::TookOver { term, rollout } => of_fleet(
+            "took-over",
+            format!(
+                "somebody put this coordinator in charge, from term {term} on and behind rollout {rollout}"
+            ),
+        ),
         Event::EnvironmentDefined {
             environment, select, ..
         } if select.is_empty() => of_fleet(

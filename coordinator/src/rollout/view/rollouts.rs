@@ -14,6 +14,7 @@ use crate::rollout::decide::{Waiting, decide_rollout};
 use crate::rollout::event::{Outcome, PauseCause, RolloutKind};
 use crate::rollout::gate::{self, Asked, Insistence, Verdict};
 use crate::rollout::node::Node;
+use crate::rollout::outdated;
 use crate::rollout::plan::Plan;
 use crate::rollout::state::{Course, Rollout, State};
 
@@ -103,11 +104,7 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutView 
             .map(|wave| wave_view(rollout, wave))
             .collect(),
         steps: steps(state, rollout),
-        waiting: decide_rollout(state, rollout, now)
-            .waiting
-            .into_iter()
-            .map(waiting)
-            .collect(),
+        waiting: waits_for(state, rollout, now).into_iter().map(waiting).collect(),
         left_out: plan.left_out.clone(),
         strategy: plan.strategy.clone(),
     }
@@ -176,7 +173,14 @@ fn steps(state: &State, rollout: &Rollout) -> Vec<StepView> {
     steps
 }
 
-fn waiting(waiting: Waiting) -> WaitingView {
+fn waits_for(state: &State, rollout: &Rollout, now: Timestamp) -> Vec<Waiting> {
+    match outdated::waiting(state).filter(|_| !rollout.is_ended()) {
+        Some(waiting) => vec![waiting],
+        None => decide_rollout(state, rollout, now).waiting,
+    }
+}
+
+pub(super) fn waiting(waiting: Waiting) -> WaitingView {
     WaitingView {
         what: waiting.what,
         since: waiting.since,

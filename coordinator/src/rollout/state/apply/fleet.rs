@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_proto::ids::{EnvironmentName, NodeId, TokenId};
+use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
 
@@ -20,6 +20,23 @@ impl State {
             });
         }
         self.term = term;
+        Ok(())
+    }
+
+    /// What this state wants of the fleet is from another time: nodes are as they say,
+    /// until somebody wants something anew.
+    pub(super) fn take_over(&mut self, term: u64, rollout: RolloutNumber) -> Result<(), IllegalEvent> {
+        self.take_charge(term)?;
+        self.taken_over = self.last_rollout().max(rollout);
+        self.outdated.clear();
+        for environment in self.environments.values_mut() {
+            environment.desired.clear();
+            environment.behind.clear();
+        }
+        for app in self.nodes.values_mut().flat_map(|node| node.apps.values_mut()) {
+            app.order = None;
+            app.wanted = None;
+        }
         Ok(())
     }
 

@@ -177,6 +177,7 @@ impl State {
             reason: start.reason.clone(),
             request_id: start.request_id.clone(),
             started_at: at,
+            term: self.term,
             course: Course::Running,
             wave: 0,
             waves: vec![WaveProgress::default(); start.plan.waves.len()],
