@@ -38,7 +38,7 @@ fn seed() -> RngSeed {
 
 fn run(nodes: usize, zones: usize, moves: &[Move]) -> Result<(), TestCaseError> {
     // Where nodes catch up by themselves, and where not.
-    let catch_up = if moves.len() % 2 == 0 {
+    let catch_up = if moves.len().is_multiple_of(2) {
         CatchUp::Auto
     } else {
         CatchUp::Manual

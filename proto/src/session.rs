@@ -24,7 +24,7 @@ pub use convert::WireError;
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromAgent {
     Hello(Hello),
-    Status(AppStatus),
+    Status(Box<AppStatus>),
     Refusal(Refusal),
     Heartbeat(Heartbeat),
     History(HistoryEntry),

@@ -196,7 +196,8 @@ impl Outgoing {
     async fn send_changes(&mut self, report: &Report) -> Result<(), LostError> {
         for (app, said) in &report.apps {
             if self.said.get(app) != Some(said) {
-                self.send(FromAgent::Status(said.status.clone())).await?;
+                self.send(FromAgent::Status(Box::new(said.status.clone())))
+                    .await?;
                 self.said.insert(app.clone(), said.clone());
             }
         }

@@ -153,7 +153,10 @@ impl Session {
     async fn take(&self, message: FromAgent) {
         let node = self.node.clone();
         let input = match message {
-            FromAgent::Status(status) => Input::NodeStatus { node, status },
+            FromAgent::Status(status) => Input::NodeStatus {
+                node,
+                status: *status,
+            },
             FromAgent::Refusal(refusal) => Input::NodeRefused { node, refusal },
             FromAgent::History(entry) => Input::NodeHistory { node, entry },
             FromAgent::Hello(hello) => Input::NodeConnected { node, hello },

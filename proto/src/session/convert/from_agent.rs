@@ -18,7 +18,7 @@ impl From<FromAgent> for wire::FromAgent {
         use wire::from_agent::Message;
         let message = match message {
             FromAgent::Hello(hello) => Message::Hello(hello.into()),
-            FromAgent::Status(status) => Message::Status(status.into()),
+            FromAgent::Status(status) => Message::Status((*status).into()),
             FromAgent::Refusal(refusal) => Message::Refusal(wire::Refusal {
                 app: refusal.app.into(),
                 refused: Some(refusal.refused.into()),
@@ -52,7 +52,7 @@ impl TryFrom<wire::FromAgent> for FromAgent {
         use wire::from_agent::Message;
         Ok(match need(message.message, "message")? {
             Message::Hello(hello) => Self::Hello(hello.try_into()?),
-            Message::Status(status) => Self::Status(status.try_into()?),
+            Message::Status(status) => Self::Status(Box::new(status.try_into()?)),
             Message::Refusal(refusal) => Self::Refusal(Refusal {
                 app: refusal.app.parse()?,
                 refused: need(refusal.refused, "refused")?.into(),

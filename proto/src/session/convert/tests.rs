@@ -81,7 +81,7 @@ fn what_an_agent_says_survives_the_wire() {
     };
     for message in [
         FromAgent::Hello(hello),
-        FromAgent::Status(status()),
+        FromAgent::Status(Box::new(status())),
         FromAgent::History(entry),
         FromAgent::Refusal(refusal),
     ] {

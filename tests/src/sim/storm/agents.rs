@@ -164,7 +164,7 @@ impl Storm {
         for status in statuses {
             if agent.said.get(&status.app) != Some(&status) {
                 agent.said.insert(status.app.clone(), status.clone());
-                says.push(FromAgent::Status(status));
+                says.push(FromAgent::Status(Box::new(status)));
             }
         }
         for entry in history {

@@ -264,7 +264,10 @@ impl Storm {
                 }
                 self.submit(Input::NodeConnected { node, hello });
             }
-            FromAgent::Status(status) => self.submit(Input::NodeStatus { node, status }),
+            FromAgent::Status(status) => self.submit(Input::NodeStatus {
+                node,
+                status: *status,
+            }),
             FromAgent::Refusal(refusal) => self.submit(Input::NodeRefused { node, refusal }),
             FromAgent::History(entry) => self.submit(Input::NodeHistory { node, entry }),
             FromAgent::Heartbeat(_) => {}

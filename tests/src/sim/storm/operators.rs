@@ -158,7 +158,6 @@ fn roll_out(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         reason: Some("it is time".to_owned()),
         select: select.unwrap_or_default(),
         insistence: insistence(dice),
-        ..Intent::default()
     })))
 }
 
