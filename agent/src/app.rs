@@ -6,8 +6,9 @@ mod fetch_lane;
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::Health;
+use fleet_proto::session::{FailureClass, Health};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -208,6 +209,15 @@ impl RunLane {
         }
         if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
             crew.judge.begin_bake();
+        }
+        if let Some((release, _)) = &now.work.migrate {
+            // A manifest of this format declares none.
+            let why = format!("{release} declares no migration");
+            let outcome = Outcome::Migrated {
+                stand: MigrationStand::NotStarted,
+                failure: Some(*failure(FailureClass::Release, why)),
+            };
+            self.tell(now, outcome).await?;
         }
         let mut judging = purpose != Purpose::Rest;
         loop {

@@ -198,6 +198,7 @@ fn much_to_say() -> Report {
                 log_tail: vec!["\u{2588}".repeat(400); 20],
             }),
             failed: None,
+            migration: None,
         }),
     };
     let apps = (0..APPS_MAX).map(status).map(|status| {
@@ -232,7 +233,7 @@ async fn a_node_with_much_to_say_is_not_too_much_to_be_heard() {
         .collect();
     while heard != wanted {
         if let FromAgent::Status(status) = visit.hear().await.unwrap() {
-            heard.insert(status.app.clone(), status);
+            heard.insert(status.app.clone(), *status);
         }
     }
 }

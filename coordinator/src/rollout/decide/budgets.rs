@@ -4,6 +4,7 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::release::OnFailure;
 use fleet_proto::time::Timestamp;
 
+use super::migrate::is_frozen;
 use super::{Decision, Scope, end, put_back, sentences};
 use crate::rollout::event::{Event, Outcome, PauseCause};
 use crate::rollout::progress::Progress;
@@ -43,6 +44,10 @@ pub(super) fn too_many_failures(
     }
     let why = sentences::failures(rollout, &progress.failed, allowed);
     match strategy.on_failure {
+        OnFailure::Rollback if is_frozen(state, rollout) => {
+            let why = format!("{why}; its migration cannot be undone, so nothing is rolled back by itself");
+            pause(rollout, PauseCause::Failures, why)
+        }
         OnFailure::Rollback => Some(Decision::events(fail(state, rollout, why))),
         OnFailure::Pause => pause(rollout, PauseCause::Failures, why),
     }

@@ -162,7 +162,9 @@ impl Storm {
     }
 
     fn the_end_of_its_step_is_known(&self, id: &NodeId, record: &AppRecord) -> Held {
-        let Some(step) = &record.step else { return Ok(()) };
+        // A migration is beside the step's own course.
+        let step = record.step.as_ref().filter(|step| step.migration.is_none());
+        let Some(step) = step else { return Ok(()) };
         let rollout = self.coordinator.acknowledged.rollouts.get(&step.rollout);
         let Some(rollout) = rollout.filter(|rollout| !rollout.is_ended()) else {
             return Ok(());
@@ -206,7 +208,7 @@ impl Storm {
 
     fn a_fresh_release_reaches_everybody(&mut self) -> anyhow::Result<()> {
         for app in self.apps.clone() {
-            let push = self.releases.make(&app, Nature::Good)?;
+            let push = self.releases.make(&app, Nature::Good, None)?;
             let fresh = push.release.clone();
             self.ask(Request::PushRelease(push));
             for environment in self.coordinator.environments.keys().cloned().collect::<Vec<_>>() {

@@ -47,11 +47,14 @@ impl State {
             step.since = at;
         }
         step.generation = generation;
-        step.order = Some(order.clone());
+        // A migration is beside the step's own course.
+        if step.order.is_none() || !matches!(order, Order::Migrate { .. }) {
+            step.order = Some(order.clone());
+        }
         step.retry_at = None;
         step.overdue = None;
         let stands = self.node(node)?.apps.entry(app).or_default();
-        if *order != Order::Commit {
+        if moves(order) {
             stands.told = (number, generation);
             stands.busy = true;
         }
@@ -64,6 +67,9 @@ impl State {
             generation,
             order: order.clone(),
         });
+        if let Order::Migrate { release, act } = order {
+            self.tell_to_migrate(number, node, generation, (release, *act), at);
+        }
         Ok(())
     }
 
@@ -194,6 +200,7 @@ impl State {
                     .and_then(|parent| self.rollouts.get(&parent))
                     .is_some_and(|parent| parent.beside),
             },
+            migration: None,
             rollback: None,
             superseded_by: None,
         };
@@ -375,7 +382,8 @@ impl State {
                 .and_then(|node| node.apps.get_mut(&rollout.plan.app));
             if let Some(app) = app {
                 app.order.take_if(|issued| {
-                    issued.number == rollout.number && matches!(issued.order, Order::Deploy { .. })
+                    issued.number == rollout.number
+                        && !matches!(issued.order, Order::Commit | Order::Revert { .. })
                 });
             }
         }
@@ -488,8 +496,13 @@ fn phase_when_told(order: &Order) -> Option<Phase> {
     match order {
         Order::Deploy { .. } => Some(Phase::Fetching),
         Order::Revert { .. } => Some(Phase::RollingBack),
-        Order::Commit => None,
+        Order::Commit | Order::Migrate { .. } => None,
     }
+}
+
+/// May take the app down on the node.
+pub fn moves(order: &Order) -> bool {
+    matches!(order, Order::Deploy { .. } | Order::Revert { .. })
 }
 
 fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Step> {
@@ -526,6 +539,8 @@ impl Rollout {
         self.course = Course::Running;
         self.progress_at = at;
         self.clock_from = at;
+        // What was tried is tried anew; what is under way goes on.
+        self.migration.take_if(|run| run.stand.is_settled());
         // On the way back, rolled back is what was asked for, whatever had failed before.
         let is_forward = self.is_forward();
         for step in self.steps.values_mut() {

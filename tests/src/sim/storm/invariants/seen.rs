@@ -265,10 +265,10 @@ impl Seen {
             match order {
                 Order::Deploy { .. } => step.phase = Phase::Fetching,
                 Order::Revert { .. } => step.phase = Phase::RollingBack,
-                Order::Commit => {}
+                Order::Commit | Order::Migrate { .. } => {}
             }
         }
-        if *order != Order::Commit
+        if matches!(order, Order::Deploy { .. } | Order::Revert { .. })
             && let Some(known) = self.nodes.get_mut(node)
         {
             known.apps.entry(app).or_default().busy = true;
