@@ -273,7 +273,7 @@ pub struct Step {
     pub skipped: bool,
     /// An operator resumed in spite of it: nobody waits for it or counts it any more.
     pub forgiven: bool,
-    /// An operator had it tried again after its wave had passed.
+    /// It was told after its wave had gone on without it, or passed before.
     #[serde(default)]
     pub came_after: bool,
 }

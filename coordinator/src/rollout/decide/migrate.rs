@@ -65,8 +65,13 @@ pub(super) fn contract(
         act: MigrationAct::Contract,
         now,
     };
-    let done = rollout.steps.iter().filter(|(_, step)| step.phase == Phase::Done);
-    job.next(&done.map(|(id, _)| id.clone()).collect::<Vec<_>>())
+    // Best one that has the release; whoever it is, its database is the same.
+    let (done, others): (Vec<_>, Vec<_>) = rollout
+        .steps
+        .iter()
+        .partition(|(_, step)| step.phase == Phase::Done);
+    let nodes = done.into_iter().chain(others).map(|(id, _)| id.clone());
+    job.next(&nodes.collect::<Vec<_>>())
 }
 
 /// After no node runs the release any more: `down`, where that is how it is undone.

@@ -53,6 +53,11 @@ impl State {
         }
         step.retry_at = None;
         step.overdue = None;
+        if moves(order) {
+            // It is there again: what it comes to now was not accepted by anybody.
+            step.came_after |= step.forgiven;
+            step.forgiven = false;
+        }
         let stands = self.node(node)?.apps.entry(app).or_default();
         if moves(order) {
             stands.told = (number, generation);

@@ -263,7 +263,10 @@ impl Seen {
             step.served = if step.told == 0 { serves } else { step.served };
             step.told += 1;
             match order {
-                Order::Deploy { .. } => step.phase = Phase::Fetching,
+                Order::Deploy { .. } => {
+                    step.phase = Phase::Fetching;
+                    step.forgiven = false;
+                }
                 Order::Revert { .. } => step.phase = Phase::RollingBack,
                 Order::Commit | Order::Migrate { .. } => {}
             }
