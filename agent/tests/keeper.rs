@@ -36,9 +36,11 @@ impl Bench {
 
     fn spec(&self, script: &str) -> Spec {
         Spec {
-            release: Digest::of(script.as_bytes()),
+            release: Digest::of(b"release"),
+            tree: Digest::of(b"tree"),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            home: "/".to_owned(),
             directory: self.directory.path().to_owned(),
             stop_signal: StopSignal::Term,
             grace: Span::from_millis(300),
