@@ -232,7 +232,7 @@ async fn a_node_with_much_to_say_is_not_too_much_to_be_heard() {
         .collect();
     while heard != wanted {
         if let FromAgent::Status(status) = visit.hear().await.unwrap() {
-            heard.insert(status.app.clone(), status);
+            heard.insert(status.app.clone(), *status);
         }
     }
 }
