@@ -72,7 +72,11 @@ impl Shop {
 
     fn push(&self, version: &str, release: Release) {
         let directory = self.fleet.root().join("app").join(version);
-        let mut toml = format!("[app]\nname = \"{APP}\"\n[health]\nmin_healthy = \"300ms\"\n");
+        // What is good has all the time that a busy machine may take; what is ill is waited for.
+        let deadline = if release.ready == "true" { "60s" } else { "5s" };
+        let mut toml = format!(
+            "[app]\nname = \"{APP}\"\n[health]\nmin_healthy = \"300ms\"\nhealthy_deadline = \"{deadline}\"\nresponse_time = \"20s\"\n"
+        );
         for (i, name) in COMPONENTS.into_iter().enumerate() {
             let files = directory.join(name);
             std::fs::create_dir_all(&files).unwrap();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::ComponentName;
+use fleet_proto::release::ReleaseRef;
 
 use super::Slots;
 use crate::process::run_directory::RunDirectory;
@@ -46,5 +47,17 @@ impl Slots {
             }
         }
         in_use
+    }
+
+    pub fn in_use_releases(&self) -> Vec<ReleaseRef> {
+        let in_use = self.in_use();
+        let slots = self.all().into_iter();
+        slots
+            .filter(|(digest, _)| in_use.by_slot.contains_key(digest))
+            .map(|(digest, slot)| ReleaseRef {
+                version: slot.manifest.version,
+                digest,
+            })
+            .collect()
     }
 }
