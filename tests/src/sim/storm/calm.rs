@@ -116,13 +116,15 @@ impl Storm {
             };
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
-            must(stands, "calm", || {
+            // Nobody asked for a catch-up: it ends by itself, and begins again.
+            must(stands || rollout.beside, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;
-            let hinted = waiting
-                .iter()
-                .any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
+            let hinted = rollout.beside
+                || waiting
+                    .iter()
+                    .any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
             must(hinted, "calm", || {
                 format!(
                     "rollout {number} is {} and nobody is told what to do",

@@ -1,6 +1,6 @@
 //! Rollouts: their course, their waves and their steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::quantity::Span;
@@ -11,7 +11,7 @@ use fleet_proto::time::Timestamp;
 use super::IllegalEvent;
 use crate::rollout::backoff;
 use crate::rollout::event::{Outcome, PauseCause, RolloutKind, RolloutStart};
-use crate::rollout::node::IssuedOrder;
+use crate::rollout::node::{IssuedOrder, Node};
 use crate::rollout::plan::Wave;
 use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, WaveProgress};
 
@@ -344,11 +344,18 @@ impl State {
     /// What could not be had is not asked for again at once.
     fn postpone_catch_up(&mut self, rollout: &Rollout, outcome: Outcome, at: Timestamp) {
         let aborted = outcome == Outcome::Aborted && rollout.superseded_by.is_none();
+        let connected: BTreeSet<NodeId> = rollout
+            .steps
+            .keys()
+            .filter(|id| self.nodes.get(*id).is_some_and(Node::is_connected))
+            .cloned()
+            .collect();
         for (id, step) in &rollout.steps {
             let app = &rollout.plan.app;
             let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            let is_connected = connected.contains(id);
             let Some(stands) = stands else { continue };
-            if step.has_given_up() {
+            if step.has_given_up() || (is_connected && step.phase == Phase::Pending) {
                 stands.catch_up_after = at.plus(CATCH_UP_AGAIN);
             }
             // Whoever stops it does not want it to begin again.
