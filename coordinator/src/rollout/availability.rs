@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Amount;
-use fleet_proto::session::Health;
 
 use super::state::{Rollout, State};
 
@@ -21,25 +20,14 @@ impl Availability {
         let app = &rollout.plan.app;
         let mut unavailable = BTreeSet::new();
         let mut total = 0;
-        if let Some(environment) = state.environments.get(&rollout.plan.environment) {
-            for (id, node) in state.nodes_of(&environment.select) {
-                total += 1;
-                // The way back is never closed by nodes that are out of everybody's reach.
-                let counts = rollout.is_forward() || !node.is_unreachable();
-                let Some(stands) = node.app(app).filter(|_| counts) else {
-                    continue;
-                };
-                // From the moment of the command: when exactly it goes down is its affair.
-                let is_well = node.is_connected() && stands.health == Health::Healthy && !stands.busy;
-                // Or it ran something before this rollout took it away.
-                let is_emptied = || {
-                    let step = rollout.steps.get(id);
-                    step.is_some_and(|step| step.from.is_some() && step.is_issued())
-                };
-                if !is_well && (stands.current.is_some() || (rollout.is_forward() && is_emptied())) {
-                    unavailable.insert(id.clone());
-                }
-            }
+        if let Some(within) = state.environments.get(&rollout.plan.environment) {
+            total = within.members.len();
+            // The way back is never closed by nodes that are out of everybody's reach.
+            let counts = |id: &&NodeId| {
+                rollout.is_forward() || state.nodes.get(*id).is_some_and(|node| !node.is_unreachable())
+            };
+            let down = within.down.get(app).into_iter().flatten();
+            unavailable = down.filter(counts).cloned().collect();
         }
         Self {
             unavailable,

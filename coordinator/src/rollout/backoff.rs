@@ -6,7 +6,7 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::Strategy;
 use fleet_proto::time::Timestamp;
 
-use super::chance::chance;
+use super::chance::Chance;
 
 /// Each wait is so many times the one before.
 const GROWTH: u64 = 3;
@@ -31,6 +31,6 @@ pub fn retry_at(
         .saturating_mul(growth)
         .min(WAIT_MAX.as_millis());
     // Up to a quarter more: a thousand nodes that failed together do not come back together.
-    let spread = chance(&format!("{number}/{retries}"), node.as_str()) % (wait / 4 + 1);
+    let spread = Chance::seeded(&format!("{number}/{retries}")).of(node.as_str()) % (wait / 4 + 1);
     Some(failed_at.plus(Span::from_millis(wait + spread)))
 }

@@ -70,6 +70,9 @@ pub struct NodeApp {
     /// The newest order to move, taken back or not: who has seen less may yet act on it.
     #[serde(default)]
     pub told: (RolloutNumber, u32),
+    /// What it ran was taken away by a move that came to nothing.
+    #[serde(default)]
+    pub emptied: bool,
     /// On its way to another release, so it may be down at any moment.
     #[serde(default)]
     pub busy: bool,
@@ -100,6 +103,7 @@ impl Default for NodeApp {
             health: Health::Empty,
             order: None,
             told: (RolloutNumber(0), 0),
+            emptied: false,
             busy: false,
             wanted: None,
             left: vec![],
@@ -117,6 +121,12 @@ impl NodeApp {
         self.left.push(release.clone());
         let excess = self.left.len().saturating_sub(Self::LEFT_MAX);
         self.left.drain(..excess);
+    }
+
+    /// Served, and does not serve well now, or may stop at any moment.
+    pub fn is_down(&self, is_connected: bool) -> bool {
+        let is_well = is_connected && self.health == Health::Healthy && !self.busy;
+        self.emptied || (self.current.is_some() && !is_well)
     }
 
     pub fn has_left(&self, release: &ReleaseRef) -> bool {

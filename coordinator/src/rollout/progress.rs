@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::session::{FailureClass, Phase};
+use fleet_proto::time::Timestamp;
 
 use super::node::Node;
 use super::state::{Rollout, State, Step};
@@ -14,6 +15,8 @@ pub struct Progress {
     pub in_flight: usize,
     /// In flight, reachable and not yet verified: what a progress deadline waits for.
     pub unverified: Vec<NodeId>,
+    /// When the one that is longest in each phase came into it, of those and connected.
+    pub longest: BTreeMap<Phase, Timestamp>,
     /// Failed through the release.
     pub failed: Vec<NodeId>,
     /// Failed through infrastructure, or gone, and not forgiven.
@@ -28,7 +31,8 @@ pub struct WaveStand {
     pub ready: Vec<NodeId>,
     /// Not told yet, and silent or unreachable.
     pub absent: Vec<NodeId>,
-    pub moving: Vec<NodeId>,
+    /// By where they are.
+    pub moving: BTreeMap<Phase, Vec<NodeId>>,
     /// Put back, and yet to find out whether that helped. Only on the way back.
     pub unclear: Vec<NodeId>,
     /// Failed for want of infrastructure, and to be told again in a while.
@@ -68,6 +72,10 @@ impl Progress {
         let mut ready = Vec::new();
         let mut absent = Vec::new();
         for (id, step, node) in together(&rollout.steps, &state.nodes) {
+            if step.is_quiet(rollout.wave) {
+                progress.wave.done += usize::from(step.phase == Phase::Done && step.wave == rollout.wave);
+                continue;
+            }
             let is_taken_over = is_taken_over(rollout, step, node);
             if !is_taken_over {
                 progress.count(id, step, node, step.wave == rollout.wave);
@@ -75,12 +83,12 @@ impl Progress {
             let Some(node) = node.filter(|_| step.wave <= rollout.wave) else {
                 continue;
             };
-            let is_of_the_fleet = within.is_some_and(|within| within.select.matches(&node.labels));
+            let is_of_the_fleet = || within.is_some_and(|within| within.members.contains(id));
             let stand = match stand(rollout, step, node) {
                 _ if is_taken_over => Stand::Skipped,
                 // Nothing new is brought to it; what is on it already is put back all the same.
                 Stand::Ready | Stand::Absent | Stand::Retrying
-                    if rollout.is_forward() && (node.cordon.is_some() || !is_of_the_fleet) =>
+                    if rollout.is_forward() && (node.cordon.is_some() || !is_of_the_fleet()) =>
                 {
                     Stand::Skipped
                 }
@@ -89,7 +97,14 @@ impl Progress {
             match stand {
                 Stand::Ready => ready.push((step.wave, step.place, id)),
                 Stand::Absent => absent.push((step.wave, step.place, id)),
-                Stand::Moving => progress.wave.moving.push(id.clone()),
+                // Nobody waits for one that goes back and is out of reach.
+                Stand::Moving if !rollout.is_forward() && node.is_unreachable() => {}
+                Stand::Moving => progress
+                    .wave
+                    .moving
+                    .entry(step.phase)
+                    .or_default()
+                    .push(id.clone()),
                 Stand::Unclear => progress.wave.unclear.push(id.clone()),
                 Stand::Baking => progress.wave.baking.push(id.clone()),
                 Stand::Committing => progress.wave.committing.push(id.clone()),
@@ -113,6 +128,10 @@ impl Progress {
             // One that is gone keeps its place, for it may be down; nobody waits for it.
             if !gone {
                 self.unverified.push(id.clone());
+                if node.is_some_and(Node::is_connected) {
+                    let longest = self.longest.entry(step.phase).or_insert(step.since);
+                    *longest = step.since.min(*longest);
+                }
             }
         }
         if step.forgiven {

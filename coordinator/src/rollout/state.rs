@@ -66,6 +66,12 @@ pub struct Environment {
     /// Nodes that do not run what is wanted of them and are in no rollout's plan.
     #[serde(default)]
     pub behind: BTreeMap<AppName, BTreeSet<NodeId>>,
+    /// Nodes in it: an index.
+    #[serde(default)]
+    pub members: BTreeSet<NodeId>,
+    /// Those of them that served and do not serve well now, or are on their way: an index.
+    #[serde(default)]
+    pub down: BTreeMap<AppName, BTreeSet<NodeId>>,
     /// How each release's migration stands in this environment's database.
     #[serde(default)]
     pub migrations: BTreeMap<AppName, BTreeMap<Version, MigrationRecord>>,
@@ -297,6 +303,12 @@ impl Step {
     /// Told to keep the release.
     pub fn is_committed(&self) -> bool {
         self.order == Some(Order::Commit)
+    }
+
+    /// Done and well, or yet to come: nothing follows from it while that wave runs.
+    pub fn is_quiet(&self, wave: usize) -> bool {
+        let is_to_come = self.phase == Phase::Pending && self.wave > wave;
+        (is_to_come || self.phase == Phase::Done) && self.failure.is_none()
     }
 
     /// Failed, and not to be tried again by itself.

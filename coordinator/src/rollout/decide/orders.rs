@@ -47,14 +47,8 @@ pub(super) fn issue_orders(
             return Some(decision);
         }
     }
-    let moving: Vec<NodeId> = wave
-        .moving
-        .iter()
-        .filter(|id| rollout.is_forward() || state.nodes.get(*id).is_some_and(|node| !node.is_unreachable()))
-        .cloned()
-        .collect();
-    if !moving.is_empty() {
-        decision.waiting.push(sentences::moving(rollout, &moving));
+    if !wave.moving.is_empty() {
+        decision.waiting.push(sentences::moving(rollout, progress));
     }
     if !wave.retrying.is_empty() {
         decision

@@ -2,7 +2,7 @@
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Span;
-use fleet_proto::session::{Failure, Phase};
+use fleet_proto::session::Failure;
 
 use super::Waiting;
 use crate::rollout::availability::Availability;
@@ -91,23 +91,15 @@ pub(super) fn no_progress(rollout: &Rollout, progress: &Progress, deadline: Span
     format!("no node got good within progress_deadline {deadline}; {stands}")
 }
 
-pub(super) fn moving(rollout: &Rollout, ids: &[NodeId]) -> Waiting {
-    let mut by_phase: std::collections::BTreeMap<Phase, Vec<NodeId>> = Default::default();
-    for id in ids {
-        if let Some(step) = rollout.steps.get(id) {
-            by_phase.entry(step.phase).or_default().push(id.clone());
-        }
-    }
-    let parts: Vec<String> = by_phase
+pub(super) fn moving(rollout: &Rollout, progress: &Progress) -> Waiting {
+    let parts: Vec<String> = progress
+        .wave
+        .moving
         .iter()
         .map(|(phase, ids)| format!("{} {phase}", nodes(ids)))
         .collect();
-    let since = ids
-        .iter()
-        .filter_map(|id| rollout.steps.get(id).map(|step| step.since))
-        .min();
     Waiting {
-        since,
+        since: progress.longest.values().min().copied(),
         ..Waiting::new(format!("wave {}: {}", rollout.wave + 1, parts.join("; ")))
     }
 }

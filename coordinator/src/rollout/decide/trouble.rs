@@ -45,6 +45,13 @@ pub(super) fn too_long_in_a_phase(
     progress: &Progress,
     now: Timestamp,
 ) -> Option<Decision> {
+    let is_late = |(phase, since): (&Phase, &Timestamp)| {
+        deadline(rollout, *phase)
+            .is_some_and(|(_, deadline)| now.since((*since).max(rollout.clock_from)) > deadline)
+    };
+    if !progress.longest.iter().any(is_late) {
+        return None;
+    }
     let events: Vec<Event> = progress
         .unverified
         .iter()

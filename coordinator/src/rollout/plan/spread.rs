@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use fleet_proto::ids::NodeId;
 use fleet_proto::labels::Selector;
 
-use crate::rollout::chance::chance;
+use crate::rollout::chance::Chance;
 use crate::rollout::node::Node;
 
 /// Nodes without the label are a domain of their own.
@@ -19,6 +19,7 @@ pub(super) fn order(
     canary: Option<&Selector>,
     seed: &str,
 ) -> Vec<NodeId> {
+    let chance = Chance::seeded(seed);
     let is_canary = |node: &Node| canary.is_some_and(|selector| selector.matches(&node.labels));
     let mut domains: BTreeMap<(bool, &str), Vec<(u64, &NodeId)>> = BTreeMap::new();
     for (id, node) in nodes {
@@ -27,13 +28,13 @@ pub(super) fn order(
         domains
             .entry((!is_canary(node), domain))
             .or_default()
-            .push((chance(seed, id.as_str()), id));
+            .push((chance.of(id.as_str()), id));
     }
     let mut order = Vec::with_capacity(nodes.len());
     for ((group, domain), mut members) in domains {
         members.sort_unstable();
         let size = members.len() as u128;
-        let tie = chance(seed, domain);
+        let tie = chance.of(domain);
         for (i, (_, id)) in members.into_iter().enumerate() {
             // Where in the whole this node stands: the middle of its share, as a
             // fixed-point fraction, so that equal fractions are equal everywhere.

@@ -177,6 +177,7 @@ impl State {
                 left,
             } => {
                 let known = self.node(node)?.apps.entry(app.clone()).or_default();
+                let is_taken_away = known.current.is_some() && current.is_none();
                 known.current.clone_from(current);
                 known.last_good.clone_from(last_good);
                 known.health = health.clone();
@@ -184,6 +185,7 @@ impl State {
                 if let Some(left) = left {
                     known.note_left(left);
                 }
+                self.note_emptied(node, app, is_taken_away)?;
                 self.note_wish(node, app);
             }
             Event::NodeActed { node, entry } => {

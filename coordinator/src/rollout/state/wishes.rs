@@ -1,5 +1,5 @@
-//! What is wanted of each node, and who does not run it: an index, so that nobody has to
-//! look at a whole fleet to find the one that is behind.
+//! Who is in an environment, who is down there, and who does not run what is wanted of it:
+//! indexes, so that nobody has to look at a whole fleet to find the few.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,13 @@ impl Environment {
     pub fn wish<'a>(&'a self, node: &'a Node, app: &AppName) -> Option<&'a ReleaseRef> {
         let own = node.app(app).and_then(|stands| stands.wanted.as_ref());
         own.or_else(|| self.desired.get(app))
+    }
+
+    fn is_down(&self, node: &Node, app: &AppName) -> bool {
+        let stands = node.app(app);
+        !node.is_revoked()
+            && self.select.matches(&node.labels)
+            && stands.is_some_and(|stands| stands.is_down(node.is_connected()))
     }
 
     fn is_behind(&self, node: &Node, app: &AppName) -> bool {
@@ -32,6 +39,8 @@ impl State {
     pub(super) fn note_wish(&mut self, id: &NodeId, app: &AppName) {
         let Some(node) = self.nodes.get(id) else { return };
         for (name, within) in &mut self.environments {
+            let is_down = within.is_down(node, app);
+            mark(within.down.entry(app.clone()).or_default(), id, is_down);
             let is_behind = within.is_behind(node, app)
                 && !self
                     .active
@@ -43,16 +52,18 @@ impl State {
                             && !rollout.beside
                             && rollout.has_in_its_plan(id)
                     });
-            if is_behind {
-                within.behind.entry(app.clone()).or_default().insert(id.clone());
-            } else if let Some(behind) = within.behind.get_mut(app) {
-                behind.remove(id);
-            }
+            mark(within.behind.entry(app.clone()).or_default(), id, is_behind);
         }
     }
 
     /// A node came, went, or was labelled anew.
     pub(super) fn note_wishes(&mut self, id: &NodeId) {
+        if let Some(node) = self.nodes.get(id) {
+            for within in self.environments.values_mut() {
+                let is_in = !node.is_revoked() && within.select.matches(&node.labels);
+                mark(&mut within.members, id, is_in);
+            }
+        }
         let apps: BTreeSet<AppName> = self
             .environments
             .values()
@@ -67,9 +78,12 @@ impl State {
 
     /// What an environment wants, or who is in it, changed.
     pub(super) fn note_wishes_of_all(&mut self, environment: &EnvironmentName) {
-        let Some(within) = self.environments.get(environment) else {
+        let Some(within) = self.environments.get_mut(environment) else {
             return;
         };
+        let is_in = |node: &Node| !node.is_revoked() && within.select.matches(&node.labels);
+        let members = self.nodes.iter().filter(|(_, node)| is_in(node));
+        within.members = members.map(|(id, _)| id.clone()).collect();
         let apps: Vec<AppName> = within
             .desired
             .keys()
@@ -103,6 +117,8 @@ impl State {
                 rollout.plan.app == *app && rollout.plan.environment == *environment && !rollout.beside
             })
             .collect();
+        let down = self.nodes.iter().filter(|(_, node)| within.is_down(node, app));
+        let down: BTreeSet<NodeId> = down.map(|(id, _)| id.clone()).collect();
         let behind: BTreeSet<NodeId> = self
             .nodes
             .iter()
@@ -112,7 +128,16 @@ impl State {
             .map(|(id, _)| id.clone())
             .collect();
         if let Some(within) = self.environments.get_mut(environment) {
+            within.down.insert(app.clone(), down);
             within.behind.insert(app.clone(), behind);
         }
+    }
+}
+
+fn mark(index: &mut BTreeSet<NodeId>, id: &NodeId, is_in: bool) {
+    if !is_in {
+        index.remove(id);
+    } else if !index.contains(id) {
+        index.insert(id.clone());
     }
 }

@@ -1,9 +1,10 @@
 //! The fleet: environments, releases, tokens and nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::Selector;
+use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
@@ -55,6 +56,8 @@ impl State {
             known_bad: BTreeMap::new(),
             behind: BTreeMap::new(),
             migrations: BTreeMap::new(),
+            members: BTreeSet::new(),
+            down: BTreeMap::new(),
         });
         environment.select = select.clone();
         environment.catch_up = catch_up;
@@ -156,12 +159,44 @@ impl State {
             .ok_or_else(|| IllegalEvent::NoNode(node.clone()))
     }
 
+    /// A move that goes forward has taken away what ran, and left nothing.
+    pub(super) fn note_emptied(
+        &mut self,
+        node: &NodeId,
+        app: &AppName,
+        is_taken_away: bool,
+    ) -> Result<(), IllegalEvent> {
+        let known = self.node(node)?;
+        let Some(stands) = known.apps.get(app) else {
+            return Ok(());
+        };
+        let deployed = stands
+            .order
+            .as_ref()
+            .filter(|issued| matches!(issued.order, Order::Deploy { .. }));
+        let number = deployed.map(|issued| issued.number);
+        let is_empty = stands.current.is_none();
+        let step = number
+            .and_then(|number| self.rollouts.get(&number))
+            .and_then(|rollout| rollout.steps.get(node));
+        let served = step.is_some_and(|step| step.from.is_some());
+        if let Some(stands) = self.node(node)?.apps.get_mut(app) {
+            stands.emptied = is_empty && (stands.emptied || (is_taken_away && served));
+        }
+        Ok(())
+    }
+
     pub(super) fn connect(&mut self, node: &NodeId, connection: Connection) -> Result<(), IllegalEvent> {
-        self.node(node)?.connection = connection;
+        let known = self.node(node)?;
+        known.connection = connection;
+        let apps: Vec<AppName> = known.apps.keys().cloned().collect();
         if matches!(connection, Connection::Silent { .. }) {
             self.silent.insert(node.clone());
         } else {
             self.silent.remove(node);
+        }
+        for app in apps {
+            self.note_wish(node, &app);
         }
         Ok(())
     }

@@ -58,6 +58,7 @@ impl State {
             step.came_after |= step.forgiven;
             step.forgiven = false;
         }
+        let told_app = app.clone();
         let stands = self.node(node)?.apps.entry(app).or_default();
         if moves(order) {
             stands.told = (number, generation);
@@ -72,6 +73,7 @@ impl State {
             generation,
             order: order.clone(),
         });
+        self.note_wish(node, &told_app);
         if let Order::Migrate { release, act } = order {
             self.tell_to_migrate(number, node, generation, (release, *act), at);
         }
