@@ -12,6 +12,8 @@ use fleet_proto::release::{Platform, ReleaseRef};
 use fleet_proto::session::{Facts, Health, Order};
 use fleet_proto::time::Timestamp;
 
+use super::service::Service;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub labels: Labels,
@@ -25,6 +27,11 @@ pub struct Node {
     /// Nothing new is brought to it meanwhile.
     #[serde(default)]
     pub cordon: Option<Cordon>,
+    #[serde(default)]
+    pub service: Service,
+    /// Its agent says that it understands being drained.
+    #[serde(default)]
+    pub can_be_drained: bool,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,
     pub apps: BTreeMap<AppName, NodeApp>,
@@ -157,6 +164,7 @@ impl Node {
     /// Runs a release of the app, and has not found out yet how it does.
     pub fn is_yet_to_tell(&self, app: &AppName) -> bool {
         self.is_connected()
+            && !self.service.drained
             && self
                 .apps
                 .get(app)

@@ -23,7 +23,8 @@ pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
     };
     let known = node.is_connected()
         && node.facts.as_ref() == Some(&hello.facts)
-        && node.agent_version.as_ref() == Some(&hello.agent_version);
+        && node.agent_version.as_ref() == Some(&hello.agent_version)
+        && node.can_be_drained == hello.service.is_some();
     if known {
         return vec![];
     }
@@ -31,6 +32,7 @@ pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
         node: id.clone(),
         agent_version: hello.agent_version.clone(),
         facts: hello.facts.clone(),
+        can_be_drained: hello.service.is_some(),
     }]
 }
 
