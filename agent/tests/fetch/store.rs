@@ -103,7 +103,7 @@ impl Visit {
             if let FromAgent::Status(status) = self.hear().await.expect("the session is over")
                 && status.step.as_ref().is_some_and(|step| step.phase == phase)
             {
-                return status;
+                return *status;
             }
         }
         panic!("the agent was never {phase}");
