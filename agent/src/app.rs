@@ -40,6 +40,8 @@ pub struct Assignment {
     pub number: u64,
     /// None where nothing was ever ordered: whatever runs is not touched.
     pub work: Option<Work>,
+    /// The node is drained: nothing runs, whatever the work says.
+    pub drained: bool,
     /// What may be fetched ahead of an order.
     pub prefetch: Option<ReleaseRef>,
     pub history: History,
@@ -55,6 +57,10 @@ pub enum AppEvent {
         outcome: Outcome,
     },
     Health(Health),
+    /// The node is drained, and nothing of the app runs any more.
+    Still {
+        assignment: u64,
+    },
     /// Nothing more would be done for the app.
     LaneEnded(Ended),
 }
@@ -104,7 +110,7 @@ impl App {
     /// The same work goes on under the number that it has, whatever else has changed.
     pub fn assign(&self, next: Assignment) {
         self.assignment.send_modify(|now| {
-            let number = if now.work == next.work {
+            let number = if (&now.work, now.drained) == (&next.work, next.drained) {
                 now.number
             } else {
                 next.number
@@ -130,9 +136,16 @@ struct RunLane {
     assignment: watch::Receiver<Assignment>,
     crew: Option<Crew>,
     /// What has been made to run.
-    converged: Option<Option<ReleaseRef>>,
+    converged: Option<Made>,
     /// As it was told last.
     health: Option<Health>,
+}
+
+/// What has been made so, and how.
+#[derive(PartialEq)]
+struct Made {
+    release: Option<ReleaseRef>,
+    drained: bool,
 }
 
 /// The daemon is gone.
@@ -142,15 +155,16 @@ struct Over;
 struct Task {
     number: u64,
     work: Work,
+    drained: bool,
 }
 
 impl RunLane {
     async fn run(mut self) {
         let mut earlier = None;
         loop {
-            let (number, work) = {
+            let (number, work, drained) = {
                 let now = self.assignment.borrow_and_update();
-                (now.number, now.work.clone())
+                (now.number, now.work.clone(), now.drained)
             };
             let Some(work) = work else {
                 if self.assignment.changed().await.is_err() {
@@ -158,8 +172,17 @@ impl RunLane {
                 }
                 continue;
             };
-            let now = Task { number, work };
+            let now = Task {
+                number,
+                work,
+                drained,
+            };
+            // How it is says nothing of how it will be when it runs again.
+            if drained && self.crew.is_some() && self.tell_this_health(Health::Unknown).await.is_err() {
+                return;
+            }
             let ended = match self.make_so(&now).await {
+                Ok(()) if drained => self.stand_by(&now).await,
                 Ok(()) => self.attend(&now, earlier).await,
                 Err(error) => self.could_not(&now, &error).await,
             };
@@ -171,17 +194,28 @@ impl RunLane {
     }
 
     async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
-        if self.converged.as_ref() == Some(&now.work.run) {
+        let wanted = Made {
+            release: now.work.run.clone(),
+            drained: now.drained,
+        };
+        if self.converged.as_ref() == Some(&wanted) {
             return Ok(());
         }
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
+        if now.drained {
+            let converge = self.converge.clone();
+            let at = now.work.run.clone();
+            self.blocking(move || converge.stand_still(at.as_ref())).await?;
+            self.converged = Some(wanted);
+            return Ok(());
+        }
         let look = match now.work.purpose {
             Purpose::Activate => Look::AtNothing,
             _ => Look::AtBytes,
         };
         let started = self.make_run(now.work.run.clone(), look).await?;
-        self.converged = Some(now.work.run.clone());
+        self.converged = Some(wanted);
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
@@ -192,11 +226,33 @@ impl RunLane {
         look: Look,
     ) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref(), look)).await;
+        self.blocking(move || converge.run(release.as_ref(), look)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ConvergeError> + Send + 'static,
+    ) -> Result<T, ConvergeError> {
+        let ran = tokio::task::spawn_blocking(work).await;
         ran.unwrap_or_else(|error| {
             let path = self.converge.layout.app(&self.converge.app);
             Err(crate::durable::failed("work in", path)(std::io::Error::other(error)).into())
         })
+    }
+
+    /// Nothing runs, so nothing is checked and nothing judged; but what was to be put back
+    /// is put back with that.
+    async fn stand_by(&mut self, now: &Task) -> Result<(), Over> {
+        let assignment = now.number;
+        let still = (self.converge.app.clone(), AppEvent::Still { assignment });
+        self.events.send(still).await.map_err(|_| Over)?;
+        if now.work.purpose == Purpose::PutBack {
+            self.tell(now, Outcome::PutBack { ill: None }).await?;
+        }
+        while self.assignment.borrow_and_update().number == now.number {
+            self.assignment.changed().await.map_err(|_| Over)?;
+        }
+        Ok(())
     }
 
     /// Looks on until there is other work.
@@ -266,6 +322,8 @@ impl RunLane {
         let why = chain(error);
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
+            // That it cannot be stopped says nothing of the release.
+            Purpose::Activate | Purpose::Verify | Purpose::Bake if now.drained => {}
             Purpose::Activate | Purpose::Verify | Purpose::Bake => {
                 let mut failure = failure(error.class(), format!("cannot start: {why}"));
                 if let Some(component) = error.component() {

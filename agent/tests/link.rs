@@ -19,7 +19,9 @@ use fleet_agent::link::{Link, LinkEvent, Reach, Report, Said};
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
-use fleet_proto::session::{AppStatus, Failure, FailureClass, FromAgent, Health, Phase, StepStatus, ToAgent};
+use fleet_proto::session::{
+    AppStatus, Failure, FailureClass, FromAgent, Health, Phase, ServiceStatus, StepStatus, ToAgent,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -207,6 +209,7 @@ fn much_to_say() -> Report {
     Report {
         apps: apps.collect(),
         history: vec![],
+        service: ServiceStatus::default(),
     }
 }
 
@@ -232,7 +235,7 @@ async fn a_node_with_much_to_say_is_not_too_much_to_be_heard() {
         .collect();
     while heard != wanted {
         if let FromAgent::Status(status) = visit.hear().await.unwrap() {
-            heard.insert(status.app.clone(), status);
+            heard.insert(status.app.clone(), *status);
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct Cordon {
 
 impl fmt::Display for Cordon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cordoned by {}", self.by)?;
+        write!(f, "by {}", self.by)?;
         match &self.reason {
             Some(reason) => write!(f, ": {reason}"),
             None => Ok(()),
@@ -142,6 +142,16 @@ impl Node {
             self.connection,
             Connection::Unreachable { .. } | Connection::Revoked { .. }
         )
+    }
+
+    /// Who said that nothing new is brought to it, and why.
+    pub fn why_let_alone(&self) -> Option<String> {
+        let how = if self.service.drained {
+            "drained"
+        } else {
+            "cordoned"
+        };
+        self.cordon.as_ref().map(|cordon| format!("{how} {cordon}"))
     }
 
     pub fn is_connected(&self) -> bool {

@@ -19,7 +19,7 @@ pub fn node(state: &State, id: &NodeId, node: &Node) -> NodeView {
             .map(|(name, _)| name.clone())
             .collect(),
         connection: connection(node.connection),
-        cordon: node.cordon.as_ref().map(ToString::to_string),
+        cordon: node.why_let_alone(),
         drained: drained(node),
         enrolled_at: node.enrolled_at,
         facts: node.facts.clone(),
