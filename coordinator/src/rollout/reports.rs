@@ -130,7 +130,9 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus, stream: Str
     let nothing = NodeApp::default();
     let known = node.apps.get(&status.app).unwrap_or(&nothing);
     // The words of an ill node change with every look; that it is ill is what counts.
-    let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health);
+    let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health)
+        // But that it is stopped on purpose says more than how ill it was before.
+        || (node.service.drained && known.health != status.health);
     let busy = is_busy(known, status, stream);
     let left = has_left(known, status);
     let changed =
