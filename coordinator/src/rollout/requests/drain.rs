@@ -8,7 +8,7 @@ use crate::rollout::availability::Availability;
 use crate::rollout::event::Event;
 use crate::rollout::input::{Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
-use crate::rollout::state::State;
+use crate::rollout::state::{State, Step};
 
 /// Whether more of an environment may be out of service than its limit says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,9 +94,7 @@ fn must_not_be_moving(state: &State, id: &NodeId, node: &Node) -> Result<(), Ref
         .active
         .iter()
         .filter_map(|number| state.rollouts.get(number));
-    if let Some(rollout) =
-        active.find(|rollout| rollout.steps.get(id).is_some_and(|step| step.is_in_flight()))
-    {
+    if let Some(rollout) = active.find(|rollout| rollout.steps.get(id).is_some_and(Step::is_in_flight)) {
         let number = rollout.number.0;
         let hint = format!("wait for it (`fleetctl status {number} --watch`), or `fleetctl abort {number}`");
         return Err(refused(&rollout.plan.app, hint));
