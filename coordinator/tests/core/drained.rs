@@ -7,9 +7,12 @@ use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Amount;
 use fleet_proto::session::{Health, Service, ServiceStatus};
 use fleet_proto::view::DrainView;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
 
 use super::fleet::{Fleet, Fortune, app, hello, release};
-use super::moves::Move;
+use super::moves::{Move, moves};
 
 impl Fleet {
     fn drain(&mut self, n: usize) -> Result<Reply, Refusal> {
@@ -75,6 +78,48 @@ fn roll_out_with(fleet: &mut Fleet, version: &str, max_unavailable: Amount) -> R
     match fleet.request(Request::StartRollout(intent)) {
         Ok(Reply::Rollout(number)) => number,
         other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 300, failure_persistence: None, rng_seed: crate::seed(), ..Config::default() })]
+
+    /// Whatever else happens, in whatever order: limits hold, a replay is a replay, nobody
+    /// who is drained is brought anything, and everybody serves in the end.
+    #[test]
+    fn drains_in_the_middle_of_everything(
+        nodes in 1..8_usize,
+        moves in moves(40),
+        drains in vec((0..6_u8, 0..8_usize), 40),
+    ) {
+        let mut fleet = Fleet::new(nodes, 3);
+        for (act, (what, node)) in moves.iter().zip(drains) {
+            fleet.make(act);
+            // Many of these make no sense just then, and are refused.
+            let _refused = match what {
+                0 => fleet.drain(node).is_err(),
+                1 => fleet.drain_with(node, Limit::Override).is_err(),
+                2 => fleet.undrain(node).is_err(),
+                _ => fleet.hear(node).is_none(),
+            };
+            let broken = fleet.broken();
+            prop_assert!(broken.is_empty(), "after {:?} and {} of {}: {:#?}", act, what, node, broken);
+        }
+        prop_assert_eq!(fleet.replayed(), fleet.state_bytes());
+        for node in 0..nodes {
+            fleet.make(&Move::Connect(node));
+            fleet.hear(node);
+            let _only_cordoned = fleet.undrain(node);
+            fleet.hear(node);
+            prop_assert_eq!(fleet.drained(node), None);
+        }
+        fleet.everybody_comes_back();
+        fleet.abort_what_is_active();
+        fleet.settle(Fortune::Good);
+        let number = fleet.roll_out("v9", "10,50,100").map_err(TestCaseError::fail)?;
+        fleet.settle(Fortune::Good);
+        prop_assert_eq!(fleet.outcome(number), "succeeded", "{}", fleet.story(number));
+        prop_assert!(fleet.all_run("v9"));
     }
 }
 
