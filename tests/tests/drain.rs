@@ -97,7 +97,7 @@ fn a_drained_node_stays_stopped_until_it_is_undrained() {
     assert!(port_is_closed(&fleet));
     assert_eq!(pid(&fleet), None);
 
-    // Drained while nobody could tell it, it is told when it comes back.
+    // Undrained while nobody could tell it, it is told when it comes back.
     fleet.stop_agent("n01").unwrap();
     let undrained = fleet.ctl(&["node", "undrain", "n01"]).unwrap();
     assert_eq!(undrained.code, 0, "{}", undrained.stderr);
