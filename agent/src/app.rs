@@ -2,12 +2,15 @@
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
 mod fetch_lane;
+mod put_back;
+mod still;
 
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::Health;
+use fleet_proto::session::{FailureClass, Health};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -21,13 +24,12 @@ use crate::probe::judge::Verdict;
 use crate::process::log;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
+use put_back::put_back;
+use still::Made;
 
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
 const REST_EVERY: Duration = Duration::from_secs(2);
-/// A release that was put back is given this long to show that it is well; after that
-/// it is said that it is not.
-const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 /// Between attempts at what a disk or a process table did not let through.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at a release whose files are damaged and that there is no other for.
@@ -141,13 +143,6 @@ struct RunLane {
     health: Option<Health>,
 }
 
-/// What has been made so, and how.
-#[derive(PartialEq)]
-struct Made {
-    release: Option<ReleaseRef>,
-    drained: bool,
-}
-
 /// The daemon is gone.
 struct Over;
 
@@ -204,9 +199,7 @@ impl RunLane {
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
         if now.drained {
-            let converge = self.converge.clone();
-            let at = now.work.run.clone();
-            self.blocking(move || converge.stand_still(at.as_ref())).await?;
+            self.stand_still(now.work.run.clone()).await?;
             self.converged = Some(wanted);
             return Ok(());
         }
@@ -240,21 +233,6 @@ impl RunLane {
         })
     }
 
-    /// Nothing runs, so nothing is checked and nothing judged; but what was to be put back
-    /// is put back with that.
-    async fn stand_by(&mut self, now: &Task) -> Result<(), Over> {
-        let assignment = now.number;
-        let still = (self.converge.app.clone(), AppEvent::Still { assignment });
-        self.events.send(still).await.map_err(|_| Over)?;
-        if now.work.purpose == Purpose::PutBack {
-            self.tell(now, Outcome::PutBack { ill: None }).await?;
-        }
-        while self.assignment.borrow_and_update().number == now.number {
-            self.assignment.changed().await.map_err(|_| Over)?;
-        }
-        Ok(())
-    }
-
     /// Looks on until there is other work.
     async fn attend(&mut self, now: &Task, earlier: Option<Purpose>) -> Result<(), Over> {
         let purpose = now.work.purpose;
@@ -264,6 +242,15 @@ impl RunLane {
         }
         if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
             crew.judge.begin_bake();
+        }
+        if let Some((release, _)) = &now.work.migrate {
+            // A manifest of this format declares none.
+            let why = format!("{release} declares no migration");
+            let outcome = Outcome::Migrated {
+                stand: MigrationStand::NotStarted,
+                failure: Some(*failure(FailureClass::Release, why)),
+            };
+            self.tell(now, outcome).await?;
         }
         let mut judging = purpose != Purpose::Rest;
         loop {
@@ -375,24 +362,6 @@ impl RunLane {
         let message = (self.converge.app.clone(), AppEvent::Health(health));
         self.events.send(message).await.map_err(|_| Over)
     }
-}
-
-fn put_back(crew: &Crew) -> Option<Outcome> {
-    if crew.judge.all_pass() {
-        return Some(Outcome::PutBack { ill: None });
-    }
-    let bound = crew
-        .started
-        .slot
-        .manifest
-        .health
-        .healthy_deadline
-        .as_duration()
-        .min(PUT_BACK_MAX);
-    let too_late = crew.since_began() >= bound;
-    too_late.then(|| Outcome::PutBack {
-        ill: crew.judge.why_not(),
-    })
 }
 
 async fn watch_or_wait(crew: &mut Option<Crew>) {

@@ -1,7 +1,9 @@
 //! `fleet-agent doctor`: what stands between this node and a working agent.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
 use serde::Serialize;
 
@@ -101,12 +103,14 @@ fn releases(layout: &Layout) -> Vec<Finding> {
     let apps = ledger.apps.iter();
     apps.map(|(app, record)| {
         let slots = Slots::new(layout, app);
-        let lost: Vec<String> = record
-            .good
+        let installed = record.good.iter().chain(&record.current);
+        let mut needed: BTreeSet<ReleaseRef> = installed.map(|known| known.release.clone()).collect();
+        // A process that was kept is started again from there when it ends.
+        needed.extend(slots.in_use_releases());
+        let lost: Vec<String> = needed
             .iter()
-            .chain(&record.current)
-            .filter(|installed| !slots.open(&installed.release).is_ok_and(|slot| slot.is_whole()))
-            .map(|installed| installed.release.to_string())
+            .filter(|release| !slots.open(release).is_ok_and(|slot| slot.is_whole()))
+            .map(ToString::to_string)
             .collect();
         let result = if lost.is_empty() {
             Ok(format!(

@@ -1,6 +1,7 @@
 //! Carrying out what [`crate::install`] decided. Nothing here decides anything.
 
 pub mod admit;
+pub mod changes;
 pub mod converge;
 pub mod download;
 pub mod fetch;

@@ -11,10 +11,12 @@
 //! before processes are replaced; making it so can be done any number of times.
 
 mod by_hand;
+mod migrate;
 mod orders;
 mod outcomes;
 
 use fleet_proto::ids::RolloutNumber;
+use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Phase};
 
@@ -36,6 +38,8 @@ pub struct Work {
     /// To be made to run, in place of anything else.
     pub run: Option<ReleaseRef>,
     pub purpose: Purpose,
+    /// To be done beside what runs, once.
+    pub migrate: Option<(ReleaseRef, MigrationAct)>,
     /// Whose work it is, so that an outcome is never taken for another's.
     pub order: (RolloutNumber, u32),
 }
@@ -77,7 +81,10 @@ impl AppRecord {
             | Phase::Failed
             | Phase::RolledBack => Purpose::Rest,
         };
+        let migrate = self.step.as_ref().filter(|_| phase == Phase::Migrating);
+        let migrate = migrate.and_then(|step| Some((step.release.clone()?, step.migration?.act)));
         Work {
+            migrate,
             fetch: release.filter(|_| phase == Phase::Fetching),
             run: self.current_release().cloned(),
             purpose,
@@ -112,12 +119,11 @@ impl AppRecord {
                 Some(Recovery::Undoing(phase))
             }
             Phase::RollingBack => Some(Recovery::Undoing(Phase::RollingBack)),
-            Phase::Pending
-            | Phase::Migrating
-            | Phase::Baking
-            | Phase::Done
-            | Phase::Failed
-            | Phase::RolledBack => None,
+            Phase::Migrating => {
+                self.find_migration_cut_short();
+                None
+            }
+            Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack => None,
         }
     }
 
@@ -129,6 +135,11 @@ impl AppRecord {
         let (Some(release), Some(counter)) = (step.release.clone(), step.counter) else {
             return false;
         };
+        if let Some(migration) = &mut step.migration {
+            step.phase = Phase::Migrating;
+            migration.stand = MigrationStand::Started;
+            return true;
+        }
         let left = step.from.clone();
         step.attempts = 0;
         match step.direction {
@@ -188,6 +199,7 @@ impl AppRecord {
             attempts: 0,
             activated_at: None,
             is_committed: false,
+            migration: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
     AppStatus, Failure, Health, HistoryCause, HistoryEntry, Phase, Service, StepStatus,
@@ -90,6 +91,18 @@ pub struct Step {
     pub activated_at: Option<Timestamp>,
     /// The coordinator has said that the bake is over before it had begun here.
     pub is_committed: bool,
+    /// The order was to migrate, and nothing else.
+    #[serde(default)]
+    pub migration: Option<Migration>,
+}
+
+/// `Started` is written down before the first command runs: what is found so after a
+/// power cut may have run, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    pub act: MigrationAct,
+    pub stand: MigrationStand,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +175,7 @@ impl AppRecord {
                 phase: step.phase,
                 failure: step.failure.clone(),
                 failed: step.failed.clone(),
+                migration: step.migration.map(|migration| migration.stand),
             }),
         }
     }

@@ -5,6 +5,7 @@
     reason = "this is what the commands say to people"
 )]
 
+use fleet_proto::ids::ComponentName;
 use fleet_proto::session::{AppStatus, Health};
 use serde::Serialize;
 
@@ -106,15 +107,25 @@ pub fn releases(releases: &[ReleaseView]) {
     }
     for view in releases {
         println!(
-            "{} {:<12} {}  {:>8}{}{}",
+            "{} {:<12} {}  {:>8}{}{}{}",
             view.app,
             view.release.version,
             view.release.digest.short(),
             view.bytes,
             if view.is_current { "  runs" } else { "" },
             if view.is_good { "  good" } else { "" },
+            lives_in(view),
         );
     }
+}
+
+/// Said where it explains why a release is still on the disk.
+fn lives_in(view: &ReleaseView) -> String {
+    if view.is_current || view.in_use_by.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = view.in_use_by.iter().map(ComponentName::as_str).collect();
+    format!("  kept for {}, unchanged since", names.join(", "))
 }
 
 pub fn rolled_back(moved: &RolledBack) {

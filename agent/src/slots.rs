@@ -4,6 +4,7 @@
 //! is not there. `current` is a link that is replaced by a rename.
 
 mod build;
+mod in_use;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +26,7 @@ use crate::durable::{self, FileError, failed};
 use crate::layout::Layout;
 
 pub use build::{Building, Missing, known_tree};
+pub use in_use::InUse;
 
 const MANIFEST: &str = "manifest.json";
 const SIGNATURES: &str = "signatures.json";
@@ -240,10 +242,13 @@ impl Slots {
     }
 
     /// Takes what `keeps` does not want out of the way, in one step each: a half-removed
-    /// slot must not pass for one. Removing what this gives takes long, and whoever is
+    /// slot must not pass for one. What is current stays, and so does a slot in which a
+    /// process lives, whatever its release is still good for. Removing what this gives takes long, and whoever is
     /// interrupted in it sweeps when it starts.
     pub fn retire(&self, keeps: impl Fn(&Digest) -> bool) -> Result<Vec<PathBuf>, FileError> {
         let current = self.current();
+        let in_use = self.in_use();
+        let is_kept = |digest: &Digest| keeps(digest) || Some(*digest) == current || in_use.needs(digest);
         let mut retired = Vec::new();
         let slots = self.layout.slots(&self.app);
         for entry in std::fs::read_dir(&slots).into_iter().flatten().flatten() {
@@ -251,7 +256,7 @@ impl Slots {
                 .file_name()
                 .to_str()
                 .and_then(|name| name.parse::<Digest>().ok());
-            if let Some(digest) = named.filter(|digest| !keeps(digest) && Some(*digest) != current) {
+            if let Some(digest) = named.filter(|digest| !is_kept(digest)) {
                 let doomed = self.beside_slots(&format!("gone-{digest}"));
                 std::fs::rename(entry.path(), &doomed).map_err(failed("remove", entry.path()))?;
                 retired.push(doomed);

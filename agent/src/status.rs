@@ -67,6 +67,9 @@ pub struct ReleaseView {
     pub counter: u64,
     pub is_current: bool,
     pub is_good: bool,
+    /// Components whose processes live in it; more than the current one may have some.
+    #[serde(default)]
+    pub in_use_by: Vec<ComponentName>,
     pub bytes: Bytes,
 }
 
@@ -128,7 +131,9 @@ pub fn releases(layout: &Layout, ledger: &Ledger) -> Vec<ReleaseView> {
     let mut views = Vec::new();
     for app in layout.apps_on_disk() {
         let record = ledger.apps.get(&app);
-        for (digest, slot) in Slots::new(layout, &app).all() {
+        let slots = Slots::new(layout, &app);
+        let in_use = slots.in_use();
+        for (digest, slot) in slots.all() {
             let bytes = slot
                 .manifest
                 .components
@@ -145,6 +150,7 @@ pub fn releases(layout: &Layout, ledger: &Ledger) -> Vec<ReleaseView> {
                 counter: slot.manifest.counter,
                 is_current: record.is_some_and(|record| record.current_release() == Some(&release)),
                 is_good: record.is_some_and(|record| record.is_good(&release)),
+                in_use_by: in_use.by(&digest).to_vec(),
                 bytes: Bytes(bytes),
                 release,
             });

@@ -36,9 +36,11 @@ impl Bench {
 
     fn spec(&self, script: &str) -> Spec {
         Spec {
-            release: Digest::of(script.as_bytes()),
+            release: Digest::of(b"release"),
+            tree: Digest::of(b"tree"),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            home: "/".to_owned(),
             directory: self.directory.path().to_owned(),
             stop_signal: StopSignal::Term,
             grace: Span::from_millis(300),
@@ -160,6 +162,38 @@ fn a_keeper_is_adopted_and_never_doubled() {
     assert_ne!(other.keeper, first.keeper);
     assert!(!first.keeper.is_alive());
     assert_eq!(bench.running().len(), 1);
+}
+
+/// The same process in another release: it goes on where it was started.
+#[test]
+fn a_keeper_is_adopted_from_the_slot_of_an_earlier_release() {
+    let bench = Bench::new();
+    let first = bench.start("exec sleep 1000");
+    let later = bench.directory.path().join("later");
+    std::fs::create_dir(&later).unwrap();
+    let mut spec = bench.spec("exec sleep 1000");
+    spec.release = Digest::of(b"another release");
+    spec.directory = later;
+    spec.home = "/root".to_owned();
+    let second = bench.supervisor.start(&bench.run, &spec).unwrap();
+    assert_eq!((first.keeper, first.app), (second.keeper, second.app));
+    assert_eq!(bench.run.spec(), Some(bench.spec("exec sleep 1000")));
+    // Whatever else defines it makes it another one.
+    let mut known = first.keeper;
+    let changes: [fn(&mut Spec); 5] = [
+        |spec| spec.tree = Digest::of(b"other files"),
+        |spec| spec.command[2] = "exec sleep 1001".to_owned(),
+        |spec| drop(spec.env.insert("LEVEL".to_owned(), "2".to_owned())),
+        |spec| spec.stop_signal = StopSignal::Interrupt,
+        |spec| spec.grace = Span::from_millis(301),
+    ];
+    for change in changes {
+        change(&mut spec);
+        let anew = bench.supervisor.start(&bench.run, &spec).unwrap();
+        assert_ne!(anew.keeper, known, "{spec:?}");
+        known = anew.keeper;
+    }
+    assert_eq!(bench.run.spec(), Some(spec));
 }
 
 #[test]

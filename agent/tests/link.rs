@@ -200,6 +200,7 @@ fn much_to_say() -> Report {
                 log_tail: vec!["\u{2588}".repeat(400); 20],
             }),
             failed: None,
+            migration: None,
         }),
     };
     let apps = (0..APPS_MAX).map(status).map(|status| {

@@ -12,6 +12,7 @@ pub mod history;
 pub mod init;
 pub mod key;
 pub mod man;
+pub mod migration;
 pub mod node;
 pub mod nodes;
 pub mod pause;
@@ -47,6 +48,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Pause(args) => pause::run(&args, session).await,
         Verb::Resume(args) => resume::run(&args, session).await,
         Verb::Abort(args) => abort::run(&args, session).await,
+        Verb::Migration(args) => migration::run(&args, session).await,
         Verb::Retry(args) => retry::run(&args, session).await,
         Verb::Halt(args) => halt::run(&args, session).await,
         Verb::Unhalt(args) => unhalt::run(&args, session).await,

@@ -80,6 +80,7 @@ fn order_name(order: &Order) -> &'static str {
         Order::Abort { .. } => "abort",
         Order::RollBack(_) => "rollback",
         Order::Retry(_) => "retry",
+        Order::ResolveMigration { .. } => "say how a migration stands",
         Order::Halt { .. } => "halt",
         Order::Unhalt { .. } => "unhalt",
         Order::PushRelease(_) => "push",

@@ -18,6 +18,7 @@ pub mod fence;
 pub mod identity;
 pub mod ids;
 pub mod labels;
+pub mod migration;
 pub mod quantity;
 pub mod release;
 pub mod session;

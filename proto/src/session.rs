@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fence::Fence;
 use crate::ids::{AppName, RolloutNumber};
+use crate::migration::{MigrationAct, MigrationStand};
 use crate::quantity::{Bytes, Span};
 use crate::release::{Platform, ReleaseRef};
 use crate::time::Timestamp;
@@ -119,6 +120,8 @@ pub struct Command {
 pub enum Order {
     /// Fetch, activate, verify, and go on checking until told that the bake is over.
     Deploy { release: ReleaseRef },
+    /// The release's migration, with nothing else: what runs, runs on.
+    Migrate { release: ReleaseRef, act: MigrationAct },
     /// The bake is over: the release that runs is the last good one from now on.
     Commit,
     /// Put back: away from `leave`, to the named release, else to the newest good one
@@ -165,6 +168,8 @@ pub struct StepStatus {
     pub failure: Option<Failure>,
     /// The release that was left for it.
     pub failed: Option<ReleaseRef>,
+    /// How far the migration came that was ordered, if it was one.
+    pub migration: Option<MigrationStand>,
 }
 
 /// Where a step is.
@@ -238,6 +243,12 @@ impl fmt::Display for Phase {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a {1}")]
 pub struct WordError(String, &'static str);
+
+impl WordError {
+    pub(crate) fn new(text: &str, kind: &'static str) -> Self {
+        Self(text.to_owned(), kind)
+    }
+}
 
 impl FromStr for Phase {
     type Err = WordError;

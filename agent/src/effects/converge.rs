@@ -2,13 +2,16 @@
 
 mod still;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Component, ReleaseRef, Run};
+use fleet_proto::release::{Component, Platform, ReleaseRef, Run};
 use fleet_proto::session::FailureClass;
 
+use super::changes::{Changes, Member, changes};
 use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
@@ -37,6 +40,8 @@ pub enum ConvergeError {
         #[source]
         source: TemplateError,
     },
+    #[error("component {component} has no artifact for {}", Platform::here())]
+    NoArtifact { component: ComponentName },
     #[error("component {component} cannot be started")]
     Start {
         component: ComponentName,
@@ -64,7 +69,7 @@ impl ConvergeError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Template { .. } => FailureClass::Release,
+            Self::Template { .. } | Self::NoArtifact { .. } => FailureClass::Release,
             Self::Slot(_)
             | Self::File(_)
             | Self::Damaged { .. }
@@ -89,6 +94,7 @@ impl ConvergeError {
     pub fn component(&self) -> Option<&ComponentName> {
         match self {
             Self::Template { component, .. }
+            | Self::NoArtifact { component }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
@@ -110,6 +116,23 @@ impl Part {
         ConvergeError::Start {
             component: self.component.name.clone(),
             source,
+        }
+    }
+
+    fn member(&self) -> Member {
+        Member {
+            component: self.component.name.clone(),
+            fingerprint: Some(self.spec.fingerprint()),
+        }
+    }
+
+    /// A process that was kept goes on in the slot of an earlier release: its checks
+    /// look there.
+    fn move_to_where_it_lives(&mut self) {
+        let lives = self.run.spec();
+        if let Some(spec) = lives.filter(|spec| spec.fingerprint() == self.spec.fingerprint()) {
+            self.words.directory.clone_from(&spec.directory);
+            self.spec = spec;
         }
     }
 }
@@ -152,9 +175,9 @@ pub enum Gate {
 }
 
 impl Converge {
-    /// Stops what should not run, in the reverse order of its start; switches; starts
-    /// what should. What a full disk would not let through is tried before anything is
-    /// stopped. Blocks as long as stopping takes.
+    /// Stops what should not run; switches; starts what should. What both have goes on as
+    /// it is. What a full disk would not let through is tried before anything is stopped.
+    /// Blocks as long as stopping takes.
     pub fn run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
@@ -173,19 +196,36 @@ impl Converge {
 
     fn make_run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
-        let target = to.map(|release| self.describe(&slots, release)).transpose()?;
-        let parts = target
-            .as_ref()
-            .map(|target| target.parts.as_slice())
-            .unwrap_or_default();
-        let runs_already = |part: &&Part| glance(&part.run).is_some_and(|state| state.spec == part.spec.id());
+        let mut target = to.map(|release| self.describe(&slots, release)).transpose()?;
+        let moves = slots.current() != to.map(|release| release.digest);
+        let parts = target.iter().flat_map(|target| &target.parts);
+        let wanted: Vec<Member> = parts.map(Part::member).collect();
+        let changes = changes(&self.what_runs(&slots, moves), &wanted);
         // Before anything is stopped for it.
-        if let (Look::AtBytes, Some(target)) = (look, &target)
-            && !parts.iter().all(|part| runs_already(&part))
-        {
-            must_be_whole(target)?;
+        if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
+            target.as_ref().map_or(Ok(()), must_be_whole)?;
         }
-        for part in parts.iter().filter(|part| !runs_already(part)) {
+        self.change(&slots, to, target.as_mut(), &changes)?;
+        if moves {
+            tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
+        }
+        Ok(target)
+    }
+
+    fn change(
+        &self,
+        slots: &Slots,
+        to: Option<&ReleaseRef>,
+        target: Option<&mut Started>,
+        changes: &Changes,
+    ) -> Result<(), ConvergeError> {
+        let parts = target
+            .map(|target| target.parts.as_mut_slice())
+            .unwrap_or_default();
+        for part in parts
+            .iter()
+            .filter(|part| changes.start.contains(&part.component.name))
+        {
             self.supervisor
                 .prepare(&part.run, &part.spec)
                 .map_err(|source| part.cannot_start(source))?;
@@ -193,23 +233,19 @@ impl Converge {
         if let Some(release) = to {
             slots.prepare_switch(release)?;
         }
-        for component in self.stop_order(&slots) {
-            let run = self.run_directory(&component);
-            let wanted = parts.iter().find(|part| part.component.name == component);
-            if wanted.as_ref().is_some_and(runs_already) {
-                continue;
-            }
-            self.supervisor
-                .stop(&run)
-                .map_err(|source| ConvergeError::Stop { component, source })?;
+        for component in &changes.stop {
+            self.stop(component)?;
         }
         slots.switch(to)?;
+        // All of them, in their order: what is kept is adopted, and if it has been lost in
+        // this moment it is started anew, from the slot that is current now.
         for part in parts {
             self.supervisor
                 .start(&part.run, &part.spec)
                 .map_err(|source| part.cannot_start(source))?;
+            part.move_to_where_it_lives();
         }
-        Ok(target)
+        Ok(())
     }
 
     pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
@@ -224,33 +260,58 @@ impl Converge {
     }
 
     fn stop_what_runs(&self, slots: &Slots) -> Result<(), ConvergeError> {
-        for component in self.stop_order(slots) {
-            self.supervisor
-                .stop(&self.run_directory(&component))
-                .map_err(|source| ConvergeError::Stop { component, source })?;
+        for component in self.start_order(slots).iter().rev() {
+            self.stop(component)?;
         }
         Ok(())
+    }
+
+    fn stop(&self, component: &ComponentName) -> Result<(), ConvergeError> {
+        self.supervisor
+            .stop(&self.run_directory(component))
+            .map_err(|source| ConvergeError::Stop {
+                component: component.clone(),
+                source,
+            })
     }
 
     fn run_directory(&self, component: &ComponentName) -> RunDirectory {
         RunDirectory::new(self.layout.run(&self.app, component))
     }
 
-    /// The reverse of the order in which the current release starts, behind whatever
-    /// earlier releases may have left.
-    fn stop_order(&self, slots: &Slots) -> Vec<ComponentName> {
-        let started: Vec<ComponentName> = slots
+    fn what_runs(&self, slots: &Slots, moves: bool) -> Vec<Member> {
+        self.start_order(slots)
+            .into_iter()
+            .map(|component| Member {
+                fingerprint: self.runs_as(&component, moves),
+                component,
+            })
+            .collect()
+    }
+
+    /// What the component's process was started with, if that process can be kept. One
+    /// that was being stopped when the agent went has no spec any more. And where the
+    /// node moves to another release, what has ended is started from that one's slot: it
+    /// may be the files of the earlier one that it fails for.
+    fn runs_as(&self, component: &ComponentName, moves: bool) -> Option<Digest> {
+        let run = self.run_directory(component);
+        let state = glance(&run)?;
+        let spec = run.spec()?;
+        let is_up = state.app.is_some() || !moves;
+        (is_up && state.spec == spec.fingerprint()).then_some(state.spec)
+    }
+
+    /// In which the current release starts; whatever earlier releases may have left counts
+    /// as started last, and so is stopped first.
+    fn start_order(&self, slots: &Slots) -> Vec<ComponentName> {
+        let mut order: Vec<ComponentName> = slots
             .current()
             .and_then(|digest| slots.all().remove(&digest))
             .map(|slot| slot.manifest.components.into_iter().map(|c| c.name).collect())
             .unwrap_or_default();
-        let mut order: Vec<ComponentName> = self
-            .layout
-            .runs_on_disk(&self.app)
-            .into_iter()
-            .filter(|name| !started.contains(name))
-            .collect();
-        order.extend(started.into_iter().rev());
+        let on_disk = self.layout.runs_on_disk(&self.app);
+        let left: Vec<ComponentName> = on_disk.into_iter().filter(|name| !order.contains(name)).collect();
+        order.extend(left.into_iter().rev());
         order
     }
 
@@ -283,22 +344,22 @@ impl Converge {
             source,
         };
         let Run::Supervise(supervise) = &component.run;
-        let mut env = [
-            ("PATH".to_owned(), PATH.to_owned()),
-            (
-                "HOME".to_owned(),
-                std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
-            ),
-        ]
-        .into_iter()
-        .collect::<std::collections::BTreeMap<_, _>>();
+        let artifact =
+            component
+                .artifact_for(&Platform::here())
+                .ok_or_else(|| ConvergeError::NoArtifact {
+                    component: component.name.clone(),
+                })?;
+        let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
         for (name, value) in &supervise.env {
             env.insert(name.clone(), words.fill(value).map_err(wrong)?);
         }
         let spec = Spec {
             release: release.digest,
+            tree: artifact.tree,
             command: words.fill_all(&supervise.command).map_err(wrong)?,
             env,
+            home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
             directory,
             stop_signal: supervise.stop_signal,
             grace: supervise.grace,

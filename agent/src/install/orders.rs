@@ -34,6 +34,7 @@ impl AppRecord {
         }
         match &command.order {
             Order::Deploy { release } => self.deploy(release),
+            Order::Migrate { release, act } => self.migrate(release, *act),
             Order::Commit => self.commit(),
             Order::Revert { leave, to, .. } => self.revert(leave.as_ref(), to.as_ref()),
         }
@@ -55,7 +56,8 @@ impl AppRecord {
 
     fn commit(&mut self) {
         let (rollout, generation) = (self.fence_seen.rollout, self.fence_seen.generation);
-        let Some(step) = self.step.as_mut().filter(|step| step.rollout == rollout) else {
+        let of_it = |step: &&mut Step| step.rollout == rollout && step.migration.is_none();
+        let Some(step) = self.step.as_mut().filter(of_it) else {
             let mut step = self.new_step(self.current_release().cloned(), Direction::Forward, Phase::Failed);
             step.failure = Some(nothing_to_commit());
             self.step = Some(step);

@@ -1,5 +1,6 @@
 //! What came of the work.
 
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Phase};
 use fleet_proto::time::Timestamp;
@@ -16,6 +17,11 @@ pub enum Outcome {
     Staged { release: ReleaseRef, counter: u64 },
     /// Could not be had, or must not run here.
     NotStaged { release: ReleaseRef, failure: Failure },
+    /// The migration came to an end, or was not begun: with a failure if it did not do.
+    Migrated {
+        stand: MigrationStand,
+        failure: Option<Failure>,
+    },
     /// The processes of the release were started.
     Activated,
     /// All checks passed for long enough.
@@ -67,6 +73,7 @@ impl AppRecord {
                 step.failure = Some(failure);
                 step.failed = Some(release);
             }
+            (Phase::Migrating, Outcome::Migrated { stand, failure }) => self.settle_migration(stand, failure),
             (Phase::Activating, Outcome::Activated) => {
                 step.phase = Phase::Verifying;
                 step.activated_at = Some(now);

@@ -23,6 +23,7 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         .args(arguments)
         .current_dir(&spec.directory)
         .env_clear()
+        .env("HOME", &spec.home)
         .envs(&spec.env)
         .env_remove(RUN_VARIABLE)
         .stdin(Stdio::null())
@@ -104,7 +105,7 @@ mod tests {
 
     async fn check(script: &str) -> Result<Passed, Miss> {
         let spec = serde_json::json!({
-            "release": "00".repeat(32), "command": [], "env": {"PATH": "/usr/bin:/bin"},
+            "release": "00".repeat(32), "tree": "00".repeat(32), "command": [], "home": "/", "env": {"PATH": "/usr/bin:/bin"},
             "directory": "/", "stop_signal": "SIGTERM", "grace": "1s",
         });
         let spec = serde_json::from_value(spec).unwrap();

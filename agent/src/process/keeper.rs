@@ -82,7 +82,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
         ProcessId::own().ok_or_else(|| system("find oneself in /proc")(io::Error::other("no /proc")))?;
     let state = KeeperState {
         boot: proc::boot_id(),
-        spec: spec.id(),
+        spec: spec.fingerprint(),
         keeper: own,
         app: None,
         restarts: 0,
@@ -218,6 +218,7 @@ impl Keeper {
             .args(&self.spec.command)
             .current_dir(&self.spec.directory)
             .env_clear()
+            .env("HOME", &self.spec.home)
             .envs(&self.spec.env)
             .env(RUN_VARIABLE, self.run.path())
             .stdin(Stdio::null())

@@ -18,22 +18,31 @@ use crate::durable::{self, FileError, failed};
 /// Marks all that a keeper starts: by it a leftover is found that has left its session.
 pub const RUN_VARIABLE: &str = "FLEET_RUN";
 
-/// What shall run.
+/// What shall run, and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    /// In whose slot the process lives.
     pub release: Digest,
+    /// The component's files.
+    pub tree: Digest,
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
+    /// Where the environment does not say otherwise. It is the agent's, not the
+    /// release's, and a person who takes the agent's place has another one.
+    pub home: String,
     pub directory: PathBuf,
     pub stop_signal: StopSignal,
     pub grace: Span,
 }
 
 impl Spec {
-    /// A keeper is the right one if it was started with the very same spec.
-    pub fn id(&self) -> Digest {
-        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    /// What defines the process, in whichever release: a keeper is the right one if it
+    /// was started with the same. The directory is not part of it, for the same files
+    /// lie in every slot that has them; a command that names it is another command.
+    pub fn fingerprint(&self) -> Digest {
+        let defined_by = (&self.tree, &self.command, &self.env, self.stop_signal, self.grace);
+        Digest::of(&serde_json::to_vec(&defined_by).unwrap_or_default())
     }
 }
 
@@ -42,6 +51,7 @@ impl Spec {
 #[serde(deny_unknown_fields)]
 pub struct KeeperState {
     pub boot: String,
+    /// The fingerprint of what it was started with.
     pub spec: Digest,
     pub keeper: ProcessId,
     pub app: Option<ProcessId>,

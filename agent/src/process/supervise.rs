@@ -67,12 +67,12 @@ impl Supervisor {
         Ok(run.prepare_spec(spec)?)
     }
 
-    /// Makes the spec run: adopts a keeper that has it, replaces one that has another,
-    /// clears away what a keeper that was killed left behind.
+    /// Makes the spec run: adopts a keeper that has the like of it, from whichever slot,
+    /// replaces one that has another, clears away what a keeper that was killed left behind.
     pub fn start(&self, run: &RunDirectory, spec: &Spec) -> Result<KeeperState, SuperviseError> {
         run.create()?;
         if let Running::Yes(state) = look(run)?
-            && state.spec == spec.id()
+            && state.spec == spec.fingerprint()
         {
             return Ok(state);
         }
@@ -104,7 +104,7 @@ impl Supervisor {
             .stack_size(64 << 10)
             .spawn(move || child.wait());
         drop(waiting);
-        let wanted = spec.id();
+        let wanted = spec.fingerprint();
         let is_up = || {
             run.state()
                 .filter(|state| state.keeper.pid == pid && state.spec == wanted)

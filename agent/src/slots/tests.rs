@@ -7,6 +7,8 @@ use fleet_proto::tree::{Entry, TreePath};
 use serde_json::json;
 
 use super::*;
+use crate::process::proc::{self, ProcessId};
+use crate::process::run_directory::{KeeperState, RunDirectory, Spec};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -261,6 +263,49 @@ fn pruning_never_takes_what_is_kept_or_current() {
     std::fs::create_dir_all(&incoming).unwrap();
     let retired = bench.slots.retire_incoming().unwrap().unwrap();
     assert!(!incoming.exists() && bench.slots.leftovers().contains(&retired));
+}
+
+#[test]
+fn a_slot_in_which_a_process_lives_is_not_taken_away() {
+    let bench = Bench::new();
+    let (first, _) = bench.build("v1", &[("a", "one")]);
+    let (second, _) = bench.build("v2", &[("a", "two")]);
+    bench.slots.switch(Some(&second)).unwrap();
+    let (app, web) = ("shop".parse().unwrap(), "web".parse::<ComponentName>().unwrap());
+    let run = RunDirectory::new(bench.slots.layout.run(&app, &web));
+    run.create().unwrap();
+    let spec: Spec = serde_json::from_value(json!({
+        "release": first.digest, "tree": first.digest, "command": ["./web"], "env": {}, "home": "/",
+        "directory": bench.file(&first, ""), "stop_signal": "SIGTERM", "grace": "1s",
+    }))
+    .unwrap();
+    let is_kept = || {
+        let gone = bench.slots.retire(|_| false).unwrap();
+        assert_eq!(gone.is_empty(), bench.slots.has(&first));
+        bench.slots.has(&first)
+    };
+    // This very process stands for its keeper, which is alive.
+    let state = KeeperState {
+        boot: proc::boot_id(),
+        spec: spec.fingerprint(),
+        keeper: ProcessId::own().unwrap(),
+        app: None,
+        restarts: 0,
+        since: fleet_proto::time::Timestamp(0),
+        last_exit: None,
+    };
+    run.write_state(&state).unwrap();
+    // Nothing says where it lives, and it might be anywhere.
+    assert_eq!(bench.slots.in_use().unknown, std::slice::from_ref(&web));
+    assert!(is_kept());
+    run.write_spec(&spec).unwrap();
+    assert_eq!(bench.slots.in_use().by(&first.digest), [web]);
+    assert!(is_kept());
+    // A keeper that is gone needs nothing.
+    let mut gone = state;
+    gone.keeper.start_ticks += 1;
+    run.write_state(&gone).unwrap();
+    assert!(!is_kept());
 }
 
 #[test]

@@ -160,6 +160,8 @@ fn push_order(signed: &SignedManifest, manifest: &Manifest) -> PushRelease {
         platforms: platforms(manifest),
         strategy: manifest.strategy.clone(),
         healthy_deadline: manifest.health.healthy_deadline,
+        // A manifest of this format declares none.
+        migration: None,
         signed_by: signed.signatures.iter().map(|s| s.key.id()).collect(),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleet_proto::ids::{OperatorName, RolloutNumber};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::RolloutView;
 use fleet_proto::wire;
@@ -58,6 +59,14 @@ impl Operators {
                 urgency: intent::urgency(back.emergency),
                 known_bad: intent::known_bad(back.again),
             }),
+            Some(Act::ResolveMigration(resolved)) => Request::ResolveMigration {
+                number,
+                stand: if resolved.done {
+                    MigrationStand::Done
+                } else {
+                    MigrationStand::NotStarted
+                },
+            },
             Some(Act::Retry(retry)) => Request::Retry(Retry {
                 number,
                 known_bad: intent::known_bad(retry.again),

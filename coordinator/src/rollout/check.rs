@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::{FailureClass, Order, Phase};
 
 use super::event::{Outcome, PauseCause, RolloutKind, Urgency};
+use super::node::Node;
 use super::state::{Course, Rollout, State};
 
 /// Sentences, each about one broken invariant.
@@ -20,7 +22,7 @@ pub fn check(state: &State) -> Vec<String> {
         plan_names_each_node_once(rollout, &mut broken);
         waves_start_in_order(rollout, &mut broken);
         orders_fit_the_kind(rollout, &mut broken);
-        no_more_in_flight_than_allowed(rollout, &mut broken);
+        no_more_in_flight_than_allowed(state, rollout, &mut broken);
         failures_stop_it(state, rollout, &mut broken);
         success_means_good_nodes(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
@@ -151,7 +153,9 @@ fn waves_start_in_order(rollout: &Rollout, broken: &mut Vec<String>) {
         }
     }
     for (node, step) in &rollout.steps {
-        if step.generation > 0
+        // A migration comes before the first wave, and moves nobody.
+        let is_told = step.generation > 0 && !matches!(step.order, Some(Order::Migrate { .. }));
+        if is_told
             && rollout
                 .waves
                 .get(step.wave)
@@ -171,7 +175,8 @@ fn orders_fit_the_kind(rollout: &Rollout, broken: &mut Vec<String>) {
                 Some(Order::Deploy { release: ordered }),
             ) => release == ordered,
             (RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. }, Some(Order::Commit))
-            | (RolloutKind::Rollback { .. }, Some(Order::Revert { .. })) => true,
+            | (RolloutKind::Rollback { .. }, Some(Order::Revert { .. }))
+            | (_, Some(Order::Migrate { .. })) => true,
             _ => false,
         };
         if !fits {
@@ -189,7 +194,7 @@ fn orders_fit_the_kind(rollout: &Rollout, broken: &mut Vec<String>) {
     }
 }
 
-fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
+fn no_more_in_flight_than_allowed(state: &State, rollout: &Rollout, broken: &mut Vec<String>) {
     if !matches!(rollout.kind, RolloutKind::Forward { .. }) {
         return;
     }
@@ -202,7 +207,17 @@ fn no_more_in_flight_than_allowed(rollout: &Rollout, broken: &mut Vec<String>) {
     // A node that goes back by itself, out of its bake, does not ask for a place first.
     let in_flight = rollout
         .steps
-        .values()
+        .iter()
+        // A newer rollout has told it otherwise.
+        .filter(|(id, _)| {
+            let stands = state
+                .nodes
+                .get(*id)
+                .and_then(|node| node.apps.get(&rollout.plan.app));
+            let is_revoked = state.nodes.get(*id).is_some_and(Node::is_revoked);
+            !is_revoked && stands.is_none_or(|stands| stands.told.0 <= rollout.number)
+        })
+        .map(|(_, step)| step)
         // One that was given up gave its place away, whatever it may still come to.
         .filter(|step| step.generation > 0 && !step.forgiven && step.overdue.is_none())
         .filter(|step| {
@@ -253,10 +268,12 @@ fn failures_stop_it(state: &State, rollout: &Rollout, broken: &mut Vec<String>) 
         let stopped = match rollout.plan.strategy.on_failure {
             OnFailure::Rollback => matches!(
                 rollout.course,
-                Course::Ended {
-                    outcome: Outcome::Failed | Outcome::Aborted,
-                    ..
-                }
+                // Behind a migration without a way back it waits for a person.
+                Course::Paused { .. }
+                    | Course::Ended {
+                        outcome: Outcome::Failed | Outcome::Aborted,
+                        ..
+                    }
             ),
             OnFailure::Pause => !matches!(
                 rollout.course,
@@ -283,7 +300,9 @@ fn failures_stop_it(state: &State, rollout: &Rollout, broken: &mut Vec<String>) 
             ..
         }
     );
-    if failed_by_fleet && counted(true) == 0 {
+    let migration = rollout.migration.as_ref();
+    let by_migration = migration.is_some_and(|run| run.stand == MigrationStand::Failed);
+    if failed_by_fleet && counted(true) == 0 && !by_migration {
         broken.push(format!(
             "{} failed without a failure of the release",
             rollout.number

@@ -4,6 +4,7 @@
 mod back;
 mod budgets;
 mod catch_up;
+mod migrate;
 mod orders;
 mod sentences;
 mod trouble;
@@ -116,7 +117,10 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
         try_again,
         too_long_in_a_phase,
         too_long_without_progress,
+        migrate::contract,
+        migrate::undo,
         all_waves_passed,
+        migrate::migrate_up,
         start_wave,
         issue_orders,
         bake,
@@ -200,6 +204,9 @@ fn held_or_paused(
             hint: Some(match cause {
                 PauseCause::Operator => format!("fleetctl resume {number}"),
                 PauseCause::NobodyGood => format!("fleetctl abort {number}"),
+                PauseCause::Migration => format!(
+                    "fleetctl migration {number} done, or not-done, says how it stands; fleetctl resume {number} tries again; fleetctl abort {number} gives up"
+                ),
                 _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
             }),
             ..Waiting::new(match cause {

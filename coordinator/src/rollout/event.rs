@@ -6,6 +6,7 @@ use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Facts, Failure, Health, HistoryEntry, Order, Phase, Refusal};
@@ -240,6 +241,15 @@ pub enum Event {
         node: NodeId,
         failure: Failure,
     },
+    /// What a node said of the migration that it was told, or what a person knows of it.
+    MigrationMoved {
+        number: RolloutNumber,
+        act: MigrationAct,
+        stand: MigrationStand,
+        /// Who said so: a node, or a person.
+        by: String,
+        why: Option<String>,
+    },
     StepMoved {
         number: RolloutNumber,
         node: NodeId,
@@ -261,6 +271,8 @@ pub struct PushRelease {
     /// By then the node itself has given up.
     #[serde(default = "healthy_deadline")]
     pub healthy_deadline: Span,
+    #[serde(default)]
+    pub migration: Option<MigrationPlan>,
     pub signed_by: Vec<String>,
 }
 
@@ -341,6 +353,8 @@ pub enum PauseCause {
     ProgressDeadline,
     /// A wave is over and nobody in it got good.
     NobodyGood,
+    /// A person has to say how a migration stands, or what becomes of it.
+    Migration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

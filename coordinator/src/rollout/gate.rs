@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::ids::{AppName, EnvironmentName};
+use fleet_proto::migration::Undo;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
 
@@ -75,6 +76,8 @@ pub struct Asked<'a> {
     pub environment: &'a EnvironmentName,
     /// None when nodes go back, each to its own.
     pub release: Option<&'a ReleaseRef>,
+    /// What nodes are taken away from, where they go back.
+    pub leaves: &'a [ReleaseRef],
     pub insistence: Insistence,
 }
 
@@ -104,7 +107,12 @@ pub enum WithKnownBad {
 type BeforeRollout = fn(&State, &Asked<'_>) -> Gate;
 type BeforeWave = fn(&State, &Rollout) -> Gate;
 
-const BEFORE_ROLLOUT: [BeforeRollout; 3] = [not_halted, one_at_a_time, not_known_to_be_bad];
+const BEFORE_ROLLOUT: [BeforeRollout; 4] = [
+    not_halted,
+    one_at_a_time,
+    not_known_to_be_bad,
+    not_behind_a_migration,
+];
 const BEFORE_WAVE: [BeforeWave; 2] = [still_not_halted, not_paused];
 
 pub fn before_rollout(state: &State, asked: &Asked<'_>) -> Vec<Gate> {
@@ -191,6 +199,33 @@ fn not_known_to_be_bad(state: &State, asked: &Asked<'_>) -> Gate {
             "--again tries it all the same".to_owned(),
         ),
         _ => Gate::open(NAME),
+    }
+}
+
+/// Going back behind a migration that cannot be undone is a person's decision.
+fn not_behind_a_migration(state: &State, asked: &Asked<'_>) -> Gate {
+    const NAME: &str = "migration";
+    if asked.insistence.known_bad == WithKnownBad::TryAgain {
+        return Gate::open(NAME);
+    }
+    let within = state.environments.get(asked.environment);
+    let records = within.and_then(|within| within.migrations.get(asked.app));
+    let frozen = asked.leaves.iter().find(|leaves| {
+        let record = records.and_then(|records| records.get(&leaves.version));
+        let release = state.release(asked.app, &leaves.version);
+        let plan = release.and_then(|release| release.migration.as_ref());
+        record.is_some_and(|record| record.contracted || plan.is_some_and(|plan| plan.undo == Undo::Never))
+    });
+    match frozen {
+        Some(release) => Gate::shut(
+            NAME,
+            format!(
+                "the migration of {} {release} cannot be undone, and what ran before may not run on what it left",
+                asked.app
+            ),
+            "--again goes back all the same; a release that mends it goes forward".to_owned(),
+        ),
+        None => Gate::open(NAME),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{OnFailure, Platform};
 use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal, ServiceStatus};
@@ -77,6 +78,11 @@ pub enum Request {
     },
     Unhalt {
         environment: Option<EnvironmentName>,
+    },
+    /// How a migration stands that nobody saw the end of: a person has looked.
+    ResolveMigration {
+        number: RolloutNumber,
+        stand: MigrationStand,
     },
     RollBack(RollBack),
     PushRelease(PushRelease),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use fleet_proto::config::nearest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::Selector;
+use fleet_proto::migration::MigrationPlan;
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::version::Version;
@@ -33,6 +34,9 @@ pub struct Plan {
     /// The release's own: by then a node has given up by itself.
     #[serde(default)]
     pub healthy_deadline: Span,
+    /// Of the database, once, before the first wave.
+    #[serde(default)]
+    pub migration: Option<MigrationPlan>,
 }
 
 /// Nodes that may move together.
@@ -102,6 +106,7 @@ fn plan_of(
         left_out,
         strategy,
         healthy_deadline: target.release.healthy_deadline,
+        migration: target.release.migration.clone(),
     };
     Ok((plan, release))
 }
@@ -402,6 +407,7 @@ pub fn plan_back(
             ..strategy.clone()
         },
         healthy_deadline: Span::ZERO,
+        migration: None,
     }
 }
 
@@ -434,5 +440,7 @@ pub fn plan_catch_up(
             ..release.strategy.clone()
         },
         healthy_deadline: release.healthy_deadline,
+        // Whatever it needed was done when the others got it.
+        migration: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
     AppStatus, Failure, FailureClass, Health, Hello, HistoryEntry, Order, Phase, Refusal, StepStatus,
@@ -11,7 +12,7 @@ use fleet_proto::time::Timestamp;
 use super::event::Event;
 use super::input::Settings;
 use super::node::{Connection, NodeApp};
-use super::state::{State, Step};
+use super::state::{State, Step, moves};
 
 /// A node cannot fill the state with apps that it makes up.
 const APPS_PER_NODE_MAX: usize = 64;
@@ -69,16 +70,17 @@ pub(super) enum Stream {
 /// On its way to another release, or will be when it hears what it was told.
 fn is_busy(known: &NodeApp, status: &AppStatus, stream: Stream) -> bool {
     let seen = (status.fence_seen.rollout, status.fence_seen.generation);
-    let moves = status
+    let is_moving = status
         .step
         .as_ref()
+        .filter(|step| step.migration.is_none())
         .is_some_and(|step| step.phase != Phase::Baking && !step.phase.is_settled());
     let will_hear = known
         .order
         .as_ref()
-        .is_some_and(|issued| issued.order != Order::Commit && seen < (issued.number, issued.generation));
+        .is_some_and(|issued| moves(&issued.order) && seen < (issued.number, issued.generation));
     let may_hear = stream == Stream::Known && seen < known.told;
-    moves || will_hear || may_hear
+    is_moving || will_hear || may_hear
 }
 
 /// What the node put itself back from, or a person did, if nobody knew of it. What it says
@@ -148,13 +150,60 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus, stream: Str
             left: left.cloned(),
         });
     }
-    events.extend(
-        status
-            .step
-            .as_ref()
-            .and_then(|reported| step(state, id, reported)),
-    );
+    if stream == Stream::New {
+        events.extend(never_heard(state, id, status));
+    }
+    let reported = status.step.as_ref();
+    events.extend(reported.and_then(|reported| match reported.migration {
+        Some(stand) => migration(state, id, reported, stand),
+        None => step(state, id, reported),
+    }));
     events
+}
+
+/// It was told to migrate on a stream that is gone, and the order was taken back since: it
+/// has not begun, and will not.
+fn never_heard(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Event> {
+    let seen = (status.fence_seen.rollout, status.fence_seen.generation);
+    let records = state
+        .environments
+        .values()
+        .filter_map(|within| within.migrations.get(&status.app))
+        .flat_map(|records| records.values())
+        .filter(|record| record.node == *id && record.stand == MigrationStand::Started);
+    records
+        .filter_map(|record| {
+            let run = state.rollouts.get(&record.rollout)?.migration.as_ref()?;
+            let told = (record.rollout, run.generation);
+            let order = state.nodes.get(id)?.app(&status.app)?.order.as_ref();
+            let stands = order.is_some_and(|issued| (issued.number, issued.generation) == told);
+            (run.node == *id && seen < told && !stands).then(|| Event::MigrationMoved {
+                number: record.rollout,
+                act: run.act,
+                stand: MigrationStand::NotStarted,
+                by: id.to_string(),
+                why: Some("it never heard of it".to_owned()),
+            })
+        })
+        .collect()
+}
+
+/// Also of a rollout that has ended: what was done to a database stays done.
+fn migration(state: &State, id: &NodeId, reported: &StepStatus, stand: MigrationStand) -> Option<Event> {
+    let rollout = state.rollouts.get(&reported.rollout)?;
+    let run = rollout.migration.as_ref()?;
+    let is_of_it = run.node == *id && run.generation == reported.generation;
+    let failure = reported.failure.as_ref();
+    // Before it begins the node says so, and fetches; that is no end.
+    let is_news = stand != run.stand && (stand.is_settled() || failure.is_some());
+    let has_ended = reported.phase.is_settled();
+    (is_of_it && has_ended && is_news).then(|| Event::MigrationMoved {
+        number: rollout.number,
+        act: run.act,
+        stand,
+        by: id.to_string(),
+        why: failure.map(|failure| failure.message.clone()),
+    })
 }
 
 fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
@@ -202,13 +251,16 @@ pub(super) fn refused(state: &State, id: &NodeId, refusal: &Refusal) -> Vec<Even
         generation,
         ..
     } = refusal.refused;
+    if let Some(event) = refused_migration(state, id, refusal) {
+        return vec![event];
+    }
     // A node that said anything of the order has accepted it: what it refuses is a copy.
     let is_news = |step: &&Step| {
         let told = match step.order {
             Some(Order::Deploy { .. }) => step.phase == Phase::Fetching,
             Some(Order::Revert { .. }) => step.phase == Phase::RollingBack,
             Some(Order::Commit) => step.phase == Phase::Baking,
-            None => false,
+            Some(Order::Migrate { .. }) | None => false,
         };
         step.generation == generation && told && step.failure.is_none()
     };
@@ -254,4 +306,20 @@ pub(super) fn acted(state: &State, id: &NodeId, entry: &HistoryEntry) -> Vec<Eve
         }],
         _ => vec![],
     }
+}
+
+/// What is refused was not begun.
+fn refused_migration(state: &State, id: &NodeId, refusal: &Refusal) -> Option<Event> {
+    let rollout = state.rollouts.get(&refusal.refused.rollout)?;
+    let run = rollout.migration.as_ref()?;
+    let is_of_it = run.node == *id && run.generation == refusal.refused.generation;
+    // One that has begun refuses a copy.
+    let is_news = is_of_it && run.stand == MigrationStand::Started && refusal.seen < refusal.refused;
+    is_news.then(|| Event::MigrationMoved {
+        number: rollout.number,
+        act: run.act,
+        stand: MigrationStand::NotStarted,
+        by: id.to_string(),
+        why: Some(format!("the agent refused the order: {}", refusal.why)),
+    })
 }

@@ -33,6 +33,9 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::Resume { number, waves } => rollouts::resume(state, by, *number, waves.as_ref()),
         Request::Abort { number, reason } => rollouts::abort(state, by, *number, reason.as_deref()),
         Request::Retry(request) => retry::retry(state, by, request),
+        Request::ResolveMigration { number, stand } => {
+            rollouts::resolve_migration(state, by, *number, *stand)
+        }
         Request::Halt { environment, reason } => {
             halts::halt(state, by, environment.as_ref(), reason.as_deref())
         }
@@ -82,6 +85,7 @@ fn must_be_short(request: &Request) -> Result<(), Refusal> {
         Request::RevokeNode { reason, .. } => (Some(reason.as_str()), None),
         Request::Resume { .. }
         | Request::Unhalt { .. }
+        | Request::ResolveMigration { .. }
         | Request::UncordonNode { .. }
         | Request::UndrainNode { .. }
         | Request::PushRelease(_)

@@ -1,6 +1,7 @@
 //! What follows from the journal: events in, state out, and nothing else changes it.
 
 mod apply;
+mod migrations;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
@@ -21,7 +23,7 @@ use super::event::{CatchUp, Outcome, PauseCause, RolloutKind, Urgency};
 use super::node::Node;
 use super::plan::Plan;
 
-pub use apply::IllegalEvent;
+pub use apply::{IllegalEvent, moves};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -64,6 +66,37 @@ pub struct Environment {
     /// Nodes that do not run what is wanted of them and are in no rollout's plan.
     #[serde(default)]
     pub behind: BTreeMap<AppName, BTreeSet<NodeId>>,
+    /// How each release's migration stands in this environment's database.
+    #[serde(default)]
+    pub migrations: BTreeMap<AppName, BTreeMap<Version, MigrationRecord>>,
+}
+
+/// At most once for each database and release: this is what is known of that once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationRecord {
+    pub release: ReleaseRef,
+    pub act: MigrationAct,
+    pub stand: MigrationStand,
+    pub node: NodeId,
+    pub rollout: RolloutNumber,
+    pub at: Timestamp,
+    pub why: Option<String>,
+    /// Its contract step was begun: there is no way back.
+    pub contracted: bool,
+}
+
+/// What a rollout has told a node to do to the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationRun {
+    pub act: MigrationAct,
+    pub release: ReleaseRef,
+    pub node: NodeId,
+    pub generation: u32,
+    pub stand: MigrationStand,
+    pub why: Option<String>,
+    pub since: Timestamp,
+    /// Nodes that could not begin: another one is asked.
+    pub passed: Vec<NodeId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +123,8 @@ pub struct Release {
     pub strategy: Strategy,
     #[serde(default)]
     pub healthy_deadline: Span,
+    #[serde(default)]
+    pub migration: Option<MigrationPlan>,
     pub signed_by: Vec<String>,
     pub pushed_at: Timestamp,
     pub by: String,
@@ -147,6 +182,9 @@ pub struct Rollout {
     /// Nodes that catch up, or are put back from that: there may be another rollout.
     #[serde(default)]
     pub beside: bool,
+    /// The newest order about a migration.
+    #[serde(default)]
+    pub migration: Option<MigrationRun>,
     pub rollback: Option<RolloutNumber>,
     #[serde(default)]
     pub superseded_by: Option<RolloutNumber>,
@@ -235,7 +273,7 @@ pub struct Step {
     pub skipped: bool,
     /// An operator resumed in spite of it: nobody waits for it or counts it any more.
     pub forgiven: bool,
-    /// An operator had it tried again after its wave had passed.
+    /// It was told after its wave had gone on without it, or passed before.
     #[serde(default)]
     pub came_after: bool,
 }

@@ -113,6 +113,7 @@ impl Fleet {
                 ..Strategy::default()
             },
             healthy_deadline: Span::from_secs(300),
+            migration: None,
             signed_by: vec![],
         };
         self.request(Request::PushRelease(push)).unwrap();
@@ -426,5 +427,6 @@ pub fn step_status(command: &Command, release: Option<ReleaseRef>, phase: Phase)
         phase,
         failure: None,
         failed: None,
+        migration: None,
     }
 }

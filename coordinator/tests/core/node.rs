@@ -119,6 +119,8 @@ impl VirtualApp {
             Order::Deploy { release } => {
                 self.step = Some(step_status(command, Some(release.clone()), Phase::Fetching));
             }
+            // None of the releases here has one.
+            Order::Migrate { .. } => {}
             Order::Commit => self.commit(command),
             Order::Revert { leave, to, .. } => self.revert(command, leave.as_ref(), to.as_ref()),
         }

@@ -120,6 +120,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
                 platforms: vec![Platform::any()],
                 strategy: Strategy::default(),
                 healthy_deadline: HealthRules::default().healthy_deadline,
+                migration: None,
                 signed_by: vec![],
             }),
             by: "bench".into(),
@@ -258,6 +259,7 @@ fn measure_driver() -> anyhow::Result<()> {
                         platforms: vec![Platform::any()],
                         strategy: Strategy::default(),
                         healthy_deadline: HealthRules::default().healthy_deadline,
+                        migration: None,
                         signed_by: vec![],
                     };
                     handle.submit("bench", Request::PushRelease(push)).await?;

@@ -7,6 +7,7 @@ use fleet_coordinator::rollout::input::{Definition, Intent, Refusal, Reply, Requ
 use fleet_coordinator::rollout::plan::plan;
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::labels::{Labels, Selector, parse_label};
+use fleet_proto::migration::{MigrationPlan, MigrationStand, Undo};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{OnFailure, Strategy};
 use fleet_proto::session::{HistoryCause, Phase};
@@ -26,8 +27,8 @@ impl Stage {
             "every" => self.every(&mut words)?,
             "release" => {
                 let version = words.parse("a version")?;
-                let strategy = strategy(&mut words)?;
-                self.world.push(&version, strategy)?;
+                let (strategy, migration) = strategy(&mut words)?;
+                self.world.push(&version, strategy, migration)?;
                 self.shown = self.world.state.position;
                 String::new()
             }
@@ -43,6 +44,7 @@ impl Stage {
                             app: &plan.app,
                             environment: &plan.environment,
                             release: Some(&release),
+                            leaves: &[],
                             insistence: intent.insistence,
                         };
                         let gates = before_rollout(&self.world.state, &asked);
@@ -63,6 +65,15 @@ impl Stage {
             "abort" => {
                 let number = RolloutNumber(words.parse("a number")?);
                 self.ask(Request::Abort { number, reason: None })?
+            }
+            "migration" => {
+                let number = RolloutNumber(words.parse("a number")?);
+                let stand = match words.next("done or not-done")?.as_str() {
+                    "done" => MigrationStand::Done,
+                    "not-done" => MigrationStand::NotStarted,
+                    other => anyhow::bail!("a migration is done or not-done, and not `{other}`"),
+                };
+                self.ask(Request::ResolveMigration { number, stand })?
             }
             "retry" => {
                 let number = RolloutNumber(words.parse("a number")?);
@@ -139,6 +150,21 @@ impl Stage {
             }
             "leaves" => self.world.disconnect(&id)?,
             "returns" => self.world.connect(&id)?,
+            "restarts" => {
+                self.world.node(&id)?.restart();
+                if self.world.node(&id)?.connected {
+                    self.world.connect(&id)?;
+                }
+            }
+            "finds" => {
+                words.must_be("the")?;
+                words.must_be("migration")?;
+                self.world.node(&id)?.database = Some(match words.next("done or not-done")?.as_str() {
+                    "done" => MigrationStand::Done,
+                    "not-done" => MigrationStand::NotStarted,
+                    other => anyhow::bail!("a migration is done or not-done, and not `{other}`"),
+                });
+            }
             "hangs" => {
                 let fate = hanging(words)?;
                 self.world.node(&id)?.fates.push(fate);
@@ -280,8 +306,9 @@ impl Stage {
 }
 
 /// What a release says of itself, as far as scripts vary it.
-fn strategy(words: &mut Words) -> anyhow::Result<Strategy> {
+fn strategy(words: &mut Words) -> anyhow::Result<(Strategy, Option<MigrationPlan>)> {
     let mut strategy = Strategy::default();
+    let mut migration: Option<MigrationPlan> = None;
     while !words.is_at_end() {
         match words.next("an option")?.as_str() {
             "retries" => strategy.retries = words.parse("a number")?,
@@ -289,10 +316,22 @@ fn strategy(words: &mut Words) -> anyhow::Result<Strategy> {
             "fetch_deadline" => strategy.fetch_deadline = words.parse("a duration")?,
             "activate_deadline" => strategy.activate_deadline = words.parse("a duration")?,
             "put_back_deadline" => strategy.put_back_deadline = words.parse("a duration")?,
+            "migration" => migration.get_or_insert_default().undo = undo(words)?,
+            "status" => migration.get_or_insert_default().has_status = true,
+            "contract" => migration.get_or_insert_default().has_contract = true,
             other => anyhow::bail!("a release has no `{other}`"),
         }
     }
-    Ok(strategy)
+    Ok((strategy, migration))
+}
+
+fn undo(words: &mut Words) -> anyhow::Result<Undo> {
+    Ok(match words.next("keep, down or never")?.as_str() {
+        "keep" => Undo::Keep,
+        "down" => Undo::Down,
+        "never" => Undo::Never,
+        other => anyhow::bail!("a migration is undone by keep, down or never, and not by `{other}`"),
+    })
 }
 
 fn known_bad(words: &mut Words) -> WithKnownBad {
@@ -361,11 +400,14 @@ fn hanging(words: &mut Words) -> anyhow::Result<Fate> {
 fn phase(words: &mut Words) -> anyhow::Result<Phase> {
     Ok(match words.next("a phase")?.as_str() {
         "fetch" => Phase::Fetching,
+        "migrate" => Phase::Migrating,
         "activate" => Phase::Activating,
         "verify" => Phase::Verifying,
         "bake" => Phase::Baking,
         "rollback" => Phase::RollingBack,
-        other => anyhow::bail!("fetch, activate, verify, bake and rollback can go wrong, and not `{other}`"),
+        other => anyhow::bail!(
+            "fetch, migrate, activate, verify, bake and rollback can go wrong, and not `{other}`"
+        ),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet_agent::install::{Answer, Outcome, Purpose};
 use fleet_agent::ledger::{AppRecord, Ledger};
 use fleet_proto::ids::AppName;
+use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
@@ -33,6 +34,8 @@ pub struct SimNode {
     pub fates: Vec<Fate>,
     /// What runs is not well, whatever it is.
     pub ill: Option<String>,
+    /// What a migration's status command answers here.
+    pub database: Option<MigrationStand>,
     /// When each app came into the phase that it is in.
     since: BTreeMap<AppName, (Phase, Timestamp)>,
     counters: BTreeMap<Version, u64>,
@@ -135,6 +138,9 @@ impl SimNode {
                 },
             });
         }
+        if let Some((release, act)) = &work.migrate {
+            return Some(self.migrated(release, *act));
+        }
         let runs = work.run.as_ref();
         let fate = |phase| runs.and_then(|release| self.fate(release, phase, lasted));
         match work.purpose {
@@ -161,6 +167,33 @@ impl SimNode {
         self.fates.iter().any(|fate| {
             fate.hangs && fate.phase == phase && (fate.version.is_none() || fate.version.as_ref() == version)
         })
+    }
+
+    /// What its command says: done, unless this node or this release has another fate.
+    fn migrated(&self, release: &ReleaseRef, act: MigrationAct) -> Outcome {
+        if act == MigrationAct::Status {
+            let stand = self.database.unwrap_or(MigrationStand::Unknown);
+            let failure = (stand == MigrationStand::Unknown)
+                .then(|| failure(FailureClass::Release, "its status command answers nothing"));
+            return Outcome::Migrated { stand, failure };
+        }
+        match self.fate(release, Phase::Migrating, Span::ZERO) {
+            Some(fate) => Outcome::Migrated {
+                stand: MigrationStand::Failed,
+                failure: Some(failure(FailureClass::Release, &fate.message)),
+            },
+            None => Outcome::Migrated {
+                stand: MigrationStand::Done,
+                failure: None,
+            },
+        }
+    }
+
+    /// The agent goes and comes back: what its ledger says is all that it knows.
+    pub fn restart(&mut self) {
+        for record in self.ledger.apps.values_mut() {
+            record.recover();
+        }
     }
 
     fn fate(&self, release: &ReleaseRef, phase: Phase, lasted: Span) -> Option<&Fate> {

@@ -16,6 +16,7 @@ pub mod agenda;
 pub mod agents;
 pub mod calm;
 pub mod coordinator;
+mod databases;
 pub mod dice;
 pub mod faults;
 pub mod invariants;
@@ -58,6 +59,7 @@ pub struct Storm {
     apps: Vec<AppName>,
     faults: Faults,
     witness: Witness,
+    databases: databases::Databases,
     story: Story,
     /// Processes ever started: each has a life of its own.
     lives: u64,
@@ -164,6 +166,7 @@ impl Storm {
                 app,
                 assignment,
             } => self.judged(node, life, &app, assignment)?,
+            Thing::Migrated { node, life, app } => self.migrated(node, life, &app)?,
             Thing::Looked { node, life, app } => self.looked(node, life, &app),
             Thing::MustBeBack {
                 node,

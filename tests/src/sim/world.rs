@@ -11,6 +11,7 @@ use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::{Labels, Selector};
+use fleet_proto::migration::MigrationPlan;
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{Facts, Hello, ToAgent};
@@ -90,7 +91,12 @@ impl World {
             .filter(move |stamped| stamped.position > position)
     }
 
-    pub fn push(&mut self, version: &Version, strategy: Strategy) -> anyhow::Result<()> {
+    pub fn push(
+        &mut self,
+        version: &Version,
+        strategy: Strategy,
+        migration: Option<MigrationPlan>,
+    ) -> anyhow::Result<()> {
         let counter = self.releases.len() as u64 + 1;
         self.releases.insert(version.clone(), counter);
         for node in self.nodes.values_mut() {
@@ -104,6 +110,7 @@ impl World {
             platforms: vec![Platform::any()],
             strategy,
             healthy_deadline: HealthRules::default().healthy_deadline,
+            migration,
             signed_by: vec![],
         };
         self.request(Request::PushRelease(push))?

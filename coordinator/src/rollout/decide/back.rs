@@ -146,6 +146,7 @@ fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
             says[usize::from(nodes.len() > 1)]
         )
     })
+    .chain(super::migrate::stays(state, rollout))
     .collect();
     (!remarks.is_empty()).then(|| remarks.join("; "))
 }

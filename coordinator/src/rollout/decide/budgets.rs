@@ -4,7 +4,8 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::release::OnFailure;
 use fleet_proto::time::Timestamp;
 
-use super::{Decision, Scope, end, put_back, sentences};
+use super::migrate::is_frozen;
+use super::{Decision, Scope, catch_up, end, put_back, sentences};
 use crate::rollout::event::{Event, Outcome, PauseCause};
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, Rollout, State, Step};
@@ -43,6 +44,10 @@ pub(super) fn too_many_failures(
     }
     let why = sentences::failures(rollout, &progress.failed, allowed);
     match strategy.on_failure {
+        OnFailure::Rollback if is_frozen(state, rollout) => {
+            let why = format!("{why}; its migration cannot be undone, so nothing is rolled back by itself");
+            pause(rollout, PauseCause::Failures, why)
+        }
         OnFailure::Rollback => Some(Decision::events(fail(state, rollout, why))),
         OnFailure::Pause => pause(rollout, PauseCause::Failures, why),
     }
@@ -118,6 +123,10 @@ pub(super) fn too_long_without_progress(
     // would wait for ever.
     let waits = !progress.unverified.is_empty() || !progress.wave.ready.is_empty();
     let late = waits && now.since(from) > deadline;
+    // Nobody asked for it, so nobody is asked: those that remain are looked at again later.
+    if late && rollout.is_catch_up() && progress.unverified.is_empty() {
+        return Some(Decision::events(catch_up::end(rollout)));
+    }
     if !late || !has_budgets(rollout) {
         return None;
     }

@@ -122,7 +122,10 @@ pub(super) fn end(rollout: &Rollout) -> Vec<Event> {
     let (outcome, why) = match (got_there, failure) {
         (true, failure) => (Outcome::Succeeded, failure),
         (false, Some(failure)) => (Outcome::Failed, Some(failure)),
-        (false, None) => (Outcome::Aborted, Some("its nodes went away".to_owned())),
+        (false, None) => (
+            Outcome::Failed,
+            Some("no node could be told, or they went away".to_owned()),
+        ),
     };
     super::end(rollout, outcome, why, None)
 }

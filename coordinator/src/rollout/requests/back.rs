@@ -30,6 +30,7 @@ pub(super) fn roll_back(state: &State, by: &str, request: &RollBack) -> Answer {
             app: &wanted.app,
             environment: &wanted.environment,
             release: wanted.to(),
+            leaves: &wanted.leaves(state),
             insistence: Insistence {
                 urgency: request.urgency,
                 active: match wanted.ends {
@@ -61,6 +62,17 @@ impl Wanted {
             RolloutKind::Rollback { to, .. } => to.as_ref(),
             RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. } => None,
         }
+    }
+
+    /// What its nodes run now, and are taken away from.
+    fn leaves(&self, state: &State) -> Vec<ReleaseRef> {
+        let nodes = self.nodes.iter().filter_map(|id| state.nodes.get(id));
+        let mut leaves: Vec<ReleaseRef> = nodes
+            .filter_map(|node| node.current(&self.app).cloned())
+            .collect();
+        leaves.sort();
+        leaves.dedup();
+        leaves
     }
 
     fn begin(self, state: &State, by: &str, urgency: Urgency) -> (Vec<Event>, Reply) {

@@ -129,6 +129,7 @@ fn back(state: &State, by: &str, request: &Retry, rollout: &Rollout) -> Answer {
             app: &old.app,
             environment: &old.environment,
             release: None,
+            leaves: &[],
             insistence: Insistence::default(),
         },
     )?;

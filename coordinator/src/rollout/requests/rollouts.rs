@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::FailureClass;
 use fleet_proto::view::LeftOut;
@@ -15,7 +16,7 @@ use crate::rollout::gate::{self, Asked, Verdict};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
 use crate::rollout::plan::{Plan, plan, widen};
-use crate::rollout::state::{Course, Rollout, State, Step};
+use crate::rollout::state::{Course, MigrationRecord, Rollout, State, Step};
 
 pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
     if let Some(number) = started_before(state, intent) {
@@ -39,6 +40,7 @@ pub(super) fn start_planned(
             app: &plan.app,
             environment: &plan.environment,
             release: Some(&release),
+            leaves: &[],
             insistence: intent.insistence,
         },
     )?;
@@ -297,4 +299,38 @@ pub(super) fn abort(state: &State, by: &str, number: RolloutNumber, reason: Opti
     let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
     let events = end(rollout, Outcome::Aborted, Some(why), back);
     Ok((events, Reply::Rollout(number)))
+}
+
+/// A person has looked at the database, and says how it is.
+pub(super) fn resolve_migration(
+    state: &State,
+    by: &str,
+    number: RolloutNumber,
+    stand: MigrationStand,
+) -> Answer {
+    let rollout = find(state, number)?;
+    let unknown = record_of(state, rollout).filter(|record| record.stand != MigrationStand::Done);
+    let Some(record) = unknown else {
+        return Err(Refusal::new(
+            RefusalKind::Refused,
+            format!("rollout {number} has no migration whose end nobody knows"),
+        )
+        .hint(format!("fleetctl explain {}", number.0)));
+    };
+    let act = record.act;
+    let event = Event::MigrationMoved {
+        number,
+        act,
+        stand,
+        by: by.to_owned(),
+        why: None,
+    };
+    Ok((vec![event], Reply::Rollout(number)))
+}
+
+/// What this rollout has begun.
+fn record_of<'a>(state: &'a State, rollout: &Rollout) -> Option<&'a MigrationRecord> {
+    let within = state.environments.get(&rollout.plan.environment)?;
+    let mut records = within.migrations.get(&rollout.plan.app)?.values();
+    records.find(|record| record.rollout == rollout.number)
 }

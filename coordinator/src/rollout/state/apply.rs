@@ -5,6 +5,8 @@ mod drain;
 mod fleet;
 mod rollouts;
 
+pub use rollouts::moves;
+
 use std::collections::BTreeMap;
 
 use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
@@ -265,6 +267,13 @@ impl State {
             Event::CommandRefused { number, node, .. } => {
                 self.step(*number, node)?;
             }
+            Event::MigrationMoved {
+                number,
+                act,
+                stand,
+                why,
+                ..
+            } => self.move_migration(*number, *act, *stand, why.as_ref(), at),
             Event::StepRetried { number, node } => self.step(*number, node)?.begin_anew(at),
             Event::StepOverdue {
                 number,

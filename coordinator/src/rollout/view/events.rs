@@ -310,6 +310,7 @@ fn tell_of_rollout(event: &Event) -> Told {
         } => {
             let order = match order {
                 Order::Deploy { release } => format!("deploy {release}"),
+                Order::Migrate { release, act } => format!("do the migration of {release} ({act})"),
                 Order::Commit => "keep the release".to_owned(),
                 Order::Revert { to: Some(to), .. } => format!("go back to {to}"),
                 Order::Revert { to: None, .. } => "go back to its last good release".to_owned(),
@@ -331,6 +332,20 @@ fn tell_of_rollout(event: &Event) -> Told {
             node,
             format!("{node} refused an order: {}", refusal.why),
         ),
+        Event::MigrationMoved {
+            number,
+            act,
+            stand,
+            by,
+            why,
+        } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            of_rollout(
+                "migration-moved",
+                *number,
+                format!("{by} said of the migration ({act}) in {number} that it is {stand}{why}"),
+            )
+        }
         Event::StepRetried { number, node } => of_step(
             "step-retried",
             *number,

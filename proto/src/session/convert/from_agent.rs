@@ -206,6 +206,9 @@ impl From<StepStatus> for wire::StepStatus {
             phase: step.phase.word().to_owned(),
             failure: step.failure.map(Into::into),
             failed: step.failed.as_ref().map(Into::into),
+            migration: step
+                .migration
+                .map_or_else(String::new, |stand| stand.word().to_owned()),
         }
     }
 }
@@ -220,6 +223,10 @@ impl TryFrom<wire::StepStatus> for StepStatus {
             phase: step.phase.parse()?,
             failure: step.failure.map(TryInto::try_into).transpose()?,
             failed: release_if_any(step.failed)?,
+            migration: match step.migration.as_str() {
+                "" => None,
+                word => Some(word.parse()?),
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! There and back.
 
 use super::*;
+use crate::migration::{MigrationAct, MigrationStand};
 use crate::quantity::Bytes;
 use crate::session::{
     AppStatus, Command, Facts, Failure, FailureClass, FromAgent, Health, Hello, HistoryCause, HistoryEntry,
@@ -44,6 +45,7 @@ fn status() -> AppStatus {
                 log_tail: vec!["bye".into()],
             }),
             failed: Some(release()),
+            migration: Some(MigrationStand::Unknown),
         }),
     }
 }
@@ -103,6 +105,10 @@ fn what_an_agent_says_survives_the_wire() {
 fn what_a_coordinator_says_survives_the_wire() {
     let orders = [
         Order::Deploy { release: release() },
+        Order::Migrate {
+            release: release(),
+            act: MigrationAct::Status,
+        },
         Order::Commit,
         Order::Revert {
             leave: Some(release()),

@@ -10,6 +10,10 @@ impl From<Command> for wire::Command {
         use wire::command::Order as WireOrder;
         let order = match &command.order {
             Order::Deploy { release } => WireOrder::Deploy(release.into()),
+            Order::Migrate { release, act } => WireOrder::Migrate(wire::Migrate {
+                release: Some(release.into()),
+                act: act.word().to_owned(),
+            }),
             Order::Commit => WireOrder::Commit(wire::Commit {}),
             Order::Revert { leave, to, why } => WireOrder::Revert(wire::Revert {
                 leave: leave.as_ref().map(Into::into),
@@ -32,6 +36,10 @@ impl TryFrom<wire::Command> for Command {
         let order = match need(command.order, "order")? {
             WireOrder::Deploy(release) => Order::Deploy {
                 release: release.try_into()?,
+            },
+            WireOrder::Migrate(migrate) => Order::Migrate {
+                release: need(migrate.release, "release")?.try_into()?,
+                act: migrate.act.parse()?,
             },
             WireOrder::Commit(wire::Commit {}) => Order::Commit,
             WireOrder::Revert(revert) => Order::Revert {

@@ -69,6 +69,11 @@ pub enum Thing {
         app: AppName,
         assignment: u64,
     },
+    Migrated {
+        node: usize,
+        life: u64,
+        app: AppName,
+    },
     Looked {
         node: usize,
         life: u64,

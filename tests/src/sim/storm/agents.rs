@@ -196,7 +196,7 @@ impl Storm {
             ToAgent::Prefetch { app, release } => {
                 if let Some(agent) = self.machines[node].agent.as_mut() {
                     agent.prefetch.insert(app.clone(), release);
-                    self.assign(node, &app);
+                    self.assign(node, &app)?;
                 }
             }
             ToAgent::Welcome(_) | ToAgent::GoAway { .. } | ToAgent::Service(_) => {}

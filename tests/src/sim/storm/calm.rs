@@ -116,13 +116,15 @@ impl Storm {
             };
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
-            must(stands, "calm", || {
+            // Nobody asked for a catch-up: it ends by itself, and begins again.
+            must(stands || rollout.beside, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;
-            let hinted = waiting
-                .iter()
-                .any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
+            let hinted = rollout.beside
+                || waiting
+                    .iter()
+                    .any(|waiting| waiting.hint.is_some() && !waiting.what.is_empty());
             must(hinted, "calm", || {
                 format!(
                     "rollout {number} is {} and nobody is told what to do",
@@ -162,7 +164,9 @@ impl Storm {
     }
 
     fn the_end_of_its_step_is_known(&self, id: &NodeId, record: &AppRecord) -> Held {
-        let Some(step) = &record.step else { return Ok(()) };
+        // A migration is beside the step's own course.
+        let step = record.step.as_ref().filter(|step| step.migration.is_none());
+        let Some(step) = step else { return Ok(()) };
         let rollout = self.coordinator.acknowledged.rollouts.get(&step.rollout);
         let Some(rollout) = rollout.filter(|rollout| !rollout.is_ended()) else {
             return Ok(());
@@ -206,7 +210,7 @@ impl Storm {
 
     fn a_fresh_release_reaches_everybody(&mut self) -> anyhow::Result<()> {
         for app in self.apps.clone() {
-            let push = self.releases.make(&app, Nature::Good)?;
+            let push = self.releases.make(&app, Nature::Good, None)?;
             let fresh = push.release.clone();
             self.ask(Request::PushRelease(push));
             for environment in self.coordinator.environments.keys().cloned().collect::<Vec<_>>() {

@@ -53,3 +53,10 @@ pub struct Witness {
     /// believes of them.
     moving: BTreeMap<AppName, BTreeMap<NodeId, RolloutNumber>>,
 }
+
+impl Witness {
+    /// Its release is to blame for what comes of it.
+    pub fn blame(&mut self, number: RolloutNumber) {
+        self.blamed.insert(number);
+    }
+}

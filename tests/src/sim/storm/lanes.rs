@@ -40,7 +40,7 @@ impl Storm {
             self.save(node, ledger)?;
         }
         self.prune(node, app)?;
-        self.assign(node, app);
+        self.assign(node, app)?;
         self.report(node);
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Storm {
     }
 
     /// The same work goes on; other work takes its place.
-    pub(super) fn assign(&mut self, node: usize, app: &AppName) {
+    pub(super) fn assign(&mut self, node: usize, app: &AppName) -> anyhow::Result<()> {
         let machine = &mut self.machines[node];
         let work = machine
             .ledger
@@ -81,7 +81,7 @@ impl Storm {
             .get(app)
             .map(fleet_agent::ledger::AppRecord::work);
         let Some(agent) = machine.agent.as_mut() else {
-            return;
+            return Ok(());
         };
         let life = agent.life;
         let lane = agent.lanes.entry(app.clone()).or_default();
@@ -90,6 +90,7 @@ impl Storm {
             lane.assignment += 1;
             lane.work.clone_from(&work);
         }
+        let migrates = is_new && work.as_ref().is_some_and(|work| work.migrate.is_some());
         let ordered = work.as_ref().and_then(|work| work.fetch.clone());
         let wanted = ordered.or_else(|| agent.prefetch.get(app).cloned());
         if lane.fetching != wanted {
@@ -116,9 +117,13 @@ impl Storm {
                 );
             }
         }
+        if migrates {
+            self.begin_migration(node, app)?;
+        }
         if is_new {
             self.go_on(node, app);
         }
+        Ok(())
     }
 
     /// The run lane: first what runs is made so, then it is looked at.
@@ -213,7 +218,7 @@ impl Storm {
         };
         self.settle(node, app, &outcome)?;
         // What was prefetched before, or is wanted after, is nobody's outcome.
-        self.assign(node, app);
+        self.assign(node, app)?;
         Ok(())
     }
 

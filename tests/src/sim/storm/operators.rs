@@ -106,7 +106,10 @@ fn push(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         return Ok(None);
     };
     let nature = Releases::any_nature(desk.dice);
-    Ok(Some(Request::PushRelease(desk.releases.make(&app, nature)?)))
+    let migration = Releases::any_migration(desk.dice);
+    Ok(Some(Request::PushRelease(
+        desk.releases.make(&app, nature, migration)?,
+    )))
 }
 
 fn roll_out(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {

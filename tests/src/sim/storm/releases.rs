@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleet_coordinator::rollout::event::PushRelease;
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::AppName;
+use fleet_proto::migration::{MigrationPlan, Undo};
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 
 use super::dice::{Dice, mix};
@@ -49,13 +50,30 @@ pub struct Releases {
 }
 
 impl Releases {
+    /// Most need none.
+    pub fn any_migration(dice: &mut Dice) -> Option<MigrationPlan> {
+        let undo = dice.pick(&[Undo::Keep, Undo::Down, Undo::Never]).copied();
+        let plan = MigrationPlan {
+            has_status: dice.percent(60),
+            has_contract: dice.percent(20),
+            undo: undo.unwrap_or_default(),
+            ..MigrationPlan::default()
+        };
+        dice.percent(25).then_some(plan)
+    }
+
     pub fn any_nature(dice: &mut Dice) -> Nature {
         dice.weighted(NATURES, |row| row.0)
             .map_or(Nature::Good, |row| row.1)
     }
 
     /// A new one, with what the coordinator is told of it.
-    pub fn make(&mut self, app: &AppName, nature: Nature) -> anyhow::Result<PushRelease> {
+    pub fn make(
+        &mut self,
+        app: &AppName,
+        nature: Nature,
+        migration: Option<MigrationPlan>,
+    ) -> anyhow::Result<PushRelease> {
         let known = self.of_app.entry(app.clone()).or_default();
         let counter = known.len() as u64 + 1;
         let version = format!("v{counter}");
@@ -77,6 +95,7 @@ impl Releases {
             platforms: vec![Platform::any()],
             strategy: Strategy::default(),
             healthy_deadline: HealthRules::default().healthy_deadline,
+            migration,
             signed_by: vec![],
         })
     }

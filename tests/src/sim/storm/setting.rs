@@ -75,6 +75,7 @@ impl Storm {
             releases: Releases::default(),
             apps,
             witness: Witness::default(),
+            databases: super::databases::Databases::default(),
             story: Story::new(telling),
             lives: 0,
             asked: 0,
@@ -141,7 +142,7 @@ impl Storm {
             return Ok(());
         }
         for app in self.apps.clone() {
-            let push = self.releases.make(&app, Nature::Good)?;
+            let push = self.releases.make(&app, Nature::Good, None)?;
             let version = push.release.version.clone();
             self.ask(Request::PushRelease(push));
             for environment in self.coordinator.environments.keys().cloned().collect::<Vec<_>>() {

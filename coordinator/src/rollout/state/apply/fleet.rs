@@ -54,6 +54,7 @@ impl State {
             halt: None,
             known_bad: BTreeMap::new(),
             behind: BTreeMap::new(),
+            migrations: BTreeMap::new(),
         });
         environment.select = select.clone();
         environment.catch_up = catch_up;
@@ -99,6 +100,7 @@ impl State {
                 platforms: push.platforms.clone(),
                 strategy: push.strategy.clone(),
                 healthy_deadline: push.healthy_deadline,
+                migration: push.migration.clone(),
                 signed_by: push.signed_by.clone(),
                 pushed_at: at,
                 by: by.to_owned(),

@@ -1,6 +1,6 @@
 //! Rollouts: their course, their waves and their steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::quantity::Span;
@@ -11,7 +11,7 @@ use fleet_proto::time::Timestamp;
 use super::IllegalEvent;
 use crate::rollout::backoff;
 use crate::rollout::event::{Outcome, PauseCause, RolloutKind, RolloutStart};
-use crate::rollout::node::IssuedOrder;
+use crate::rollout::node::{IssuedOrder, Node};
 use crate::rollout::plan::Wave;
 use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, WaveProgress};
 
@@ -47,11 +47,19 @@ impl State {
             step.since = at;
         }
         step.generation = generation;
-        step.order = Some(order.clone());
+        // A migration is beside the step's own course.
+        if step.order.is_none() || !matches!(order, Order::Migrate { .. }) {
+            step.order = Some(order.clone());
+        }
         step.retry_at = None;
         step.overdue = None;
+        if moves(order) {
+            // It is there again: what it comes to now was not accepted by anybody.
+            step.came_after |= step.forgiven;
+            step.forgiven = false;
+        }
         let stands = self.node(node)?.apps.entry(app).or_default();
-        if *order != Order::Commit {
+        if moves(order) {
             stands.told = (number, generation);
             stands.busy = true;
         }
@@ -64,6 +72,9 @@ impl State {
             generation,
             order: order.clone(),
         });
+        if let Order::Migrate { release, act } = order {
+            self.tell_to_migrate(number, node, generation, (release, *act), at);
+        }
         Ok(())
     }
 
@@ -194,6 +205,7 @@ impl State {
                     .and_then(|parent| self.rollouts.get(&parent))
                     .is_some_and(|parent| parent.beside),
             },
+            migration: None,
             rollback: None,
             superseded_by: None,
         };
@@ -332,11 +344,18 @@ impl State {
     /// What could not be had is not asked for again at once.
     fn postpone_catch_up(&mut self, rollout: &Rollout, outcome: Outcome, at: Timestamp) {
         let aborted = outcome == Outcome::Aborted && rollout.superseded_by.is_none();
+        let connected: BTreeSet<NodeId> = rollout
+            .steps
+            .keys()
+            .filter(|id| self.nodes.get(*id).is_some_and(Node::is_connected))
+            .cloned()
+            .collect();
         for (id, step) in &rollout.steps {
             let app = &rollout.plan.app;
             let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            let is_connected = connected.contains(id);
             let Some(stands) = stands else { continue };
-            if step.has_given_up() {
+            if step.has_given_up() || (is_connected && step.phase == Phase::Pending) {
                 stands.catch_up_after = at.plus(CATCH_UP_AGAIN);
             }
             // Whoever stops it does not want it to begin again.
@@ -375,7 +394,8 @@ impl State {
                 .and_then(|node| node.apps.get_mut(&rollout.plan.app));
             if let Some(app) = app {
                 app.order.take_if(|issued| {
-                    issued.number == rollout.number && matches!(issued.order, Order::Deploy { .. })
+                    issued.number == rollout.number
+                        && !matches!(issued.order, Order::Commit | Order::Revert { .. })
                 });
             }
         }
@@ -488,8 +508,13 @@ fn phase_when_told(order: &Order) -> Option<Phase> {
     match order {
         Order::Deploy { .. } => Some(Phase::Fetching),
         Order::Revert { .. } => Some(Phase::RollingBack),
-        Order::Commit => None,
+        Order::Commit | Order::Migrate { .. } => None,
     }
+}
+
+/// May take the app down on the node.
+pub fn moves(order: &Order) -> bool {
+    matches!(order, Order::Deploy { .. } | Order::Revert { .. })
 }
 
 fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Step> {
@@ -526,6 +551,8 @@ impl Rollout {
         self.course = Course::Running;
         self.progress_at = at;
         self.clock_from = at;
+        // What was tried is tried anew; what is under way goes on.
+        self.migration.take_if(|run| run.stand.is_settled());
         // On the way back, rolled back is what was asked for, whatever had failed before.
         let is_forward = self.is_forward();
         for step in self.steps.values_mut() {

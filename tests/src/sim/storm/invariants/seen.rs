@@ -263,12 +263,15 @@ impl Seen {
             step.served = if step.told == 0 { serves } else { step.served };
             step.told += 1;
             match order {
-                Order::Deploy { .. } => step.phase = Phase::Fetching,
+                Order::Deploy { .. } => {
+                    step.phase = Phase::Fetching;
+                    step.forgiven = false;
+                }
                 Order::Revert { .. } => step.phase = Phase::RollingBack,
-                Order::Commit => {}
+                Order::Commit | Order::Migrate { .. } => {}
             }
         }
-        if *order != Order::Commit
+        if matches!(order, Order::Deploy { .. } | Order::Revert { .. })
             && let Some(known) = self.nodes.get_mut(node)
         {
             known.apps.entry(app).or_default().busy = true;
