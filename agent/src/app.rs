@@ -2,6 +2,8 @@
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
 mod fetch_lane;
+mod put_back;
+mod still;
 
 use std::time::Duration;
 
@@ -22,13 +24,12 @@ use crate::probe::judge::Verdict;
 use crate::process::log;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
+use put_back::put_back;
+use still::Made;
 
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
 const REST_EVERY: Duration = Duration::from_secs(2);
-/// A release that was put back is given this long to show that it is well; after that
-/// it is said that it is not.
-const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 /// Between attempts at what a disk or a process table did not let through.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at a release whose files are damaged and that there is no other for.
@@ -41,6 +42,8 @@ pub struct Assignment {
     pub number: u64,
     /// None where nothing was ever ordered: whatever runs is not touched.
     pub work: Option<Work>,
+    /// The node is drained: nothing runs, whatever the work says.
+    pub drained: bool,
     /// What may be fetched ahead of an order.
     pub prefetch: Option<ReleaseRef>,
     pub history: History,
@@ -56,6 +59,10 @@ pub enum AppEvent {
         outcome: Outcome,
     },
     Health(Health),
+    /// The node is drained, and nothing of the app runs any more.
+    Still {
+        assignment: u64,
+    },
     /// Nothing more would be done for the app.
     LaneEnded(Ended),
 }
@@ -105,7 +112,7 @@ impl App {
     /// The same work goes on under the number that it has, whatever else has changed.
     pub fn assign(&self, next: Assignment) {
         self.assignment.send_modify(|now| {
-            let number = if now.work == next.work {
+            let number = if (&now.work, now.drained) == (&next.work, next.drained) {
                 now.number
             } else {
                 next.number
@@ -131,7 +138,7 @@ struct RunLane {
     assignment: watch::Receiver<Assignment>,
     crew: Option<Crew>,
     /// What has been made to run.
-    converged: Option<Option<ReleaseRef>>,
+    converged: Option<Made>,
     /// As it was told last.
     health: Option<Health>,
 }
@@ -143,15 +150,16 @@ struct Over;
 struct Task {
     number: u64,
     work: Work,
+    drained: bool,
 }
 
 impl RunLane {
     async fn run(mut self) {
         let mut earlier = None;
         loop {
-            let (number, work) = {
+            let (number, work, drained) = {
                 let now = self.assignment.borrow_and_update();
-                (now.number, now.work.clone())
+                (now.number, now.work.clone(), now.drained)
             };
             let Some(work) = work else {
                 if self.assignment.changed().await.is_err() {
@@ -159,8 +167,17 @@ impl RunLane {
                 }
                 continue;
             };
-            let now = Task { number, work };
+            let now = Task {
+                number,
+                work,
+                drained,
+            };
+            // How it is says nothing of how it will be when it runs again.
+            if drained && self.crew.is_some() && self.tell_this_health(Health::Unknown).await.is_err() {
+                return;
+            }
             let ended = match self.make_so(&now).await {
+                Ok(()) if drained => self.stand_by(&now).await,
                 Ok(()) => self.attend(&now, earlier).await,
                 Err(error) => self.could_not(&now, &error).await,
             };
@@ -172,17 +189,26 @@ impl RunLane {
     }
 
     async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
-        if self.converged.as_ref() == Some(&now.work.run) {
+        let wanted = Made {
+            release: now.work.run.clone(),
+            drained: now.drained,
+        };
+        if self.converged.as_ref() == Some(&wanted) {
             return Ok(());
         }
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
+        if now.drained {
+            self.stand_still(now.work.run.clone()).await?;
+            self.converged = Some(wanted);
+            return Ok(());
+        }
         let look = match now.work.purpose {
             Purpose::Activate => Look::AtNothing,
             _ => Look::AtBytes,
         };
         let started = self.make_run(now.work.run.clone(), look).await?;
-        self.converged = Some(now.work.run.clone());
+        self.converged = Some(wanted);
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
@@ -193,7 +219,14 @@ impl RunLane {
         look: Look,
     ) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let ran = tokio::task::spawn_blocking(move || converge.run(release.as_ref(), look)).await;
+        self.blocking(move || converge.run(release.as_ref(), look)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ConvergeError> + Send + 'static,
+    ) -> Result<T, ConvergeError> {
+        let ran = tokio::task::spawn_blocking(work).await;
         ran.unwrap_or_else(|error| {
             let path = self.converge.layout.app(&self.converge.app);
             Err(crate::durable::failed("work in", path)(std::io::Error::other(error)).into())
@@ -276,6 +309,8 @@ impl RunLane {
         let why = chain(error);
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
+            // That it cannot be stopped says nothing of the release.
+            Purpose::Activate | Purpose::Verify | Purpose::Bake if now.drained => {}
             Purpose::Activate | Purpose::Verify | Purpose::Bake => {
                 let mut failure = failure(error.class(), format!("cannot start: {why}"));
                 if let Some(component) = error.component() {
@@ -327,24 +362,6 @@ impl RunLane {
         let message = (self.converge.app.clone(), AppEvent::Health(health));
         self.events.send(message).await.map_err(|_| Over)
     }
-}
-
-fn put_back(crew: &Crew) -> Option<Outcome> {
-    if crew.judge.all_pass() {
-        return Some(Outcome::PutBack { ill: None });
-    }
-    let bound = crew
-        .started
-        .slot
-        .manifest
-        .health
-        .healthy_deadline
-        .as_duration()
-        .min(PUT_BACK_MAX);
-    let too_late = crew.since_began() >= bound;
-    too_late.then(|| Outcome::PutBack {
-        ill: crew.judge.why_not(),
-    })
 }
 
 async fn watch_or_wait(crew: &mut Option<Crew>) {

@@ -5,12 +5,13 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod drain;
 mod orders;
 mod questions;
 mod service;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,6 +98,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         apps: BTreeMap::new(),
         assigned: 0,
         health: BTreeMap::new(),
+        still: BTreeSet::new(),
         prefetch: BTreeMap::new(),
         again: BTreeMap::new(),
         coordinator: None,
@@ -164,6 +166,8 @@ struct Daemon {
     /// The number of the newest assignment of any app.
     assigned: u64,
     health: BTreeMap<AppName, Health>,
+    /// Apps of which nothing runs any more since the node is drained.
+    still: BTreeSet<AppName>,
     prefetch: BTreeMap<AppName, ReleaseRef>,
     again: BTreeMap<AppName, u64>,
     coordinator: Option<String>,
@@ -193,6 +197,7 @@ impl Daemon {
                 self.report();
             }
             LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
+            LinkEvent::Message(ToAgent::Service(told)) => self.serve_or_not(told).await?,
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }
         Ok(())
@@ -203,6 +208,12 @@ impl Daemon {
             AppEvent::Health(health) => {
                 self.health.insert(app.clone(), health);
                 self.report();
+                Ok(())
+            }
+            AppEvent::Still { assignment } => {
+                if self.apps.get(app).is_some_and(|app| app.number() == assignment) {
+                    self.note_still(app);
+                }
                 Ok(())
             }
             AppEvent::LaneEnded(ended) => Err(ended.into()),
@@ -268,6 +279,7 @@ impl Daemon {
         let assignment = Assignment {
             number: self.assigned + 1,
             work,
+            drained: self.is_drained(),
             prefetch,
             history,
         };
@@ -322,12 +334,7 @@ impl Daemon {
             .apps
             .iter()
             .map(|(app, record)| {
-                let unknown = if record.current.is_none() {
-                    Health::Empty
-                } else {
-                    Health::Unknown
-                };
-                let health = self.health.get(app).cloned().unwrap_or(unknown);
+                let health = self.health_of(app, record);
                 let again = self.again.get(app).copied().unwrap_or_default();
                 let status = record.status(app, health);
                 (app.clone(), Said { status, again })
@@ -336,6 +343,7 @@ impl Daemon {
         let report = Report {
             apps,
             history: ledger.history.clone(),
+            service: self.service(),
         };
         self.report.send_if_modified(|old| {
             let changed = *old != report;

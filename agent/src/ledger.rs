@@ -9,7 +9,9 @@ use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{AppStatus, Failure, Health, HistoryCause, HistoryEntry, Phase, StepStatus};
+use fleet_proto::session::{
+    AppStatus, Failure, Health, HistoryCause, HistoryEntry, Phase, Service, StepStatus,
+};
 use fleet_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,14 @@ pub struct Ledger {
     pub history: Vec<HistoryEntry>,
     /// The sequence of the newest history entry ever made. Rises, and is not dense.
     pub last_sequence: u64,
+    /// Whether anything shall run at all. Left out where nobody ever said, so that an older
+    /// agent can read it.
+    #[serde(default, skip_serializing_if = "was_never_said")]
+    pub service: Service,
+}
+
+fn was_never_said(service: &Service) -> bool {
+    *service == Service::default()
 }
 
 /// One app on this node. How it changes is in [`crate::install`].

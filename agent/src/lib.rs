@@ -21,6 +21,7 @@ pub mod config;
 pub mod crew;
 pub mod daemon;
 pub mod doctor;
+pub mod drained;
 pub mod durable;
 pub mod effects;
 pub mod enrol;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use fleet_proto::ids::AppName;
-use fleet_proto::session::{AppStatus, HistoryEntry, Refusal, ToAgent};
+use fleet_proto::session::{AppStatus, HistoryEntry, Refusal, ServiceStatus, ToAgent};
 use fleet_proto::tls::TlsError;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
@@ -73,6 +73,7 @@ impl Reach {
 pub struct Report {
     pub apps: std::collections::BTreeMap<AppName, Said>,
     pub history: Vec<HistoryEntry>,
+    pub service: ServiceStatus,
 }
 
 #[derive(Debug, Clone, PartialEq)]

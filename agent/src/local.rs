@@ -48,6 +48,9 @@ pub struct RolledBack {
     pub to: Version,
     /// Why the release that was put back is not healthy, if it is not.
     pub ill: Option<String>,
+    /// The node is drained: it runs when it is undrained.
+    #[serde(default)]
+    pub drained: bool,
 }
 
 /// A question, and where its answer goes.

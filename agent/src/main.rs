@@ -230,6 +230,7 @@ async fn node_status(config: &Config, layout: &Layout) -> anyhow::Result<NodeSta
                 daemon: Daemon::Stopped,
                 coordinator: None,
                 certificate_expires_at: None,
+                drained: status::drained(layout, &ledger),
                 apps: status::apps(layout, &ledger, &std::collections::BTreeMap::new()),
                 history_waiting: ledger.history.len(),
             })

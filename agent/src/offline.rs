@@ -122,7 +122,13 @@ pub async fn rollback(
         })?;
     held.write(ledger.clone())?;
 
-    let ill = match converge.run(Some(&moved.to), Look::AtNothing) {
+    let drained = ledger.service.drained;
+    let ran = if drained {
+        converge.stand_still(Some(&moved.to)).map(|()| None)
+    } else {
+        converge.run(Some(&moved.to), Look::AtNothing)
+    };
+    let ill = match ran {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
         Ok(None) => None,
         // It stays rolling back in the ledger: the agent goes on with it when it starts.
@@ -142,6 +148,7 @@ pub async fn rollback(
         from: moved.from.map(|from| from.version),
         to: moved.to.version,
         ill,
+        drained,
     })
 }
 

@@ -31,6 +31,12 @@ pub fn status(status: &NodeStatus) {
     };
     let coordinator = status.coordinator.as_deref().unwrap_or("none");
     println!("node {}  agent {daemon}  session {coordinator}", status.node);
+    if let Some(drained) = status.drained {
+        println!(
+            "{}: nothing runs here until the node is undrained",
+            drained.word()
+        );
+    }
     if status.history_waiting > 0 {
         println!(
             "{} acts that the coordinator has not been told",
@@ -129,6 +135,7 @@ pub fn rolled_back(moved: &RolledBack) {
         .map_or_else(|| "nothing".to_owned(), ToString::to_string);
     println!("{}: from {from} to {}", moved.app, moved.to);
     match &moved.ill {
+        None if moved.drained => println!("the node is drained: {} runs when it is undrained", moved.to),
         None => println!("{} runs and its checks pass", moved.to),
         Some(why) => println!("{} is not well: {why}", moved.to),
     }

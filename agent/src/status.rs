@@ -8,8 +8,10 @@ use fleet_proto::quantity::Bytes;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{AppStatus, Health};
 use fleet_proto::time::Timestamp;
+use fleet_proto::view::DrainView;
 use serde::{Deserialize, Serialize};
 
+use crate::drained;
 use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::process::run_directory::RunDirectory;
@@ -24,6 +26,8 @@ pub struct NodeStatus {
     /// The coordinator with which a session is open.
     pub coordinator: Option<String>,
     pub certificate_expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub drained: Option<DrainView>,
     pub apps: Vec<AppView>,
     /// What the coordinator has not been told yet.
     pub history_waiting: usize,
@@ -76,14 +80,35 @@ pub fn apps(layout: &Layout, ledger: &Ledger, health: &BTreeMap<AppName, Health>
         .map(|(app, record)| {
             let known = health.get(app).cloned();
             let empty = record.current.is_none();
-            let health = known.unwrap_or(if empty { Health::Empty } else { Health::Unknown });
+            let unknown = if empty { Health::Empty } else { Health::Unknown };
+            let components = components(layout, app);
+            let health = if ledger.service.drained && is_still(&components) {
+                drained::health(!empty)
+            } else {
+                known.unwrap_or(unknown)
+            };
             AppView {
                 status: record.status(app, health),
                 good: record.good.iter().map(|good| good.release.clone()).collect(),
-                components: components(layout, app),
+                components,
             }
         })
         .collect()
+}
+
+/// By what runs, so that it is the same for an agent that is stopped.
+pub fn drained(layout: &Layout, ledger: &Ledger) -> Option<DrainView> {
+    let all_still = || ledger.apps.keys().all(|app| is_still(&components(layout, app)));
+    ledger.service.drained.then(|| match all_still() {
+        true => DrainView::Drained,
+        false => DrainView::Draining,
+    })
+}
+
+fn is_still(components: &[ComponentView]) -> bool {
+    components
+        .iter()
+        .all(|component| component.pid.is_none() && component.keeper_pid.is_none())
 }
 
 fn components(layout: &Layout, app: &AppName) -> Vec<ComponentView> {

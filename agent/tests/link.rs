@@ -19,7 +19,9 @@ use fleet_agent::link::{Link, LinkEvent, Reach, Report, Said};
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
-use fleet_proto::session::{AppStatus, Failure, FailureClass, FromAgent, Health, Phase, StepStatus, ToAgent};
+use fleet_proto::session::{
+    AppStatus, Failure, FailureClass, FromAgent, Health, Phase, ServiceStatus, StepStatus, ToAgent,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -208,6 +210,7 @@ fn much_to_say() -> Report {
     Report {
         apps: apps.collect(),
         history: vec![],
+        service: ServiceStatus::default(),
     }
 }
 

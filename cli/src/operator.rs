@@ -203,6 +203,20 @@ impl Operator {
         self.document(answer)
     }
 
+    pub async fn drain_node(&mut self, request: wire::DrainNodeRequest) -> Result<Answer<NodeView>, Error> {
+        let answer = self.client.drain_node(request).await;
+        self.document(answer)
+    }
+
+    pub async fn undrain_node(&mut self, node: &str) -> Result<Answer<NodeView>, Error> {
+        let query = wire::NodeQuery {
+            node: node.to_owned(),
+            reason: String::new(),
+        };
+        let answer = self.client.undrain_node(query).await;
+        self.document(answer)
+    }
+
     /// An empty environment is the whole fleet.
     pub async fn halt(&mut self, environment: &str, reason: &str) -> Result<Answer<StatusView>, Error> {
         let request = wire::HaltRequest {

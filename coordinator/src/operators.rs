@@ -91,6 +91,8 @@ fn order_name(order: &Order) -> &'static str {
         Order::RevokeNode { .. } => "revoke a node",
         Order::CordonNode { .. } => "cordon a node",
         Order::UncordonNode { .. } => "uncordon a node",
+        Order::DrainNode { .. } => "drain a node",
+        Order::UndrainNode { .. } => "undrain a node",
     }
 }
 
@@ -164,6 +166,16 @@ impl Operator for Operators {
     async fn uncordon_node(&self, request: Request<wire::NodeQuery>) -> Answer {
         let by = caller::operator(&request)?;
         self.uncordon(&by, &request.into_inner().node).await
+    }
+
+    async fn drain_node(&self, request: Request<wire::DrainNodeRequest>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.drain(&by, request.into_inner()).await
+    }
+
+    async fn undrain_node(&self, request: Request<wire::NodeQuery>) -> Answer {
+        let by = caller::operator(&request)?;
+        self.undrain(&by, &request.into_inner().node).await
     }
 
     async fn halt(&self, request: Request<wire::HaltRequest>) -> Answer {

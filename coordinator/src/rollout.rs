@@ -24,6 +24,7 @@ pub mod plan;
 pub mod progress;
 pub mod reports;
 pub mod requests;
+pub mod service;
 pub mod state;
 pub mod turn;
 pub mod view;

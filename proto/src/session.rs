@@ -29,6 +29,7 @@ pub enum FromAgent {
     Refusal(Refusal),
     Heartbeat(Heartbeat),
     History(HistoryEntry),
+    Service(ServiceStatus),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub enum ToAgent {
         app: AppName,
         release: ReleaseRef,
     },
+    Service(Service),
 }
 
 /// The first message of every session.
@@ -57,6 +59,27 @@ pub struct Hello {
     pub agent_version: String,
     pub facts: Facts,
     pub apps: Vec<AppStatus>,
+    /// Absent: an agent from before nodes could be drained.
+    pub service: Option<ServiceStatus>,
+}
+
+/// Whether the node's apps shall run at all. No order of any rollout, so it has a number
+/// of its own, which rises with each word on it to this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub term: u64,
+    pub sequence: u64,
+    /// Its apps are to be stopped, and to stay so.
+    pub drained: bool,
+}
+
+/// How far a node has got with the newest of these that it has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub sequence: u64,
+    /// No process of any app runs any more.
+    pub drained: bool,
 }
 
 /// What a node says of itself. Policy never rests on it.

@@ -262,10 +262,30 @@ pub struct NodeView {
     /// Who said that nothing new is brought to it, and why.
     #[serde(default)]
     pub cordon: Option<String>,
+    /// Its apps are being stopped, or are.
+    #[serde(default)]
+    pub drained: Option<DrainView>,
     pub enrolled_at: Timestamp,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,
     pub apps: Vec<NodeAppView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrainView {
+    /// It has not said yet that its apps are stopped.
+    Draining,
+    Drained,
+}
+
+impl DrainView {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

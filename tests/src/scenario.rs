@@ -14,6 +14,7 @@
 
 mod act;
 mod agree;
+mod drain;
 mod show;
 mod words;
 
@@ -46,6 +47,7 @@ every node fails …                 all of them
 node n05 is ill \"why\" | is well    what runs there; well also ends its failing
 node n05 leaves | returns | rolls back | is revoked | is set up anew
 node n05 is cordoned \"why\" | is uncordoned | has zone=b
+node n05 is drained \"why\" [force] | is undrained
 kill coordinator | start coordinator
 settle                             all that happens without time passing
 advance D                          time passes, and all that happens in it

@@ -40,6 +40,7 @@ impl Daemon {
                             from: moved.from.map(|from| from.version),
                             to: moved.to.version,
                             ill: None,
+                            drained: self.is_drained(),
                         };
                         // Those who have given up waiting make room.
                         self.waiting.retain(|waiting| !waiting.answer.is_closed());
@@ -86,6 +87,7 @@ impl Daemon {
             daemon: DaemonState::Running,
             coordinator: self.coordinator.clone(),
             certificate_expires_at: Some(self.peer.borrow().not_after),
+            drained: status::drained(&self.node.layout, self.held.ledger.ledger()),
             apps: status::apps(&self.node.layout, self.held.ledger.ledger(), &self.health),
             history_waiting: self.held.ledger.ledger().history.len(),
         }

@@ -1,5 +1,7 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
+mod still;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -254,8 +256,11 @@ impl Converge {
     pub fn stop_all(&self) -> Result<(), ConvergeError> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         *gate = Gate::Shut;
-        let slots = Slots::new(&self.layout, &self.app);
-        for component in self.start_order(&slots).iter().rev() {
+        self.stop_what_runs(&Slots::new(&self.layout, &self.app))
+    }
+
+    fn stop_what_runs(&self, slots: &Slots) -> Result<(), ConvergeError> {
+        for component in self.start_order(slots).iter().rev() {
             self.stop(component)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
-use fleet_proto::session::{FromAgent, Hello, ToAgent, Welcome, WireError};
+use fleet_proto::session::{FromAgent, Hello, ServiceStatus, ToAgent, Welcome, WireError};
 use fleet_proto::wire;
 use fleet_proto::wire::agent_client::AgentClient;
 use tokio::sync::mpsc;
@@ -69,13 +69,19 @@ impl Link {
             to_wire,
             said: BTreeMap::new(),
             history_through: 0,
+            service: ServiceStatus::default(),
         };
-        outgoing.said = greeted(&self.report.borrow_and_update());
+        {
+            let report = self.report.borrow_and_update();
+            outgoing.said = greeted(&report);
+            outgoing.service = report.service;
+        }
         let hello = Hello {
             protocol: fleet_proto::PROTOCOL,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             facts: facts::facts(&self.state),
             apps: outgoing.said.values().map(|said| said.status.clone()).collect(),
+            service: Some(outgoing.service),
         };
         outgoing.send(FromAgent::Hello(hello)).await?;
         let mut client =
@@ -146,9 +152,10 @@ impl Link {
                 retry_after: retry_after.as_duration(),
                 why,
             })),
-            ToAgent::Command(_) | ToAgent::HistoryTaken { .. } | ToAgent::Prefetch { .. } => {
-                Err(LostError::NoWelcome)
-            }
+            ToAgent::Command(_)
+            | ToAgent::HistoryTaken { .. }
+            | ToAgent::Prefetch { .. }
+            | ToAgent::Service(_) => Err(LostError::NoWelcome),
         }
     }
 
@@ -183,6 +190,7 @@ struct Outgoing {
     to_wire: mpsc::Sender<wire::FromAgent>,
     said: BTreeMap<AppName, Said>,
     history_through: u64,
+    service: ServiceStatus,
 }
 
 impl Outgoing {
@@ -200,6 +208,10 @@ impl Outgoing {
                     .await?;
                 self.said.insert(app.clone(), said.clone());
             }
+        }
+        if self.service != report.service {
+            self.send(FromAgent::Service(report.service)).await?;
+            self.service = report.service;
         }
         for entry in &report.history {
             if entry.sequence > self.history_through {

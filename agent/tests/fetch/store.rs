@@ -438,6 +438,13 @@ impl Bench {
         self.agent = Some(agent);
     }
 
+    /// kill -9: what it runs goes on.
+    pub fn kill_agent(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-agent"));
         command

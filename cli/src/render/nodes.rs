@@ -5,7 +5,7 @@ use std::fmt::Write;
 use fleet_proto::labels::Labels;
 use fleet_proto::session::Health;
 use fleet_proto::time::Timestamp;
-use fleet_proto::view::{ConnectionView, NodeAppView, NodeView};
+use fleet_proto::view::{ConnectionView, DrainView, NodeAppView, NodeView};
 
 use super::paint::Paint;
 use super::rollouts::count;
@@ -72,6 +72,9 @@ pub fn labels(labels: &Labels) -> String {
 /// How it is connected, and whether it is let alone.
 fn standing(node: &NodeView, now: Timestamp, paint: Paint) -> String {
     let connection = connection(&node.connection, now, paint);
+    if let Some(drained) = node.drained {
+        return format!("{connection}, {}", paint.waits(drained.word()));
+    }
     match node.cordon {
         Some(_) => format!("{connection}, {}", paint.waits("cordoned")),
         None => connection,
@@ -97,10 +100,17 @@ pub fn node(node: &NodeView, now: Timestamp, paint: Paint) -> String {
         node.platform,
         node.enrolled_at
     );
-    if let Some(cordon) = &node.cordon {
+    let who = node.cordon.as_deref().unwrap_or_default();
+    if let Some(drained) = node.drained {
+        let so = match drained {
+            DrainView::Draining => "the node has not said yet that its apps are stopped",
+            DrainView::Drained => "its apps are stopped",
+        };
+        let _infallible = write!(text, "\n{who}; {so}\nhint: fleetctl node undrain {}", node.node);
+    } else if node.cordon.is_some() {
         let _infallible = write!(
             text,
-            "\n{cordon}; nothing new is brought to it\nhint: fleetctl node uncordon {}",
+            "\n{who}; nothing new is brought to it\nhint: fleetctl node uncordon {}",
             node.node
         );
     }

@@ -139,6 +139,8 @@ impl Operator for Scripted {
         label_node: LabelNodeRequest => Document;
         cordon_node: NodeQuery => Document;
         uncordon_node: NodeQuery => Document;
+        drain_node: DrainNodeRequest => Document;
+        undrain_node: NodeQuery => Document;
         halt: HaltRequest => Document;
         unhalt: HaltRequest => Document;
         create_token: CreateTokenRequest => TokenCreated;

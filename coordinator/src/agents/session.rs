@@ -159,6 +159,7 @@ impl Session {
             },
             FromAgent::Refusal(refusal) => Input::NodeRefused { node, refusal },
             FromAgent::History(entry) => Input::NodeHistory { node, entry },
+            FromAgent::Service(status) => Input::NodeService { node, status },
             FromAgent::Hello(hello) => Input::NodeConnected { node, hello },
             // That it came is all that matters.
             FromAgent::Heartbeat(_) => return,

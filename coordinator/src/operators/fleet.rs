@@ -16,6 +16,7 @@ use crate::refusal;
 use crate::rollout::event::NewToken;
 use crate::rollout::input::{Refusal, RefusalKind, Reply, Request};
 use crate::rollout::plan::find_environment;
+use crate::rollout::requests::drain::Limit;
 use crate::rollout::state::State;
 use crate::rollout::view;
 
@@ -94,6 +95,27 @@ impl Operators {
     pub(super) async fn uncordon(&self, by: &OperatorName, node: &str) -> Answer {
         let node: NodeId = node.parse().map_err(refusal::name)?;
         self.submit(by, Request::UncordonNode { node: node.clone() })
+            .await?;
+        self.show_node(node.as_str())
+    }
+
+    pub(super) async fn drain(&self, by: &OperatorName, request: wire::DrainNodeRequest) -> Answer {
+        let node: NodeId = request.node.parse().map_err(refusal::name)?;
+        let order = Request::DrainNode {
+            node: node.clone(),
+            reason: text_if_said(request.reason),
+            limit: match request.force {
+                true => Limit::Override,
+                false => Limit::Keep,
+            },
+        };
+        self.submit(by, order).await?;
+        self.show_node(node.as_str())
+    }
+
+    pub(super) async fn undrain(&self, by: &OperatorName, node: &str) -> Answer {
+        let node: NodeId = node.parse().map_err(refusal::name)?;
+        self.submit(by, Request::UndrainNode { node: node.clone() })
             .await?;
         self.show_node(node.as_str())
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fleet_proto::ids::NodeId;
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::quantity::Amount;
+use fleet_proto::release::Strategy;
 
 use super::state::{Rollout, State};
 
@@ -17,21 +18,33 @@ pub struct Availability {
 
 impl Availability {
     pub fn of(state: &State, rollout: &Rollout) -> Self {
-        let app = &rollout.plan.app;
-        let mut unavailable = BTreeSet::new();
-        let mut total = 0;
-        if let Some(within) = state.environments.get(&rollout.plan.environment) {
-            total = within.members.len();
+        let plan = &rollout.plan;
+        let (mut unavailable, total) = down(state, &plan.environment, &plan.app);
+        if !rollout.is_forward() {
             // The way back is never closed by nodes that are out of everybody's reach.
-            let counts = |id: &&NodeId| {
-                rollout.is_forward() || state.nodes.get(*id).is_some_and(|node| !node.is_unreachable())
-            };
-            let down = within.down.get(app).into_iter().flatten();
-            unavailable = down.filter(counts).cloned().collect();
+            unavailable.retain(|id| state.nodes.get(id).is_some_and(|node| !node.is_unreachable()));
         }
         Self {
             unavailable,
             limit: limit_of(rollout, total),
+            total,
+        }
+    }
+
+    /// For whoever takes a node out of service by hand: the limit that was last asked for.
+    pub fn beside_rollouts(state: &State, environment: &EnvironmentName, app: &AppName) -> Self {
+        let (unavailable, total) = down(state, environment, app);
+        let newest = state.rollouts.values().rev().find(|rollout| {
+            let plan = &rollout.plan;
+            rollout.is_forward() && plan.app == *app && plan.environment == *environment
+        });
+        let amount = newest.map_or_else(
+            || Strategy::default().max_unavailable,
+            |rollout| rollout.plan.strategy.max_unavailable,
+        );
+        Self {
+            unavailable,
+            limit: limit(amount, total),
             total,
         }
     }
@@ -46,6 +59,15 @@ impl Availability {
             self.unavailable.insert(node.clone());
         }
     }
+}
+
+/// Who served the app and does not serve it well now; and how many nodes there are.
+fn down(state: &State, environment: &EnvironmentName, app: &AppName) -> (BTreeSet<NodeId>, usize) {
+    let Some(within) = state.environments.get(environment) else {
+        return (BTreeSet::new(), 0);
+    };
+    let down = within.down.get(app).cloned().unwrap_or_default();
+    (down, within.members.len())
 }
 
 /// The way back is never closed, whatever the way forward was told.

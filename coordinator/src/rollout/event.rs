@@ -101,10 +101,38 @@ pub enum Event {
         node: NodeId,
         by: String,
     },
+    /// Its apps are to be stopped, and to stay so; nothing new is brought to it either.
+    NodeDraining {
+        node: NodeId,
+        by: String,
+        reason: Option<String>,
+        sequence: u64,
+        /// The limit that was overridden with that.
+        #[serde(default)]
+        over_limit: Option<String>,
+    },
+    /// Its apps are to run again, and it has its share again.
+    NodeUndrained {
+        node: NodeId,
+        by: String,
+        sequence: u64,
+    },
+    /// By its own word: no process of its apps runs any more.
+    NodeDrained {
+        node: NodeId,
+        sequence: u64,
+    },
+    /// By its own word: its apps are to run.
+    NodeServes {
+        node: NodeId,
+        sequence: u64,
+    },
     NodeConnected {
         node: NodeId,
         agent_version: String,
         facts: Facts,
+        #[serde(default)]
+        can_be_drained: bool,
     },
     /// The stream is gone; the grace runs until `until`.
     NodeSilent {

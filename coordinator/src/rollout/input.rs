@@ -8,13 +8,14 @@ use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{OnFailure, Platform};
-use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal};
+use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal, ServiceStatus};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 use fleet_proto::waves::WaveSpec;
 
 use super::event::{CatchUp, NewToken, PushRelease, Urgency};
 use super::gate::{Insistence, WithKnownBad};
+use super::requests::drain::Limit;
 
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -41,6 +42,10 @@ pub enum Input {
     NodeHistory {
         node: NodeId,
         entry: HistoryEntry,
+    },
+    NodeService {
+        node: NodeId,
+        status: ServiceStatus,
     },
     /// Its stream is gone.
     NodeGone {
@@ -113,6 +118,14 @@ pub enum Request {
         reason: Option<String>,
     },
     UncordonNode {
+        node: NodeId,
+    },
+    DrainNode {
+        node: NodeId,
+        reason: Option<String>,
+        limit: Limit,
+    },
+    UndrainNode {
         node: NodeId,
     },
 }

@@ -12,6 +12,8 @@ use fleet_proto::release::{Platform, ReleaseRef};
 use fleet_proto::session::{Facts, Health, Order};
 use fleet_proto::time::Timestamp;
 
+use super::service::Service;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub labels: Labels,
@@ -25,6 +27,11 @@ pub struct Node {
     /// Nothing new is brought to it meanwhile.
     #[serde(default)]
     pub cordon: Option<Cordon>,
+    #[serde(default)]
+    pub service: Service,
+    /// Its agent says that it understands being drained.
+    #[serde(default)]
+    pub can_be_drained: bool,
     pub facts: Option<Facts>,
     pub agent_version: Option<String>,
     pub apps: BTreeMap<AppName, NodeApp>,
@@ -50,7 +57,7 @@ pub struct Cordon {
 
 impl fmt::Display for Cordon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cordoned by {}", self.by)?;
+        write!(f, "by {}", self.by)?;
         match &self.reason {
             Some(reason) => write!(f, ": {reason}"),
             None => Ok(()),
@@ -124,8 +131,8 @@ impl NodeApp {
     }
 
     /// Served, and does not serve well now, or may stop at any moment.
-    pub fn is_down(&self, is_connected: bool) -> bool {
-        let is_well = is_connected && self.health == Health::Healthy && !self.busy;
+    pub fn is_down(&self, is_in_service: bool) -> bool {
+        let is_well = is_in_service && self.health == Health::Healthy && !self.busy;
         self.emptied || (self.current.is_some() && !is_well)
     }
 
@@ -145,6 +152,16 @@ impl Node {
             self.connection,
             Connection::Unreachable { .. } | Connection::Revoked { .. }
         )
+    }
+
+    /// Who said that nothing new is brought to it, and why.
+    pub fn why_let_alone(&self) -> Option<String> {
+        let how = if self.service.drained {
+            "drained"
+        } else {
+            "cordoned"
+        };
+        self.cordon.as_ref().map(|cordon| format!("{how} {cordon}"))
     }
 
     pub fn is_connected(&self) -> bool {
@@ -167,6 +184,7 @@ impl Node {
     /// Runs a release of the app, and has not found out yet how it does.
     pub fn is_yet_to_tell(&self, app: &AppName) -> bool {
         self.is_connected()
+            && !self.service.drained
             && self
                 .apps
                 .get(app)

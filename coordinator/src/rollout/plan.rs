@@ -323,8 +323,8 @@ pub fn why_left_out(node: &Node, app: &AppName, target: &Release) -> Option<Stri
     if node.is_unreachable() {
         return Some("unreachable".into());
     }
-    if let Some(cordon) = &node.cordon {
-        return Some(cordon.to_string());
+    if let Some(why) = node.why_let_alone() {
+        return Some(why);
     }
     let platforms = &target.platforms;
     if !platforms.contains(&Platform::any()) && !platforms.contains(&node.platform) {

@@ -86,6 +86,11 @@ impl Progress {
             let is_of_the_fleet = || within.is_some_and(|within| within.members.contains(id));
             let stand = match stand(rollout, step, node) {
                 _ if is_taken_over => Stand::Skipped,
+                Stand::Over
+                    if rollout.is_forward() && node.service.drained && step.phase == Phase::Pending =>
+                {
+                    Stand::Skipped
+                }
                 // Nothing new is brought to it; what is on it already is put back all the same.
                 Stand::Ready | Stand::Absent | Stand::Retrying
                     if rollout.is_forward() && (node.cordon.is_some() || !is_of_the_fleet()) =>
@@ -139,6 +144,10 @@ impl Progress {
         }
         if step.failed_as(FailureClass::Release) {
             self.failed.push(id.clone());
+            return;
+        }
+        // Taken out of service on purpose: nobody waits for it, and it is not lost.
+        if node.is_some_and(|node| node.service.drained) {
             return;
         }
         let waited_for =

@@ -24,7 +24,8 @@ pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
     };
     let known = node.is_connected()
         && node.facts.as_ref() == Some(&hello.facts)
-        && node.agent_version.as_ref() == Some(&hello.agent_version);
+        && node.agent_version.as_ref() == Some(&hello.agent_version)
+        && node.can_be_drained == hello.service.is_some();
     if known {
         return vec![];
     }
@@ -32,6 +33,7 @@ pub(super) fn connected(state: &State, id: &NodeId, hello: &Hello) -> Vec<Event>
         node: id.clone(),
         agent_version: hello.agent_version.clone(),
         facts: hello.facts.clone(),
+        can_be_drained: hello.service.is_some(),
     }]
 }
 
@@ -130,7 +132,9 @@ pub(super) fn status(state: &State, id: &NodeId, status: &AppStatus, stream: Str
     let nothing = NodeApp::default();
     let known = node.apps.get(&status.app).unwrap_or(&nothing);
     // The words of an ill node change with every look; that it is ill is what counts.
-    let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health);
+    let health_changed = std::mem::discriminant(&known.health) != std::mem::discriminant(&status.health)
+        // But that it is stopped on purpose says more than how ill it was before.
+        || (node.service.drained && known.health != status.health);
     let busy = is_busy(known, status, stream);
     let left = has_left(known, status);
     let changed =

@@ -1,6 +1,7 @@
 //! What operators ask for, as events or as a refusal that reads as a sentence.
 
 mod back;
+pub mod drain;
 mod halts;
 mod nodes;
 mod retry;
@@ -63,6 +64,10 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::RevokeNode { node, reason } => nodes::revoke(state, by, node, reason),
         Request::CordonNode { node, reason } => nodes::cordon(state, by, node, reason.as_deref()),
         Request::UncordonNode { node } => nodes::uncordon(state, by, node),
+        Request::DrainNode { node, reason, limit } => {
+            drain::drain(state, by, node, reason.as_deref(), *limit)
+        }
+        Request::UndrainNode { node } => drain::undrain(state, by, node),
     }
 }
 
@@ -74,13 +79,15 @@ fn must_be_short(request: &Request) -> Result<(), Refusal> {
         Request::Pause { reason, .. }
         | Request::Abort { reason, .. }
         | Request::Halt { reason, .. }
-        | Request::CordonNode { reason, .. } => (reason.as_deref(), None),
+        | Request::CordonNode { reason, .. }
+        | Request::DrainNode { reason, .. } => (reason.as_deref(), None),
         Request::Retry(request) => (request.reason.as_deref(), None),
         Request::RevokeNode { reason, .. } => (Some(reason.as_str()), None),
         Request::Resume { .. }
         | Request::Unhalt { .. }
         | Request::ResolveMigration { .. }
         | Request::UncordonNode { .. }
+        | Request::UndrainNode { .. }
         | Request::PushRelease(_)
         | Request::CreateToken { .. }
         | Request::RevokeToken { .. }

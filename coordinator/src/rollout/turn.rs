@@ -3,16 +3,16 @@
 
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::NodeId;
-use fleet_proto::session::{Command, ToAgent};
+use fleet_proto::session::{Command, ServiceStatus, ToAgent};
 use fleet_proto::time::Timestamp;
 
 use super::decide::decide;
 use super::event::{Event, RolloutKind, Stamped};
 use super::input::{Input, Refusal, Reply, Settings};
-use super::node::IssuedOrder;
+use super::node::{IssuedOrder, Node};
 use super::reports::Stream;
 use super::state::{IllegalEvent, State};
-use super::{outdated, reports, requests};
+use super::{outdated, reports, requests, service};
 
 /// Rules that answer one another for ever would be a mistake in the rules; a turn that
 /// takes more rounds than any rollout has waves and phases says so instead of hanging.
@@ -125,7 +125,11 @@ fn take(
                 events.append(&mut reports::status(state, node, status, Stream::New));
             }
             events.append(&mut reports::gone_apps(state, node, hello));
+            if let Some(status) = hello.service {
+                events.append(&mut service::reported(state, node, status));
+            }
             record(state, events, now, turn)?;
+            remind_of_service(state, node, hello.service, turn);
             remind(state, node, hello.apps.iter(), turn);
             return Ok(());
         }
@@ -149,6 +153,7 @@ fn take(
             turn.messages.push((node.clone(), taken));
             return Ok(());
         }
+        Input::NodeService { node, status } => service::reported(state, node, *status),
         Input::NodeGone { node } => reports::gone(state, node, settings, now),
         Input::Tick => vec![],
     };
@@ -190,6 +195,9 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
                 let command = command(state, rollout.plan.app.clone(), &issued);
                 turn.messages.push((node.clone(), ToAgent::Command(command)));
             }
+        }
+        Event::NodeDraining { node, .. } | Event::NodeUndrained { node, .. } => {
+            turn.messages.extend(service::message(state, node));
         }
         // Who came back meanwhile was told nothing; who knows it already answers, and that is all.
         Event::Unhalted { .. } => remind_everybody(state, turn),
@@ -273,6 +281,14 @@ fn remind<'a>(
     }
 }
 
+/// Before any order: a node that is drained carries orders out without a start.
+fn remind_of_service(state: &State, id: &NodeId, seen: Option<ServiceStatus>, turn: &mut Turn) {
+    let known = state.nodes.get(id).map(|node| node.service).unwrap_or_default();
+    if seen.is_some_and(|seen| seen.sequence < known.sequence) {
+        turn.messages.extend(service::message(state, id));
+    }
+}
+
 /// While an environment is halted nobody there is told anything, not even again; nor is
 /// anybody by a state that is older than the fleet.
 fn may_be_sent(state: &State, issued: &IssuedOrder) -> bool {
@@ -281,6 +297,10 @@ fn may_be_sent(state: &State, issued: &IssuedOrder) -> bool {
 }
 
 fn remind_everybody(state: &State, turn: &mut Turn) {
+    let waits = |node: &Node| node.is_connected() && !node.service.is_done();
+    let waiting = state.nodes.iter().filter(|(_, node)| waits(node));
+    turn.messages
+        .extend(waiting.filter_map(|(id, _)| service::message(state, id)));
     for rollout in state
         .active
         .iter()

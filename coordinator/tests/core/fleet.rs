@@ -15,7 +15,8 @@ use fleet_proto::labels::Labels;
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::session::{
-    AppStatus, Command, Facts, Failure, FailureClass, Health, Hello, Order, Phase, StepStatus, ToAgent,
+    AppStatus, Command, Facts, Failure, FailureClass, Health, Hello, Order, Phase, Service, StepStatus,
+    ToAgent,
 };
 use fleet_proto::time::Timestamp;
 
@@ -36,6 +37,8 @@ pub struct Fleet {
     pub(super) nodes: BTreeMap<NodeId, VirtualNode>,
     /// On the wire to a node; lost with its connection.
     pub(super) inbox: BTreeMap<NodeId, VecDeque<Command>>,
+    /// The newest word on whether to serve that is on the wire to a node.
+    pub(super) words: BTreeMap<NodeId, Service>,
     pub(super) now: Timestamp,
     settings: Settings,
     catch_up: CatchUp,
@@ -70,6 +73,7 @@ impl Fleet {
             events: vec![],
             nodes: BTreeMap::new(),
             inbox: BTreeMap::new(),
+            words: BTreeMap::new(),
             now: Timestamp(1_000_000),
             settings: Settings::default(),
             broken: vec![],
@@ -161,9 +165,15 @@ impl Fleet {
             }
         }
         for (node, message) in turn.messages {
-            if let ToAgent::Command(command) = message {
-                self.must_be_in_order(&node, &command);
-                self.inbox.entry(node).or_default().push_back(command);
+            match message {
+                ToAgent::Command(command) => {
+                    self.must_be_in_order(&node, &command);
+                    self.inbox.entry(node).or_default().push_back(command);
+                }
+                ToAgent::Service(service) => {
+                    self.words.insert(node, service);
+                }
+                _ => {}
             }
         }
         self.events.extend(turn.events);
@@ -269,11 +279,15 @@ impl Fleet {
 
     pub fn connect(&mut self, id: &NodeId) {
         self.inbox.remove(id);
+        self.words.remove(id);
         let Some(node) = self.nodes.get_mut(id) else {
             return;
         };
         node.connected = true;
-        let hello = hello(id, node.status());
+        let hello = Hello {
+            service: Some(node.service),
+            ..hello(id, node.status())
+        };
         self.input(Input::NodeConnected {
             node: id.clone(),
             hello,
@@ -282,6 +296,7 @@ impl Fleet {
 
     pub(super) fn disconnect(&mut self, id: &NodeId) {
         self.inbox.remove(id);
+        self.words.remove(id);
         if let Some(node) = self.nodes.get_mut(id)
             && std::mem::replace(&mut node.connected, false)
         {
@@ -389,6 +404,7 @@ pub fn hello(id: &NodeId, apps: Vec<AppStatus>) -> Hello {
             booted_at: Timestamp(0),
         },
         apps,
+        service: None,
     }
 }
 

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use fleet_proto::fence::{Fence, Freshness};
 use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{AppStatus, Command, FailureClass, Health, Order, Phase, StepStatus};
+use fleet_proto::session::{
+    AppStatus, Command, FailureClass, Health, Order, Phase, ServiceStatus, StepStatus,
+};
 
 use super::fleet::{failure, step_status};
 
 pub struct VirtualNode {
     pub connected: bool,
     pub apps: BTreeMap<AppName, VirtualApp>,
+    pub service: ServiceStatus,
 }
 
 pub struct VirtualApp {
@@ -35,11 +38,19 @@ impl VirtualNode {
         Self {
             connected: false,
             apps: apps.collect(),
+            service: ServiceStatus::default(),
         }
     }
 
     pub fn status(&self) -> Vec<AppStatus> {
-        self.apps.values().map(VirtualApp::status).collect()
+        let mut apps: Vec<AppStatus> = self.apps.values().map(VirtualApp::status).collect();
+        let stopped = apps.iter_mut().filter(|app| app.current.is_some());
+        for app in stopped.filter(|_| self.service.drained) {
+            app.health = Health::Unhealthy {
+                why: "stopped: the node is drained".into(),
+            };
+        }
+        apps
     }
 
     pub fn take(&mut self, command: &Command) {

@@ -1,5 +1,6 @@
 //! A whole fleet in memory.
 
+mod drained;
 pub mod fleet;
 pub mod moves;
 pub mod node;

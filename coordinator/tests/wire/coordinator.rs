@@ -191,6 +191,7 @@ pub fn hello_of(protocol_major: u32, protocol_minor: u32) -> wire::FromAgent {
                 ..wire::Facts::default()
             }),
             apps: vec![],
+            service: None,
         })),
     }
 }

@@ -156,6 +156,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
                 disk_free: Bytes(1 << 30),
                 booted_at: Timestamp(0),
             },
+            can_be_drained: true,
         });
         let status = status(Health::Healthy)?;
         events.push(Event::NodeReported {

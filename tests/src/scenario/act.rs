@@ -207,6 +207,8 @@ impl Stage {
                 let reason = Some(words.next("why")?);
                 return self.ask(Request::CordonNode { node, reason });
             }
+            "drained" => return self.drain(id, words),
+            "undrained" => return self.ask(Request::UndrainNode { node: id.clone() }),
             "uncordoned" => return self.ask(Request::UncordonNode { node: id.clone() }),
             "set" => {
                 words.must_be("up")?;
@@ -278,7 +280,7 @@ impl Stage {
         self.world.define(name, definition)
     }
 
-    fn ask(&mut self, request: Request) -> anyhow::Result<String> {
+    pub(super) fn ask(&mut self, request: Request) -> anyhow::Result<String> {
         match self.world.request(request)? {
             Ok(Reply::Rollout(number)) => Ok(number.to_string()),
             Ok(_) => Ok(String::new()),

@@ -8,7 +8,9 @@ use fleet_proto::ids::AppName;
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{AppStatus, Command, Failure, FailureClass, Health, HistoryCause, Phase, Refusal};
+use fleet_proto::session::{
+    AppStatus, Command, Failure, FailureClass, Health, HistoryCause, Phase, Refusal, Service, ServiceStatus,
+};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 
@@ -63,6 +65,19 @@ impl SimNode {
                 why,
             }),
         }
+    }
+
+    /// Takes the word whether to serve; an older one changes nothing.
+    pub fn serve_or_not(&mut self, told: Service) {
+        self.ledger.take_service(told);
+    }
+
+    /// What is done at once here: processes stop without a grace.
+    pub fn service(&self) -> ServiceStatus {
+        let Service {
+            sequence, drained, ..
+        } = self.ledger.service;
+        ServiceStatus { sequence, drained }
     }
 
     /// What happens next by itself, in each app; true when anything did.
@@ -129,6 +144,9 @@ impl SimNode {
         let runs = work.run.as_ref();
         let fate = |phase| runs.and_then(|release| self.fate(release, phase, lasted));
         match work.purpose {
+            Purpose::PutBack if self.ledger.service.drained => Some(Outcome::PutBack { ill: None }),
+            // Nothing runs that could be judged.
+            _ if self.ledger.service.drained => None,
             Purpose::Rest => None,
             Purpose::Activate => Some(Outcome::Activated),
             Purpose::Verify => Some(match fate(Phase::Verifying) {
@@ -191,7 +209,9 @@ impl SimNode {
     }
 
     pub fn status(&self) -> Vec<AppStatus> {
+        let drained = self.ledger.service.drained;
         let health = |record: &AppRecord| match (&record.current, &self.ill) {
+            (current, _) if drained => fleet_agent::drained::health(current.is_some()),
             (None, _) => Health::Empty,
             (Some(_), Some(why)) => Health::Unhealthy { why: why.clone() },
             (Some(_), None) => Health::Healthy,

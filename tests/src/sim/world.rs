@@ -14,7 +14,7 @@ use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::MigrationPlan;
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
-use fleet_proto::session::{Command, Facts, Hello, ToAgent};
+use fleet_proto::session::{Facts, Hello, ToAgent};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 
@@ -35,7 +35,7 @@ pub struct World {
     pub now: Timestamp,
     journal: Vec<Stamped>,
     /// On its way to a node; lost with its connection.
-    wire: BTreeMap<NodeId, VecDeque<Command>>,
+    wire: BTreeMap<NodeId, VecDeque<ToAgent>>,
     is_up: bool,
     settings: Settings,
     releases: BTreeMap<Version, u64>,
@@ -158,8 +158,8 @@ impl World {
     fn input(&mut self, input: Input) -> anyhow::Result<Option<Result<Reply, Refusal>>> {
         let turn = turn(&mut self.state, &[input], &self.settings, self.now)?;
         for (node, message) in turn.messages {
-            if let ToAgent::Command(command) = message {
-                self.wire.entry(node).or_default().push_back(command);
+            if matches!(message, ToAgent::Command(_) | ToAgent::Service(_)) {
+                self.wire.entry(node).or_default().push_back(message);
             }
         }
         self.journal.extend(turn.events);
@@ -191,6 +191,7 @@ impl World {
                 booted_at: NOON,
             },
             apps: node.status(),
+            service: Some(node.service()),
         };
         let history = node.ledger.history.clone();
         if !self.is_up {
@@ -265,10 +266,17 @@ impl World {
         let now = self.now;
         let next = self.wire.get_mut(id).and_then(VecDeque::pop_front);
         let node = self.node(id)?;
-        let before = node.status();
-        let refusal = next.as_ref().and_then(|command| node.take(command));
+        let before = (node.status(), node.service());
+        let refusal = match &next {
+            Some(ToAgent::Command(command)) => node.take(command),
+            Some(ToAgent::Service(told)) => {
+                node.serve_or_not(*told);
+                None
+            }
+            _ => None,
+        };
         let worked = node.work(now);
-        let after = node.status();
+        let after = (node.status(), node.service());
         let speaks = node.connected && self.is_up;
         if let Some(refusal) = refusal.filter(|_| speaks) {
             let node = id.clone();
@@ -281,6 +289,8 @@ impl World {
     }
 
     pub fn report(&mut self, id: &NodeId) -> anyhow::Result<()> {
+        let (node, status) = (id.clone(), self.node(id)?.service());
+        self.input(Input::NodeService { node, status })?;
         for status in self.node(id)?.status() {
             let node = id.clone();
             self.input(Input::NodeStatus { node, status })?;

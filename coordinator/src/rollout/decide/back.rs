@@ -163,7 +163,7 @@ fn why_not_back(state: &State, rollout: &Rollout, id: &NodeId, step: &Step) -> O
     let app = node.app(&rollout.plan.app);
     let wanted = rollout.release();
     match app.and_then(|app| Some((app.current.as_ref()?, &app.health))) {
-        Some((release, Health::Unhealthy { why })) => {
+        Some((release, Health::Unhealthy { why })) if !node.service.drained => {
             Some(format!("runs {release} again and is not healthy: {why}"))
         }
         Some((release, _)) if wanted.is_some_and(|wanted| wanted != release) => {

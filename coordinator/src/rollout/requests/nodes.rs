@@ -9,7 +9,7 @@ use crate::rollout::input::{Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
 use crate::rollout::state::State;
 
-fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a Node, Refusal> {
+pub(super) fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a Node, Refusal> {
     state.nodes.get(id).ok_or_else(|| {
         let known: Vec<String> = state.nodes.keys().map(ToString::to_string).collect();
         let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no node {id}"));
@@ -67,7 +67,13 @@ pub(super) fn cordon(state: &State, by: &str, id: &NodeId, reason: Option<&str>)
 }
 
 pub(super) fn uncordon(state: &State, by: &str, id: &NodeId) -> Answer {
-    if find_node(state, id)?.cordon.is_none() {
+    let node = find_node(state, id)?;
+    if node.service.drained {
+        // What is brought to a node has to prove itself there, and nothing runs there.
+        return Err(Refusal::new(RefusalKind::Refused, format!("{id} is drained"))
+            .hint(format!("fleetctl node undrain {id}")));
+    }
+    if node.cordon.is_none() {
         return Ok((vec![], Reply::Done));
     }
     let event = Event::NodeUncordoned {

@@ -1,6 +1,7 @@
 //! One match over all events. An event that cannot follow from the state is an error
 //! with a name: the journal would be somebody else's, or this code wrong.
 
+mod drain;
 mod fleet;
 mod rollouts;
 
@@ -14,6 +15,7 @@ use fleet_proto::time::Timestamp;
 use super::{Course, Halt, State};
 use crate::rollout::event::{Event, Stamped};
 use crate::rollout::node::{Connection, Cordon, Node};
+use crate::rollout::service::Service;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -127,6 +129,8 @@ impl State {
                     certificates_from: *certificates_from,
                     connection: Connection::Unreachable { since: at },
                     cordon: None,
+                    service: Service::default(),
+                    can_be_drained: false,
                     facts: None,
                     agent_version: None,
                     apps: BTreeMap::new(),
@@ -152,15 +156,27 @@ impl State {
                 });
             }
             Event::NodeUncordoned { node, .. } => self.node(node)?.cordon = None,
+            Event::NodeDraining {
+                node,
+                by,
+                reason,
+                sequence,
+                ..
+            } => self.drain(node, *sequence, by, reason.as_ref(), at)?,
+            Event::NodeUndrained { node, sequence, .. } => self.undrain(node, *sequence)?,
+            Event::NodeDrained { node, sequence } => self.note_drained(node, *sequence, at)?,
+            Event::NodeServes { node, sequence } => self.note_serves(node, *sequence)?,
             Event::NodeConnected {
                 node,
                 agent_version,
                 facts,
+                can_be_drained,
             } => {
                 self.connect(node, Connection::Connected)?;
                 let node = self.node(node)?;
                 node.agent_version = Some(agent_version.clone());
                 node.facts = Some(facts.clone());
+                node.can_be_drained = *can_be_drained;
             }
             Event::NodeSilent { node, until } => {
                 let until = *until;

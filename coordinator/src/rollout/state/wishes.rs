@@ -20,7 +20,7 @@ impl Environment {
         let stands = node.app(app);
         !node.is_revoked()
             && self.select.matches(&node.labels)
-            && stands.is_some_and(|stands| stands.is_down(node.is_connected()))
+            && stands.is_some_and(|stands| stands.is_down(node.is_connected() && !node.service.drained))
     }
 
     fn is_behind(&self, node: &Node, app: &AppName) -> bool {

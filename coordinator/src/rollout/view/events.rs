@@ -140,6 +140,10 @@ fn tell(event: &Event) -> Told {
         Event::NodeUncordoned { node, by } => {
             of_node("node-uncordoned", node, format!("{by} uncordoned {node}"))
         }
+        Event::NodeDraining { .. }
+        | Event::NodeUndrained { .. }
+        | Event::NodeDrained { .. }
+        | Event::NodeServes { .. } => tell_of_service(event),
         Event::Halted {
             environment,
             by,
@@ -191,6 +195,36 @@ fn tell(event: &Event) -> Told {
             of_node("node-acted", node, message)
         }
         _ => tell_of_rollout(event),
+    }
+}
+
+fn tell_of_service(event: &Event) -> Told {
+    match event {
+        Event::NodeDraining {
+            node,
+            by,
+            reason,
+            over_limit,
+            ..
+        } => {
+            let reason = reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            let forced = over_limit
+                .as_ref()
+                .map(|over| format!(" (by force: that leaves {over})"))
+                .unwrap_or_default();
+            of_node(
+                "node-draining",
+                node,
+                format!("{by} drains {node}{reason}{forced}"),
+            )
+        }
+        Event::NodeUndrained { node, by, .. } => {
+            of_node("node-undrained", node, format!("{by} undrained {node}"))
+        }
+        Event::NodeDrained { node, .. } => of_node("node-drained", node, format!("{node} is drained")),
+        Event::NodeServes { node, .. } => of_node("node-serves", node, format!("{node} is in service")),
+        // Named by the caller.
+        other => of_fleet("event", format!("{other:?}")),
     }
 }
 

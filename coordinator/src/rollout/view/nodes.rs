@@ -2,7 +2,7 @@
 
 use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::session::Phase;
-use fleet_proto::view::{ConnectionView, NodeAppView, NodeView};
+use fleet_proto::view::{ConnectionView, DrainView, NodeAppView, NodeView};
 
 use crate::rollout::node::{Connection, Node, NodeApp};
 use crate::rollout::state::State;
@@ -19,7 +19,8 @@ pub fn node(state: &State, id: &NodeId, node: &Node) -> NodeView {
             .map(|(name, _)| name.clone())
             .collect(),
         connection: connection(node.connection),
-        cordon: node.cordon.as_ref().map(ToString::to_string),
+        cordon: node.why_let_alone(),
+        drained: drained(node),
         enrolled_at: node.enrolled_at,
         facts: node.facts.clone(),
         agent_version: node.agent_version.clone(),
@@ -29,6 +30,13 @@ pub fn node(state: &State, id: &NodeId, node: &Node) -> NodeView {
             .map(|(name, app)| node_app(state, id, name, app))
             .collect(),
     }
+}
+
+fn drained(node: &Node) -> Option<DrainView> {
+    node.service.drained.then(|| match node.service.is_done() {
+        true => DrainView::Drained,
+        false => DrainView::Draining,
+    })
 }
 
 fn connection(connection: Connection) -> ConnectionView {

@@ -4,7 +4,8 @@ use super::{WireError, cut, need, none_if_empty, release_if_any};
 use crate::ids::RolloutNumber;
 use crate::quantity::Bytes;
 use crate::session::{
-    AppStatus, Facts, Failure, FromAgent, Health, Heartbeat, Hello, HistoryEntry, Refusal, StepStatus,
+    AppStatus, Facts, Failure, FromAgent, Health, Heartbeat, Hello, HistoryEntry, Refusal, ServiceStatus,
+    StepStatus,
 };
 use crate::time::Timestamp;
 use crate::version::Protocol;
@@ -39,6 +40,7 @@ impl From<FromAgent> for wire::FromAgent {
                 cause: entry.cause.word().to_owned(),
                 message: entry.message,
             }),
+            FromAgent::Service(status) => Message::Service(status.into()),
         };
         Self {
             message: Some(message),
@@ -73,6 +75,7 @@ impl TryFrom<wire::FromAgent> for FromAgent {
                 cause: entry.cause.parse()?,
                 message: cut(entry.message),
             }),
+            Message::Service(status) => Self::Service(status.into()),
         })
     }
 }
@@ -93,6 +96,7 @@ impl From<Hello> for wire::Hello {
                 booted_at_ms: hello.facts.booted_at.0,
             }),
             apps: hello.apps.into_iter().map(Into::into).collect(),
+            service: hello.service.map(Into::into),
         }
     }
 }
@@ -127,7 +131,26 @@ impl TryFrom<wire::Hello> for Hello {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            service: hello.service.map(Into::into),
         })
+    }
+}
+
+impl From<ServiceStatus> for wire::ServiceStatus {
+    fn from(status: ServiceStatus) -> Self {
+        Self {
+            service_sequence: status.sequence,
+            drained: status.drained,
+        }
+    }
+}
+
+impl From<wire::ServiceStatus> for ServiceStatus {
+    fn from(status: wire::ServiceStatus) -> Self {
+        Self {
+            sequence: status.service_sequence,
+            drained: status.drained,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::migration::{MigrationAct, MigrationStand};
 use crate::quantity::Bytes;
 use crate::session::{
     AppStatus, Command, Facts, Failure, FailureClass, FromAgent, Health, Hello, HistoryCause, HistoryEntry,
-    Order, Phase, Refusal, StepStatus, ToAgent,
+    Order, Phase, Refusal, Service, ServiceStatus, StepStatus, ToAgent,
 };
 use crate::time::Timestamp;
 
@@ -50,6 +50,13 @@ fn status() -> AppStatus {
     }
 }
 
+fn drained() -> ServiceStatus {
+    ServiceStatus {
+        sequence: 4,
+        drained: true,
+    }
+}
+
 #[test]
 fn what_an_agent_says_survives_the_wire() {
     let hello = Hello {
@@ -65,6 +72,7 @@ fn what_an_agent_says_survives_the_wire() {
             booted_at: Timestamp(3),
         },
         apps: vec![status()],
+        service: Some(drained()),
     };
     let entry = HistoryEntry {
         sequence: 9,
@@ -86,6 +94,7 @@ fn what_an_agent_says_survives_the_wire() {
         FromAgent::Status(Box::new(status())),
         FromAgent::History(entry),
         FromAgent::Refusal(refusal),
+        FromAgent::Service(drained()),
     ] {
         let back = FromAgent::try_from(wire::FromAgent::from(message.clone())).unwrap();
         assert_eq!(back, message);
@@ -107,6 +116,13 @@ fn what_a_coordinator_says_survives_the_wire() {
             why: "wave 1 failed".into(),
         },
     ];
+    let service = ToAgent::Service(Service {
+        term: 3,
+        sequence: 4,
+        drained: true,
+    });
+    let back = ToAgent::try_from(wire::ToAgent::from(service.clone())).unwrap();
+    assert_eq!(back, service);
     for order in orders {
         let message = ToAgent::Command(Command {
             fence: fence(),

@@ -2,7 +2,7 @@
 
 use super::{WireError, cut, need, release_if_any};
 use crate::quantity::Span;
-use crate::session::{Command, Order, ToAgent, Welcome};
+use crate::session::{Command, Order, Service, ToAgent, Welcome};
 use crate::wire;
 
 impl From<Command> for wire::Command {
@@ -76,6 +76,11 @@ impl From<ToAgent> for wire::ToAgent {
                 app: app.into(),
                 release: Some((&release).into()),
             }),
+            ToAgent::Service(service) => Message::Service(wire::Service {
+                term: service.term,
+                sequence: service.sequence,
+                drained: service.drained,
+            }),
         };
         Self {
             message: Some(message),
@@ -104,6 +109,11 @@ impl TryFrom<wire::ToAgent> for ToAgent {
                 app: prefetch.app.parse()?,
                 release: need(prefetch.release, "release")?.try_into()?,
             },
+            Message::Service(service) => Self::Service(Service {
+                term: service.term,
+                sequence: service.sequence,
+                drained: service.drained,
+            }),
         })
     }
 }

@@ -199,7 +199,7 @@ impl Storm {
                     self.assign(node, &app)?;
                 }
             }
-            ToAgent::Welcome(_) | ToAgent::GoAway { .. } => {}
+            ToAgent::Welcome(_) | ToAgent::GoAway { .. } | ToAgent::Service(_) => {}
         }
         Ok(())
     }

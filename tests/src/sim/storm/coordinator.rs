@@ -270,6 +270,7 @@ impl Storm {
             }),
             FromAgent::Refusal(refusal) => self.submit(Input::NodeRefused { node, refusal }),
             FromAgent::History(entry) => self.submit(Input::NodeHistory { node, entry }),
+            FromAgent::Service(status) => self.submit(Input::NodeService { node, status }),
             FromAgent::Heartbeat(_) => {}
         }
     }

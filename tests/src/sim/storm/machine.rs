@@ -143,6 +143,8 @@ impl Machine {
                 booted_at: self.booted_at,
             },
             apps: self.status(),
+            // Nobody drains a node there.
+            service: None,
         })
     }
 }

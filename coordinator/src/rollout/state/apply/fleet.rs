@@ -136,6 +136,11 @@ impl State {
         if let Some(known) = self.nodes.remove(id) {
             new.apps = known.apps;
             new.history_taken = known.history_taken;
+            // The same machine may come back with its ledger; another one is told again.
+            new.service = known.service;
+            if known.service.drained {
+                new.cordon = known.cordon;
+            }
         }
         for app in new.apps.values_mut() {
             // What another machine of that name left says nothing about this one.

@@ -1,0 +1,36 @@
+//! While the node is drained: the app stands still.
+
+use fleet_proto::release::ReleaseRef;
+
+use super::{AppEvent, Over, RunLane, Task};
+use crate::effects::converge::ConvergeError;
+use crate::install::{Outcome, Purpose};
+
+/// What has been made so, and how.
+#[derive(PartialEq)]
+pub(super) struct Made {
+    pub release: Option<ReleaseRef>,
+    pub drained: bool,
+}
+
+impl RunLane {
+    pub(super) async fn stand_still(&self, at: Option<ReleaseRef>) -> Result<(), ConvergeError> {
+        let converge = self.converge.clone();
+        self.blocking(move || converge.stand_still(at.as_ref())).await
+    }
+
+    /// Nothing runs, so nothing is checked and nothing judged; but what was to be put back
+    /// is put back with that.
+    pub(super) async fn stand_by(&mut self, now: &Task) -> Result<(), Over> {
+        let assignment = now.number;
+        let still = (self.converge.app.clone(), AppEvent::Still { assignment });
+        self.events.send(still).await.map_err(|_| Over)?;
+        if now.work.purpose == Purpose::PutBack {
+            self.tell(now, Outcome::PutBack { ill: None }).await?;
+        }
+        while self.assignment.borrow_and_update().number == now.number {
+            self.assignment.changed().await.map_err(|_| Over)?;
+        }
+        Ok(())
+    }
+}
