@@ -150,7 +150,8 @@ fn a_node_has_a_runnable_release_whenever_its_power_goes() {
             good.iter().find(|version| **version != running).unwrap()
         };
         let started = fleet
-            .ctl(&["rollout", to, "--detach", "--max-unreachable", "1"])
+            // The sick one comes more than once.
+            .ctl(&["rollout", to, "--detach", "--max-unreachable", "1", "--again"])
             .unwrap();
         assert_eq!(started.code, 0, "{}", started.stderr);
         let until = Instant::now() + Duration::from_millis(chance.between(0, 1_500));

@@ -25,6 +25,7 @@ pub fn check(state: &State) -> Vec<String> {
         no_more_in_flight_than_allowed(state, rollout, &mut broken);
         failures_stop_it(state, rollout, &mut broken);
         success_means_good_nodes(rollout, &mut broken);
+        open_steps_are_known(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
     }
     no_node_in_two_rollouts(state, &mut broken);
@@ -380,6 +381,20 @@ fn what_it_left_goes_back(state: &State, rollout: &Rollout, broken: &mut Vec<Str
             step.generation > 0 && !matches!(step.phase, Phase::Pending | Phase::Failed | Phase::RolledBack);
         if may_run && back.is_none_or(|back| !back.steps.contains_key(node)) {
             broken.push(format!("{} failed and leaves {node} as it is", rollout.number));
+        }
+    }
+}
+
+/// Nothing follows from a step that is not in the index.
+fn open_steps_are_known(rollout: &Rollout, broken: &mut Vec<String>) {
+    for (node, step) in &rollout.steps {
+        let is_to_come = step.phase == Phase::Pending && step.wave > rollout.wave;
+        let is_quiet = (is_to_come || step.phase == Phase::Done) && step.failure.is_none();
+        if is_quiet == rollout.open.contains(node) {
+            broken.push(format!(
+                "{}: {node} is {} and not known as that",
+                rollout.number, step.phase
+            ));
         }
     }
 }

@@ -71,11 +71,9 @@ impl Progress {
         let within = state.environments.get(&rollout.plan.environment);
         let mut ready = Vec::new();
         let mut absent = Vec::new();
-        for (id, step, node) in together(&rollout.steps, &state.nodes) {
-            if step.is_quiet(rollout.wave) {
-                progress.wave.done += usize::from(step.phase == Phase::Done && step.wave == rollout.wave);
-                continue;
-            }
+        let mut open_in_wave = 0;
+        for (id, step, node) in open_with_nodes(rollout, &state.nodes) {
+            open_in_wave += usize::from(step.wave == rollout.wave);
             let is_taken_over = is_taken_over(rollout, step, node);
             if !is_taken_over {
                 progress.count(id, step, node, step.wave == rollout.wave);
@@ -120,6 +118,12 @@ impl Progress {
                 Stand::Over => {}
             }
         }
+        let in_wave = rollout
+            .plan
+            .waves
+            .get(rollout.wave)
+            .map_or(0, |wave| wave.nodes.len());
+        progress.wave.done += in_wave.saturating_sub(open_in_wave);
         progress.wave.ready = in_the_plans_order(ready);
         progress.wave.absent = in_the_plans_order(absent);
         progress
@@ -207,21 +211,24 @@ fn in_the_plans_order(mut places: Vec<(usize, usize, &NodeId)>) -> Vec<NodeId> {
     places.into_iter().map(|(_, _, id)| id.clone()).collect()
 }
 
-/// Each step with its node. Both are in order, so one walk along the two finds every
-/// pair; looking each of a hundred thousand nodes up would take ten times as long.
-pub fn together<'a>(
-    steps: &'a BTreeMap<NodeId, Step>,
+/// Each open step with its node. Both are in order, so where many are open one walk along
+/// the two finds every pair; looking each of a hundred thousand nodes up would take ten
+/// times as long.
+fn open_with_nodes<'a>(
+    rollout: &'a Rollout,
     nodes: &'a BTreeMap<NodeId, Node>,
 ) -> impl Iterator<Item = (&'a NodeId, &'a Step, Option<&'a Node>)> {
-    // A rollout of few nodes in a large fleet looks up the few.
-    let few = steps.len() < nodes.len() / 32;
+    let few = rollout.open.len() < nodes.len() / 32;
     let mut nodes_in_order = nodes.iter().peekable();
-    steps.iter().map(move |(id, step)| {
+    let mut steps_in_order = rollout.steps.iter().peekable();
+    rollout.open.iter().filter_map(move |id| {
         if few {
-            return (id, step, nodes.get(id));
+            return Some((id, rollout.steps.get(id)?, nodes.get(id)));
         }
+        while steps_in_order.next_if(|(other, _)| *other < id).is_some() {}
         while nodes_in_order.next_if(|(other, _)| *other < id).is_some() {}
+        let (_, step) = steps_in_order.next_if(|(other, _)| *other == id)?;
         let node = nodes_in_order.next_if(|(other, _)| *other == id);
-        (id, step, node.map(|(_, node)| node))
+        Some((id, step, node.map(|(_, node)| node)))
     })
 }

@@ -173,6 +173,9 @@ pub struct Rollout {
     pub wave: usize,
     pub waves: Vec<WaveProgress>,
     pub steps: BTreeMap<NodeId, Step>,
+    /// Those of them that are not quiet: an index.
+    #[serde(default)]
+    pub open: BTreeSet<NodeId>,
     /// The plan's, to be looked up in.
     #[serde(default)]
     pub held_back: BTreeSet<NodeId>,

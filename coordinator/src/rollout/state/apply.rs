@@ -258,6 +258,7 @@ impl State {
                 rollout.skip(skipped);
                 rollout.waves[*wave].passed_at = Some(at);
                 rollout.wave += 1;
+                rollout.note_steps();
                 rollout.progress_at = at;
             }
             Event::CommandIssued {
@@ -276,7 +277,10 @@ impl State {
                 why,
                 ..
             } => self.move_migration(*number, *act, *stand, why.as_ref(), at),
-            Event::StepRetried { number, node } => self.step(*number, node)?.begin_anew(at),
+            Event::StepRetried { number, node } => {
+                self.step(*number, node)?.begin_anew(at);
+                self.open_rollout(*number)?.note_step(node);
+            }
             Event::StepOverdue {
                 number,
                 node,

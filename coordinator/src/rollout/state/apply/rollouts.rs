@@ -73,6 +73,7 @@ impl State {
             generation,
             order: order.clone(),
         });
+        self.rollout(number)?.note_step(node);
         self.note_wish(node, &told_app);
         if let Order::Migrate { release, act } = order {
             self.tell_to_migrate(number, node, generation, (release, *act), at);
@@ -100,6 +101,7 @@ impl State {
             step.retry_at = backoff::retry_at(&strategy, number, node, step.retries, at);
         }
         let left = is_forward && step.failed_as(FailureClass::Release);
+        self.rollout(number)?.note_step(node);
         if got_good {
             self.rollout(number)?.progress_at = at;
         }
@@ -130,6 +132,7 @@ impl State {
         let phase = self.step(number, node)?.phase;
         self.move_step(number, node, Phase::Failed, Some(failure), at)?;
         self.step(number, node)?.overdue = Some(phase);
+        self.rollout(number)?.note_step(node);
         Ok(())
     }
 
@@ -195,6 +198,7 @@ impl State {
             wave: 0,
             waves: vec![WaveProgress::default(); start.plan.waves.len()],
             steps: steps_of(&start.plan.waves, 0, at),
+            open: open_at_first(&start.plan.waves),
             held_back: start.plan.held_back.iter().cloned().collect(),
             progress_at: at,
             clock_from: at,
@@ -269,6 +273,7 @@ impl State {
         rollout.waves.resize(first + waves.len(), WaveProgress::default());
         rollout.plan.waves.extend_from_slice(waves);
         rollout.plan.held_back = held_back.to_vec();
+        rollout.note_steps();
         rollout.held_back = held_back.iter().cloned().collect();
         rollout.course = Course::Running;
         rollout.progress_at = at;
@@ -505,6 +510,12 @@ const ENDED_CATCH_UPS_KEPT: usize = 50;
 /// included. A node that comes back anew is not made to wait.
 const CATCH_UP_AGAIN: Span = Span::from_secs(600);
 
+/// The first wave's; the others follow when it is their turn.
+fn open_at_first(waves: &[Wave]) -> BTreeSet<NodeId> {
+    let first = waves.first().map(|wave| wave.nodes.iter().cloned());
+    first.into_iter().flatten().collect()
+}
+
 /// From the command on the step counts as on its way, whatever the node has got round to.
 fn phase_when_told(order: &Order) -> Option<Phase> {
     match order {
@@ -569,6 +580,23 @@ impl Rollout {
             if let Some(step) = self.steps.get_mut(node) {
                 step.forgiven = true;
             }
+        }
+        self.note_steps();
+    }
+
+    /// Every step anew, as when the wave changes.
+    pub(super) fn note_steps(&mut self) {
+        let wave = self.wave;
+        let open = self.steps.iter().filter(|(_, step)| !step.is_quiet(wave));
+        self.open = open.map(|(id, _)| id.clone()).collect();
+    }
+
+    pub(super) fn note_step(&mut self, id: &NodeId) {
+        let is_quiet = self.steps.get(id).is_none_or(|step| step.is_quiet(self.wave));
+        if is_quiet {
+            self.open.remove(id);
+        } else if !self.open.contains(id) {
+            self.open.insert(id.clone());
         }
     }
 
