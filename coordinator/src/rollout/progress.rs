@@ -72,9 +72,14 @@ impl Progress {
         let mut ready = Vec::new();
         let mut absent = Vec::new();
         let mut open_in_wave = 0;
-        for (id, step, node) in open_with_nodes(rollout, &state.nodes) {
+        for (id, step) in rollout.open_steps() {
             open_in_wave += usize::from(step.wave == rollout.wave);
-            let is_taken_over = is_taken_over(rollout, step, node);
+            if rollout.is_forward() && step.is_on_its_way() && !state.away.contains(id) {
+                progress.on_its_way(id, step);
+                continue;
+            }
+            let node = state.nodes.get(id);
+            let is_taken_over = step.taken_over && !step.phase.is_settled();
             if !is_taken_over {
                 progress.count(id, step, node, step.wave == rollout.wave);
             }
@@ -129,6 +134,26 @@ impl Progress {
         progress
     }
 
+    /// Most of those that are open in a large rollout: their nodes are there, and need not be
+    /// looked up.
+    fn on_its_way(&mut self, id: &NodeId, step: &Step) {
+        if step.phase == Phase::Baking {
+            let stand = if step.is_committed() {
+                &mut self.wave.committing
+            } else {
+                &mut self.wave.baking
+            };
+            stand.push(id.clone());
+            return;
+        }
+        self.in_flight += 1;
+        self.unverified.push(id.clone());
+        let longest = self.longest.entry(step.phase).or_insert(step.since);
+        *longest = step.since.min(*longest);
+        let moving = self.wave.moving.entry(step.phase).or_default();
+        moving.push(id.clone());
+    }
+
     fn count(&mut self, id: &NodeId, step: &Step, node: Option<&Node>, in_wave: bool) {
         let gone = node.is_none_or(Node::is_unreachable);
         let given_up = (step.forgiven && gone) || node.is_none_or(Node::is_revoked);
@@ -160,13 +185,6 @@ impl Progress {
             self.lost.push(id.clone());
         }
     }
-}
-
-/// A newer rollout has told the node to move, as after it was labelled into another
-/// environment: of this one it speaks no more.
-fn is_taken_over(rollout: &Rollout, step: &Step, node: Option<&Node>) -> bool {
-    let stands = node.and_then(|node| node.app(&rollout.plan.app));
-    !step.phase.is_settled() && stands.is_some_and(|stands| stands.told.0 > rollout.number)
 }
 
 /// How one node stands in the waves that have begun.
@@ -209,26 +227,4 @@ fn stand(rollout: &Rollout, step: &Step, node: &Node) -> Stand {
 fn in_the_plans_order(mut places: Vec<(usize, usize, &NodeId)>) -> Vec<NodeId> {
     places.sort_unstable();
     places.into_iter().map(|(_, _, id)| id.clone()).collect()
-}
-
-/// Each open step with its node. Both are in order, so where many are open one walk along
-/// the two finds every pair; looking each of a hundred thousand nodes up would take ten
-/// times as long.
-fn open_with_nodes<'a>(
-    rollout: &'a Rollout,
-    nodes: &'a BTreeMap<NodeId, Node>,
-) -> impl Iterator<Item = (&'a NodeId, &'a Step, Option<&'a Node>)> {
-    let few = rollout.open.len() < nodes.len() / 32;
-    let mut nodes_in_order = nodes.iter().peekable();
-    let mut steps_in_order = rollout.steps.iter().peekable();
-    rollout.open.iter().filter_map(move |id| {
-        if few {
-            return Some((id, rollout.steps.get(id)?, nodes.get(id)));
-        }
-        while steps_in_order.next_if(|(other, _)| *other < id).is_some() {}
-        while nodes_in_order.next_if(|(other, _)| *other < id).is_some() {}
-        let (_, step) = steps_in_order.next_if(|(other, _)| *other == id)?;
-        let node = nodes_in_order.next_if(|(other, _)| *other == id);
-        Some((id, step, node.map(|(_, node)| node)))
-    })
 }

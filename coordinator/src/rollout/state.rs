@@ -46,6 +46,9 @@ pub struct State {
     pub nodes: BTreeMap<NodeId, Node>,
     /// Those whose grace is running: what a tick has to look at.
     pub silent: BTreeSet<NodeId>,
+    /// All that are not connected: an index.
+    #[serde(default)]
+    pub away: BTreeSet<NodeId>,
     pub rollouts: BTreeMap<RolloutNumber, Rollout>,
     /// Those that have not ended: what a decision has to look at.
     pub active: BTreeSet<RolloutNumber>,
@@ -280,6 +283,10 @@ pub struct Step {
     /// Its wave went on without it: it was not to be told.
     #[serde(default)]
     pub skipped: bool,
+    /// A newer rollout has told the node to move, as after it was labelled into another
+    /// environment: of this one it speaks no more.
+    #[serde(default)]
+    pub taken_over: bool,
     /// An operator resumed in spite of it: nobody waits for it or counts it any more.
     pub forgiven: bool,
     /// It was told after its wave had gone on without it, or passed before.
@@ -312,6 +319,11 @@ impl Step {
     pub fn is_quiet(&self, wave: usize) -> bool {
         let is_to_come = self.phase == Phase::Pending && self.wave > wave;
         (is_to_come || self.phase == Phase::Done) && self.failure.is_none()
+    }
+
+    /// Told, and nothing has gone wrong so far.
+    pub fn is_on_its_way(&self) -> bool {
+        self.is_in_flight() && self.failure.is_none() && !self.forgiven && !self.taken_over
     }
 
     /// Failed, and not to be tried again by itself.
@@ -355,6 +367,11 @@ impl Rollout {
             RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => Some(release),
             RolloutKind::Rollback { to, .. } => to.as_ref(),
         }
+    }
+
+    /// Those that anything may follow from.
+    pub fn open_steps(&self) -> impl Iterator<Item = (&NodeId, &Step)> {
+        self.open.iter().filter_map(|id| Some((id, self.steps.get(id)?)))
     }
 
     pub fn has_in_its_plan(&self, node: &NodeId) -> bool {

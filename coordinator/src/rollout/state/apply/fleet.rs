@@ -148,6 +148,7 @@ impl State {
             app.catch_up_after = Timestamp(0);
         }
         self.silent.remove(id);
+        self.away.insert(id.clone());
         self.nodes.insert(id.clone(), new);
         self.note_wishes(id);
     }
@@ -195,6 +196,11 @@ impl State {
         let known = self.node(node)?;
         known.connection = connection;
         let apps: Vec<AppName> = known.apps.keys().cloned().collect();
+        if connection == Connection::Connected {
+            self.away.remove(node);
+        } else {
+            self.away.insert(node.clone());
+        }
         if matches!(connection, Connection::Silent { .. }) {
             self.silent.insert(node.clone());
         } else {

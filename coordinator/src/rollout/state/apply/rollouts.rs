@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
@@ -74,11 +74,27 @@ impl State {
             order: order.clone(),
         });
         self.rollout(number)?.note_step(node);
+        if moves(order) {
+            self.overtake(number, node, &told_app);
+        }
         self.note_wish(node, &told_app);
         if let Order::Migrate { release, act } = order {
             self.tell_to_migrate(number, node, generation, (release, *act), at);
         }
         Ok(())
+    }
+
+    /// From older rollouts that have not ended.
+    fn overtake(&mut self, number: RolloutNumber, node: &NodeId, app: &AppName) {
+        for older in self.active.range(..number) {
+            let rollout = self
+                .rollouts
+                .get_mut(older)
+                .filter(|older| older.plan.app == *app);
+            if let Some(step) = rollout.and_then(|rollout| rollout.steps.get_mut(node)) {
+                step.taken_over = true;
+            }
+        }
     }
 
     pub(super) fn move_step(
@@ -549,6 +565,7 @@ fn steps_of(waves: &[Wave], first: usize, at: Timestamp) -> BTreeMap<NodeId, Ste
                     retry_at: None,
                     overdue: None,
                     skipped: false,
+                    taken_over: false,
                     forgiven: false,
                     came_after: false,
                 },
