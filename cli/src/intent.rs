@@ -32,6 +32,9 @@ pub struct IntentArgs {
     /// How many of the environment's nodes may be down at once, whatever the reason
     #[arg(long, value_name = "AMOUNT")]
     pub max_unavailable: Option<Amount>,
+    /// How many of them have to remain in service besides, whatever that limit says
+    #[arg(long, value_name = "AMOUNT")]
+    pub min_available: Option<Amount>,
     /// How many nodes may fail because of the release, over the whole rollout
     #[arg(long, value_name = "AMOUNT")]
     pub max_failures: Option<Amount>,
@@ -89,6 +92,7 @@ impl IntentArgs {
             bake: Vec::new(),
             max_in_flight: None,
             max_unavailable: None,
+            min_available: None,
             max_failures: None,
             max_unreachable: None,
             canary: None,
@@ -112,6 +116,7 @@ impl IntentArgs {
             bake: self.bake.iter().map(ToString::to_string).collect(),
             max_in_flight: or_empty(self.max_in_flight.as_ref()),
             max_unavailable: or_empty(self.max_unavailable.as_ref()),
+            min_available: or_empty(self.min_available.as_ref()),
             max_failures: or_empty(self.max_failures.as_ref()),
             max_unreachable: or_empty(self.max_unreachable.as_ref()),
             on_failure: on_failure.unwrap_or_default().to_owned(),

@@ -179,6 +179,14 @@ impl Amount {
             Self::Percent(percent) => total * usize::from(percent) / 100,
         }
     }
+
+    /// For what has to remain (`min_available`).
+    pub fn of_rounded_up(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count as usize,
+            Self::Percent(percent) => (total * usize::from(percent)).div_ceil(100),
+        }
+    }
 }
 
 impl FromStr for Amount {

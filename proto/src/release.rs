@@ -256,6 +256,9 @@ pub struct Strategy {
     pub bake: Vec<Span>,
     pub max_in_flight: Amount,
     pub max_unavailable: Amount,
+    /// Besides, if it is said: so many have to remain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_available: Option<Amount>,
     pub max_failures: Amount,
     pub max_unreachable: Amount,
     pub on_failure: OnFailure,
@@ -282,6 +285,7 @@ impl Default for Strategy {
             // A quarter of a fleet is what most can lose and still serve; at least
             // one node moves all the same.
             max_unavailable: Amount::Percent(25),
+            min_available: None,
             max_failures: Amount::Count(0),
             max_unreachable: Amount::Count(0),
             on_failure: OnFailure::Rollback,

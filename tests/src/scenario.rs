@@ -14,7 +14,8 @@
 
 mod act;
 mod agree;
-mod drain;
+mod nodes;
+mod options;
 mod show;
 mod words;
 
@@ -30,8 +31,8 @@ fleet of N in zones a b c          nodes n01… in these zones, all connected
 node n05 joins zone b              one more
 release v1 [retries N] [fetch_deadline D] [activate_deadline D] [put_back_deadline D]
         [progress_deadline D] [migration keep|down|never] [status] [contract]   pushes it
-rollout v1 [waves L] [bake D,D] [max_in_flight A] [max_unavailable A] [max_failures A]
-        [max_unreachable A] [on_failure pause|rollback] [canary S] [select S]
+rollout v1 [waves L] [bake D,D] [max_in_flight A] [max_unavailable A] [min_available A]
+        [max_failures A] [max_unreachable A] [on_failure pause|rollback] [canary S] [select S]
         [environment E] [supersede] [again] [emergency \"why\"]
 plan v1 […]                        shows the plan and starts nothing
 pause N | resume N [waves L] | abort N | retry N [again]
@@ -43,7 +44,7 @@ node n05 hangs in fetch|migrate|activate|verify|bake|rollback [of v2]
 node n05 restarts                  its agent, with what its ledger knows
 node n05 finds the migration done|not-done   when its status is asked
 migration N done|not-done          a person has looked at the database
-every node fails …                 all of them
+every node fails|hangs …           all of them
 node n05 is ill \"why\" | is well    what runs there; well also ends its failing
 node n05 leaves | returns | rolls back | is revoked | is set up anew
 node n05 is cordoned \"why\" | is uncordoned | has zone=b

@@ -18,9 +18,12 @@ pub fn plan(plan: &PlanView, paint: Paint) -> String {
     let mut text = brief(plan);
     let _infallible = write!(
         text,
-        "\n  at once {}, unavailable {}, failures {}, unreachable {}; on failure {}",
+        "\n  at once {}, unavailable {}{}, failures {}, unreachable {}; on failure {}",
         strategy.max_in_flight,
         strategy.max_unavailable,
+        strategy
+            .min_available
+            .map_or_else(String::new, |least| format!(" and available {least}")),
         strategy.max_failures,
         strategy.max_unreachable,
         match strategy.on_failure {

@@ -111,5 +111,8 @@ pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
         "\nwaves {}, at most {} unavailable",
         strategy.waves, strategy.max_unavailable
     );
+    if let Some(least) = strategy.min_available {
+        let _infallible = write!(text, " and at least {least} available");
+    }
     text
 }

@@ -33,6 +33,7 @@ pub(super) fn read(wish: wire::RolloutIntent) -> Result<Intent, Status> {
             .collect::<Result<_, _>>()?,
         max_in_flight: if_said(&wish.max_in_flight)?,
         max_unavailable: if_said(&wish.max_unavailable)?,
+        min_available: if_said(&wish.min_available)?,
         max_failures: if_said(&wish.max_failures)?,
         max_unreachable: if_said(&wish.max_unreachable)?,
         on_failure: on_failure(&wish.on_failure)?,

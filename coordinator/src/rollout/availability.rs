@@ -1,6 +1,7 @@
 //! How many nodes of an environment may be down at once, and which are.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::quantity::Amount;
@@ -13,7 +14,25 @@ use super::state::{Rollout, State};
 pub struct Availability {
     pub unavailable: BTreeSet<NodeId>,
     pub limit: usize,
+    /// What the limit follows from.
+    pub rule: Rule,
     pub total: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    MaxUnavailable,
+    /// So many have to remain.
+    MinAvailable(usize),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxUnavailable => f.write_str("max_unavailable"),
+            Self::MinAvailable(_) => f.write_str("min_available"),
+        }
+    }
 }
 
 impl Availability {
@@ -24,9 +43,12 @@ impl Availability {
             // The way back is never closed by nodes that are out of everybody's reach.
             unavailable.retain(|id| state.nodes.get(id).is_some_and(|node| !node.is_unreachable()));
         }
+        let (limit, rule) = limit(&plan.strategy, total);
         Self {
             unavailable,
-            limit: limit_of(rollout, total),
+            // The way back is never closed, whatever the way forward was told.
+            limit: if rollout.is_forward() { limit } else { limit.max(1) },
+            rule,
             total,
         }
     }
@@ -38,13 +60,14 @@ impl Availability {
             let plan = &rollout.plan;
             rollout.is_forward() && plan.app == *app && plan.environment == *environment
         });
-        let amount = newest.map_or_else(
-            || Strategy::default().max_unavailable,
-            |rollout| rollout.plan.strategy.max_unavailable,
-        );
+        let (limit, rule) = match newest {
+            Some(newest) => limit(&newest.plan.strategy, total),
+            None => limit(&Strategy::default(), total),
+        };
         Self {
             unavailable,
-            limit: limit(amount, total),
+            limit,
+            rule,
             total,
         }
     }
@@ -70,15 +93,24 @@ fn down(state: &State, environment: &EnvironmentName, app: &AppName) -> (BTreeSe
     (down, within.members.len())
 }
 
-/// The way back is never closed, whatever the way forward was told.
-fn limit_of(rollout: &Rollout, total: usize) -> usize {
-    let limit = limit(rollout.plan.strategy.max_unavailable, total);
-    if rollout.is_forward() { limit } else { limit.max(1) }
+/// How many may be down, by whichever rule allows fewer.
+pub fn limit(strategy: &Strategy, total: usize) -> (usize, Rule) {
+    let most = max_unavailable(strategy.max_unavailable, total);
+    let Some(least) = strategy.min_available else {
+        return (most, Rule::MaxUnavailable);
+    };
+    let least = least.of_rounded_up(total);
+    let spare = total.saturating_sub(least);
+    if spare < most {
+        (spare, Rule::MinAvailable(least))
+    } else {
+        (most, Rule::MaxUnavailable)
+    }
 }
 
 /// A share of a small fleet rounds down to nothing, and then nothing would ever move;
 /// a count of 0 means what it says.
-pub fn limit(amount: Amount, total: usize) -> usize {
+fn max_unavailable(amount: Amount, total: usize) -> usize {
     match amount {
         Amount::Percent(1..) => amount.of_rounded_down(total).max(1),
         _ => amount.of_rounded_down(total),

@@ -163,6 +163,7 @@ pub struct Intent {
     pub bake: Vec<Span>,
     pub max_in_flight: Option<Amount>,
     pub max_unavailable: Option<Amount>,
+    pub min_available: Option<Amount>,
     pub max_failures: Option<Amount>,
     pub max_unreachable: Option<Amount>,
     pub on_failure: Option<OnFailure>,

@@ -287,6 +287,7 @@ fn strategy_of(release: &Strategy, intent: &Intent) -> Strategy {
     };
     override_with(&mut strategy.max_in_flight, intent.max_in_flight);
     override_with(&mut strategy.max_unavailable, intent.max_unavailable);
+    strategy.min_available = intent.min_available.or(strategy.min_available);
     override_with(&mut strategy.max_failures, intent.max_failures);
     override_with(&mut strategy.max_unreachable, intent.max_unreachable);
     if let Some(on_failure) = intent.on_failure {

@@ -175,12 +175,10 @@ impl Progress {
             self.failed.push(id.clone());
             return;
         }
+        let in_service = node.is_none_or(|node| !node.service.drained);
         // Taken out of service on purpose: nobody waits for it, and it is not lost.
-        if node.is_some_and(|node| node.service.drained) {
-            return;
-        }
-        let waited_for =
-            step.is_in_flight() || step.retry_at.is_some() || (in_wave && step.phase == Phase::Pending);
+        let waited_for = in_service
+            && (step.is_in_flight() || step.retry_at.is_some() || (in_wave && step.phase == Phase::Pending));
         if step.has_given_up() || (gone && waited_for) {
             self.lost.push(id.clone());
         }

@@ -227,7 +227,7 @@ impl Fleet {
             return;
         }
         let there = self.nodes.keys().filter(|id| self.is_there(id)).count();
-        let limit = limit(rollout.plan.strategy.max_unavailable, there);
+        let (limit, _) = limit(&rollout.plan.strategy, there);
         let down = self.down(app);
         if down.len() > limit {
             self.broken.push(format!(

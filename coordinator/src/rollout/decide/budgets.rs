@@ -94,9 +94,10 @@ fn is_accepted(rollout: &Rollout, progress: &Progress) -> bool {
     blamed <= progress.wave.skipped.len() && (!is_last || rollout.steps.values().any(Step::is_committed))
 }
 
-/// Pauses once; a rollout that is paused already stays as it is.
+/// Pauses once; a rollout that is paused already stays as it is. One that is held pauses
+/// too: a node that comes late to its waves can still fail.
 fn pause(rollout: &Rollout, cause: PauseCause, why: String) -> Option<Decision> {
-    matches!(rollout.course, Course::Running).then(|| {
+    matches!(rollout.course, Course::Running | Course::Held { .. }).then(|| {
         Decision::events(vec![Event::RolloutPaused {
             number: rollout.number,
             cause,

@@ -7,7 +7,7 @@ use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
 use super::{Decision, sentences};
-use crate::rollout::availability::{self, Availability};
+use crate::rollout::availability::Availability;
 use crate::rollout::event::{Event, RolloutKind};
 use crate::rollout::node::Node;
 use crate::rollout::progress::Progress;
@@ -109,7 +109,7 @@ fn in_flight(state: &State, rollout: &Rollout, progress: &Progress) -> usize {
 
 /// At least one: a share that rounds down to nobody would never move.
 pub fn concurrency(amount: Amount, total: usize) -> usize {
-    availability::limit(amount, total).max(1)
+    amount.of_rounded_down(total).max(1)
 }
 
 fn first_order(state: &State, rollout: &Rollout, node: &NodeId) -> Option<Event> {

@@ -5,7 +5,7 @@ use fleet_proto::quantity::Span;
 use fleet_proto::session::Failure;
 
 use super::Waiting;
-use crate::rollout::availability::Availability;
+use crate::rollout::availability::{Availability, Rule};
 use crate::rollout::node::Node;
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Rollout, State};
@@ -173,11 +173,15 @@ pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout
     Waiting {
         hint: Some(format!("fleetctl status {}", rollout.number.0)),
         ..Waiting::new(format!(
-            "{waits}: {} of {} nodes {are} unavailable ({}), max_unavailable is {}",
+            "{waits}: {} of {} nodes {are} unavailable ({}), {} is {}",
             down.len(),
             availability.total,
             nodes(&down),
-            availability.limit
+            availability.rule,
+            match availability.rule {
+                Rule::MaxUnavailable => availability.limit,
+                Rule::MinAvailable(least) => least,
+            }
         ))
     }
 }

@@ -124,6 +124,7 @@ fn at_once(strategy: Strategy) -> Strategy {
     Strategy {
         max_in_flight: Amount::Percent(100),
         max_unavailable: Amount::Percent(100),
+        min_available: None,
         ..strategy
     }
 }

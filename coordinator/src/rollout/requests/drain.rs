@@ -1,6 +1,7 @@
 //! Nodes taken out of service for maintenance, and put back into it.
 
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
+use fleet_proto::migration::MigrationStand;
 
 use super::Answer;
 use super::nodes::find_node;
@@ -8,7 +9,7 @@ use crate::rollout::availability::Availability;
 use crate::rollout::event::Event;
 use crate::rollout::input::{Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
-use crate::rollout::state::{State, Step};
+use crate::rollout::state::{MigrationRecord, State, Step};
 
 /// Whether more of an environment may be out of service than its limit says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub(super) fn drain(state: &State, by: &str, id: &NodeId, reason: Option<&str>, 
 
 pub(super) fn undrain(state: &State, by: &str, id: &NodeId) -> Answer {
     let node = find_node(state, id)?;
+    if node.is_revoked() {
+        return Err(Refusal::new(RefusalKind::Refused, format!("{id} was revoked")));
+    }
     if !node.service.drained {
         return match &node.cordon {
             None => Ok((vec![], Reply::Done)),
@@ -99,6 +103,12 @@ fn must_not_be_moving(state: &State, id: &NodeId, node: &Node) -> Result<(), Ref
         let hint = format!("wait for it (`fleetctl status {number} --watch`), or `fleetctl abort {number}`");
         return Err(refused(&rollout.plan.app, hint));
     }
+    if let Some((app, record)) = migration_on(state, id) {
+        let MigrationRecord { release, rollout, .. } = record;
+        let why = format!("{id} runs the migration of {app} {release} for rollout {rollout}");
+        let hint = format!("wait for its end: fleetctl explain {}", rollout.0);
+        return Err(Refusal::new(RefusalKind::Refused, why).hint(hint));
+    }
     match node.apps.iter().find(|(_, stands)| stands.busy) {
         None => Ok(()),
         Some((app, _)) => Err(refused(
@@ -106,6 +116,12 @@ fn must_not_be_moving(state: &State, id: &NodeId, node: &Node) -> Result<(), Ref
             format!("wait until it is over: `fleetctl node show {id}`"),
         )),
     }
+}
+
+fn migration_on<'a>(state: &'a State, id: &NodeId) -> Option<(&'a AppName, &'a MigrationRecord)> {
+    let everywhere = state.environments.values().flat_map(|within| &within.migrations);
+    let mut all = everywhere.flat_map(|(app, records)| records.values().map(move |record| (app, record)));
+    all.find(|(_, record)| record.node == *id && record.stand == MigrationStand::Started)
 }
 
 /// What would be out of service then, where that is more than may be.
@@ -128,6 +144,7 @@ fn sentence(environment: &EnvironmentName, app: &AppName, availability: &Availab
         unavailable,
         limit,
         total,
+        ..
     } = availability;
     let already: Vec<&str> = unavailable.iter().map(NodeId::as_str).take(5).collect();
     let already = match (unavailable.len(), already.as_slice()) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_agent::install::Answer;
 use fleet_proto::ids::AppName;
-use fleet_proto::session::{Command, FromAgent, Order, Refusal, ToAgent};
+use fleet_proto::session::{Command, FromAgent, Order, Refusal, Service, ToAgent};
 
 use super::Storm;
 use super::agenda::Thing;
@@ -54,7 +54,7 @@ impl Storm {
                 slots.insert(release);
             }
             if let Some(converging) = lane.converging {
-                match (self.dice.between(0, 3), converging.to) {
+                match (self.dice.between(0, 3), converging.to.started()) {
                     (0, _) => {}
                     (1, Some(to)) => drop(self.machines[node].running.insert(app, to)),
                     _ => drop(self.machines[node].running.remove(&app)),
@@ -107,6 +107,7 @@ impl Storm {
         }
         let session = self.open_session(node, life);
         let hello = self.machines[node].hello()?;
+        let service = self.machines[node].service();
         let said: BTreeMap<_, _> = hello
             .apps
             .iter()
@@ -115,6 +116,7 @@ impl Storm {
         if let Some(agent) = self.machines[node].agent(life) {
             agent.session = Some(session);
             agent.said = said;
+            agent.said_of_service = service;
             agent.history_through = 0;
         }
         self.send_to_coordinator(session, FromAgent::Hello(hello));
@@ -153,6 +155,7 @@ impl Storm {
     pub(super) fn say(&mut self, node: usize, life: u64) {
         let statuses = self.machines[node].status();
         let history = self.machines[node].ledger.history.clone();
+        let service = self.machines[node].service();
         let Some(agent) = self.machines[node].agent(life) else {
             return;
         };
@@ -166,6 +169,9 @@ impl Storm {
                 agent.said.insert(status.app.clone(), status.clone());
                 says.push(FromAgent::Status(Box::new(status)));
             }
+        }
+        if std::mem::replace(&mut agent.said_of_service, service) != service {
+            says.push(FromAgent::Service(service));
         }
         for entry in history {
             if entry.sequence > agent.history_through {
@@ -199,8 +205,33 @@ impl Storm {
                     self.assign(node, &app)?;
                 }
             }
-            ToAgent::Welcome(_) | ToAgent::GoAway { .. } | ToAgent::Service(_) => {}
+            ToAgent::Service(told) => self.take_service(node, told)?,
+            ToAgent::Welcome(_) | ToAgent::GoAway { .. } => {}
         }
+        Ok(())
+    }
+
+    fn take_service(&mut self, node: usize, told: Service) -> anyhow::Result<()> {
+        let mut ledger = self.machines[node].ledger.clone();
+        let answer = ledger.take_service(told);
+        self.tell(|storm| {
+            let (id, drained) = (&storm.machines[node].id, told.drained);
+            format!(
+                "{id}: told to be drained ({drained}, {}): {answer:?}",
+                told.sequence
+            )
+        });
+        if matches!(answer, Answer::Refused(_)) || self.dies_here(node) {
+            return Ok(());
+        }
+        self.save(node, ledger)?;
+        if self.dies_here(node) {
+            return Ok(());
+        }
+        for app in self.apps_on(node) {
+            self.assign(node, &app)?;
+        }
+        self.report(node);
         Ok(())
     }
 

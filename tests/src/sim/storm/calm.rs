@@ -79,6 +79,7 @@ impl Storm {
         }
         let nodes: Vec<NodeId> = self.machines.iter().map(|machine| machine.id.clone()).collect();
         for node in nodes {
+            self.ask(Request::UndrainNode { node: node.clone() });
             self.ask(Request::UncordonNode { node });
         }
     }
@@ -140,12 +141,18 @@ impl Storm {
         for (index, machine) in self.machines.iter().enumerate() {
             for (app, record) in &machine.ledger.apps {
                 let runs = machine.running.get(app);
-                must(runs == record.current_release(), "1", || {
-                    format!(
-                        "{} runs {app} {runs:?}, and shall run {:?}",
-                        machine.id, record.current
-                    )
+                // Nobody undrains a node that was revoked.
+                let shall = record
+                    .current_release()
+                    .filter(|_| !machine.ledger.service.drained);
+                must(runs == shall, "1", || {
+                    format!("{} runs {app} {runs:?}, and shall run {shall:?}", machine.id)
                 })?;
+                must(
+                    self.is_revoked(index) || !machine.ledger.service.drained,
+                    "calm",
+                    || format!("{} was undrained, and does not know it", machine.id),
+                )?;
                 let known = self.coordinator.acknowledged.nodes.get(&machine.id);
                 let known = known
                     .filter(|_| !self.is_revoked(index))

@@ -9,7 +9,7 @@ use fleet_proto::session::{FailureClass, Health, Phase};
 
 use super::Storm;
 use super::agenda::Thing;
-use super::machine::Converging;
+use super::machine::{Converging, Made};
 use super::outcomes::failure;
 use super::releases::Nature;
 
@@ -85,12 +85,14 @@ impl Storm {
         };
         let life = agent.life;
         let lane = agent.lanes.entry(app.clone()).or_default();
-        let is_new = lane.work != work;
+        let drained = machine.ledger.service.drained;
+        let is_new = (&lane.work, lane.drained) != (&work, drained);
+        let migrates = is_new && !drained && work.as_ref().is_some_and(|work| work.migrate.is_some());
         if is_new {
             lane.assignment += 1;
+            lane.drained = drained;
             lane.work.clone_from(&work);
         }
-        let migrates = is_new && work.as_ref().is_some_and(|work| work.migrate.is_some());
         let ordered = work.as_ref().and_then(|work| work.fetch.clone());
         let wanted = ordered.or_else(|| agent.prefetch.get(app).cloned());
         if lane.fetching != wanted {
@@ -140,11 +142,16 @@ impl Storm {
         let Some(work) = &lane.work else { return };
         let (assignment, purpose) = (lane.assignment, work.purpose);
         let app = app.clone();
-        if lane.converged.as_ref() != Some(&work.run) {
-            let takes = if runs == work.run { 100 } else { 3_000 };
+        let wanted = Made {
+            release: work.run.clone(),
+            drained: lane.drained,
+        };
+        if lane.converged.as_ref() != Some(&wanted) {
+            let runs_already = runs == wanted.clone().started();
+            let takes = if runs_already { 100 } else { 3_000 };
             lane.converged = None;
             lane.converging = Some(Converging {
-                to: work.run.clone(),
+                to: wanted,
                 assignment,
             });
             let at = self.now + self.dice.delay(takes);
@@ -152,6 +159,9 @@ impl Storm {
             return;
         }
         let takes = match purpose {
+            Purpose::PutBack if lane.drained => 0,
+            // Nothing runs that could be judged.
+            _ if lane.drained => return,
             Purpose::Rest => return,
             Purpose::Activate => 0,
             Purpose::Verify => self.dice.delay(8_000),
@@ -237,23 +247,26 @@ impl Storm {
         let purpose = lane.work.as_ref().map(|work| work.purpose);
         let is_there = done
             .to
+            .release
             .as_ref()
             .is_none_or(|release| self.machines[node].has(app, release));
         if current {
             self.witness
-                .may_start(&self.machines[node], app, done.to.as_ref())?;
+                .may_start(&self.machines[node], app, done.to.release.as_ref())?;
         } else if !is_there {
             // Nobody wants it any more, and it was cleared away meanwhile.
             self.go_on(node, app);
             return Ok(());
         }
+        // What cannot be stopped is tried again, and says nothing of the release.
+        let purpose = purpose.filter(|purpose| !done.to.drained || *purpose == Purpose::PutBack);
         if !self.is_calm && self.dice.per_thousand(self.faults.starts_that_fail) {
             self.tell(|storm| format!("{}: {:?} cannot be started", storm.machines[node].id, done.to));
             return self.could_not_start(node, app, purpose.filter(|_| current));
         }
         let machine = &mut self.machines[node];
-        match &done.to {
-            Some(release) => drop(machine.running.insert(app.clone(), release.clone())),
+        match done.to.clone().started() {
+            Some(release) => drop(machine.running.insert(app.clone(), release)),
             None => drop(machine.running.remove(app)),
         }
         if let Some(agent) = machine.agent(life) {
@@ -300,6 +313,9 @@ impl Storm {
     }
 
     pub(super) fn looked(&mut self, node: usize, life: u64, app: &AppName) {
+        if self.machines[node].ledger.service.drained {
+            return;
+        }
         let health = match self.machines[node].running.get(app) {
             None => Health::Empty,
             Some(release) => match self.illness(node, release) {
@@ -343,6 +359,7 @@ impl Storm {
         let Some(work) = lane.work.clone() else {
             return Ok(());
         };
+        let drained = lane.drained;
         let ill = work.run.as_ref().and_then(|release| self.illness(node, release));
         let nature = work
             .run
@@ -355,6 +372,8 @@ impl Storm {
         };
         let release_failed = |why: &str| Outcome::Failed(failure(FailureClass::Release, why));
         let outcome = match work.purpose {
+            Purpose::PutBack if drained => Outcome::PutBack { ill: None },
+            _ if drained => return Ok(()),
             Purpose::Rest => return Ok(()),
             Purpose::Activate => Outcome::Activated,
             Purpose::Verify => match (ill, nature) {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_agent::install::Work;
-use fleet_agent::ledger::Ledger;
+use fleet_agent::ledger::{AppRecord, Ledger};
 use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::quantity::Bytes;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{AppStatus, Facts, Health, Hello, Phase};
+use fleet_proto::session::{AppStatus, Facts, Health, Hello, Phase, ServiceStatus};
 use fleet_proto::time::Timestamp;
 
 use super::network::SessionId;
@@ -40,6 +40,7 @@ pub struct Agent {
     pub said: BTreeMap<AppName, AppStatus>,
     pub history_through: u64,
     pub is_about_to_speak: bool,
+    pub said_of_service: ServiceStatus,
     pub health: BTreeMap<AppName, Health>,
     pub prefetch: BTreeMap<AppName, ReleaseRef>,
     pub lanes: BTreeMap<AppName, Lane>,
@@ -53,15 +54,30 @@ pub struct Lane {
     pub assignment: u64,
     pub fetching: Option<ReleaseRef>,
     pub fetch_effect: u64,
-    /// What has been made to run, once anything has.
-    pub converged: Option<Option<ReleaseRef>>,
+    /// Given while the node is drained.
+    pub drained: bool,
+    /// What has been made so, once anything has.
+    pub converged: Option<Made>,
     /// Being made to run: cannot be interrupted, but by death.
     pub converging: Option<Converging>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    pub release: Option<ReleaseRef>,
+    pub drained: bool,
+}
+
+impl Made {
+    /// What runs of it.
+    pub fn started(self) -> Option<ReleaseRef> {
+        self.release.filter(|_| !self.drained)
+    }
+}
+
 #[derive(Debug)]
 pub struct Converging {
-    pub to: Option<ReleaseRef>,
+    pub to: Made,
     pub assignment: u64,
 }
 
@@ -109,24 +125,40 @@ impl Machine {
     }
 
     pub fn status(&self) -> Vec<AppStatus> {
-        let told = |app| {
-            self.agent
-                .as_ref()
-                .and_then(|agent| agent.health.get(app))
-                .cloned()
-        };
         self.ledger
             .apps
             .iter()
-            .map(|(app, record)| {
-                let unknown = if record.current.is_none() {
-                    Health::Empty
-                } else {
-                    Health::Unknown
-                };
-                record.status(app, told(app).unwrap_or(unknown))
-            })
+            .map(|(app, record)| record.status(app, self.health(app, record)))
             .collect()
+    }
+
+    fn health(&self, app: &AppName, record: &AppRecord) -> Health {
+        if self.ledger.service.drained && self.stands_still(app) {
+            return fleet_agent::drained::health(record.current.is_some());
+        }
+        let unknown = if record.current.is_none() {
+            Health::Empty
+        } else {
+            Health::Unknown
+        };
+        let agent = self.agent.as_ref();
+        let told = agent.and_then(|agent| agent.health.get(app)).cloned();
+        told.unwrap_or(unknown)
+    }
+
+    /// It has been stopped since the node was drained.
+    fn stands_still(&self, app: &AppName) -> bool {
+        let lane = self.agent.as_ref().and_then(|agent| agent.lanes.get(app));
+        lane.and_then(|lane| lane.converged.as_ref())
+            .is_some_and(|made| made.drained)
+    }
+
+    pub fn service(&self) -> ServiceStatus {
+        let all_still = self.ledger.apps.keys().all(|app| self.stands_still(app));
+        ServiceStatus {
+            sequence: self.ledger.service.sequence,
+            drained: self.ledger.service.drained && all_still,
+        }
     }
 
     pub fn hello(&self) -> anyhow::Result<Hello> {
@@ -143,8 +175,7 @@ impl Machine {
                 booted_at: self.booted_at,
             },
             apps: self.status(),
-            // Nobody drains a node there.
-            service: None,
+            service: Some(self.service()),
         })
     }
 }

@@ -3,6 +3,7 @@
 use fleet_coordinator::rollout::event::Urgency;
 use fleet_coordinator::rollout::gate::{Insistence, WithActive, WithKnownBad};
 use fleet_coordinator::rollout::input::{Input, Intent, Request, Retry, RollBack};
+use fleet_coordinator::rollout::requests::drain::Limit;
 use fleet_coordinator::rollout::state::{Course, State};
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::{Amount, Span};
@@ -90,6 +91,16 @@ pub const ACTS: &[Act] = &[
         wish: uncordon,
     },
     Act {
+        name: "drain",
+        weight: 2,
+        wish: drain,
+    },
+    Act {
+        name: "undrain",
+        weight: 3,
+        wish: undrain,
+    },
+    Act {
         name: "relabel",
         weight: 1,
         wish: relabel,
@@ -153,6 +164,7 @@ fn roll_out(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         bake: vec![Span::from_secs(bake)],
         max_in_flight: amount(dice, 10),
         max_unavailable: amount(dice, 10),
+        min_available: amount(dice, 0).filter(|_| dice.percent(25)),
         max_failures: amount(dice, 0),
         max_unreachable: amount(dice, 0),
         on_failure: dice.percent(40).then_some(OnFailure::Pause),
@@ -310,6 +322,28 @@ fn uncordon(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
         .collect();
     let node = desk.dice.pick(&cordoned).copied().cloned();
     Ok(node.map(|node| Request::UncordonNode { node }))
+}
+
+fn drain(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
+    let reason = reason(desk);
+    let limit = if desk.dice.percent(20) {
+        Limit::Override
+    } else {
+        Limit::Keep
+    };
+    let node = desk.dice.pick(&desk.nodes).cloned();
+    Ok(node.map(|node| Request::DrainNode { node, reason, limit }))
+}
+
+/// Also what is drained by the word of nobody here.
+fn undrain(desk: &mut Desk<'_>) -> anyhow::Result<Option<Request>> {
+    let all = desk.state.nodes.iter();
+    let drained: Vec<&NodeId> = all
+        .filter(|(_, node)| node.service.drained)
+        .map(|(id, _)| id)
+        .collect();
+    let node = desk.dice.pick(&drained).copied().cloned();
+    Ok(node.map(|node| Request::UndrainNode { node }))
 }
 
 /// Also to another environment, in the middle of whatever goes on there.

@@ -84,7 +84,9 @@ impl Storm {
         }
         self.witness
             .may_start(&self.machines[node], app, Some(&moved.to))?;
-        self.machines[node].running.insert(app.clone(), moved.to);
+        if !ledger.service.drained {
+            self.machines[node].running.insert(app.clone(), moved.to);
+        }
         if let Some(record) = ledger.apps.get_mut(app) {
             record.settle(Outcome::PutBack { ill: None }, now)?;
         }

@@ -4,9 +4,10 @@
 use fleet_coordinator::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Stamped};
 use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
+use fleet_proto::release::Strategy;
 use fleet_proto::session::{Order, ToAgent};
 
-use super::seen::{Rollout, Seen};
+use super::seen::{Place, Rollout, Seen};
 use super::{Held, Witness, must};
 
 impl Witness {
@@ -29,7 +30,7 @@ impl Witness {
                 let costs = costs_availability(&self.seen, *number, node);
                 self.seen.take(stamped);
                 if costs {
-                    few_enough_are_down(&self.seen, *number, node)?;
+                    few_enough_move(&self.seen, *number, node)?;
                     self.who_is_moved_is_counted(*number)?;
                 }
                 return Ok(());
@@ -37,6 +38,18 @@ impl Witness {
             Event::WaveStarted { number, wave } => {
                 a_wave_follows_one_that_passed(&self.seen, *number, *wave)?;
                 failures_are_within_budget(&self.seen, *number)?;
+            }
+            Event::NodeDraining {
+                node,
+                over_limit: None,
+                ..
+            } => {
+                let places = costs_where(&self.seen, node);
+                self.seen.take(stamped);
+                for place in places {
+                    few_enough_are_down(&self.seen, &place, node)?;
+                }
+                return Ok(());
             }
             Event::RolloutEnded { number, outcome, .. } => self.an_outage_fails_nothing(*number, *outcome)?,
             Event::RolloutStarted { rollout, .. } => self.an_outage_rolls_nothing_back(rollout)?,
@@ -192,22 +205,64 @@ fn costs_availability(seen: &Seen, number: RolloutNumber, node: &NodeId) -> bool
 }
 
 /// Invariant 3: with this one, no more are down than may be.
-fn few_enough_are_down(seen: &Seen, number: RolloutNumber, node: &NodeId) -> Held {
+fn few_enough_move(seen: &Seen, number: RolloutNumber, node: &NodeId) -> Held {
     let rollout = rollout(seen, number)?;
     let total = seen.nodes_in(&rollout.place.1);
-    let limit = limit(rollout.strategy.max_unavailable, total);
+    let limit = limit(&rollout.strategy, total);
     let down = seen.down(&rollout.place);
     must(down <= limit, "3", || {
         format!("{node} is told to move for rollout {number}: {down} of {total} are down, {limit} may be")
     })
 }
 
+/// Where taking a node out of service takes something away.
+fn costs_where(seen: &Seen, node: &NodeId) -> Vec<Place> {
+    let served = seen.nodes.get(node).into_iter().flat_map(|known| {
+        let serving = known.apps.iter().filter(|(_, stands)| stands.serves);
+        serving.map(|(app, _)| app)
+    });
+    let everywhere = served.flat_map(|app| {
+        seen.environments
+            .keys()
+            .map(move |within| (app.clone(), within.clone()))
+    });
+    everywhere
+        .filter(|place| seen.is_member(&place.1, node) && !seen.is_down(place, node))
+        .collect()
+}
+
+/// Invariant 3, for whoever drains a node: the limit is that of the newest rollout there.
+fn few_enough_are_down(seen: &Seen, place: &Place, node: &NodeId) -> Held {
+    let mut there = seen
+        .rollouts
+        .values()
+        .rev()
+        .filter(|rollout| rollout.place == *place);
+    let newest = there.find(|rollout| rollout.forward);
+    let total = seen.nodes_in(&place.1);
+    let limit = newest.map_or_else(
+        || limit(&Strategy::default(), total),
+        |rollout| limit(&rollout.strategy, total),
+    );
+    let down = seen.down(place);
+    must(down <= limit, "3", || {
+        format!("{node} is drained: {down} of {total} are down in {place:?}, {limit} may be")
+    })
+}
+
 /// A share of a small fleet is somebody; a count of nobody is nobody.
-pub fn limit(max_unavailable: Amount, total: usize) -> usize {
-    match max_unavailable {
-        Amount::Percent(1..) => share(max_unavailable, total).max(1),
+fn limit(strategy: &Strategy, total: usize) -> usize {
+    let most = match strategy.max_unavailable {
+        Amount::Percent(1..) => share(strategy.max_unavailable, total).max(1),
         amount => share(amount, total),
-    }
+    };
+    let remain = match strategy.min_available {
+        None => 0,
+        Some(Amount::Count(count)) => count as usize,
+        // Of three, half are two.
+        Some(Amount::Percent(percent)) => total - total * (100 - usize::from(percent)) / 100,
+    };
+    most.min(total.saturating_sub(remain))
 }
 
 fn share(amount: Amount, total: usize) -> usize {

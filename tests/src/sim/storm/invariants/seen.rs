@@ -37,6 +37,8 @@ pub struct Node {
     pub is_connected: bool,
     pub is_revoked: bool,
     pub is_cordoned: bool,
+    /// Nothing runs there, or will not soon.
+    pub is_drained: bool,
     pub apps: BTreeMap<AppName, Stands>,
 }
 
@@ -46,6 +48,8 @@ pub struct Stands {
     pub well: bool,
     /// Told to move, or said to be moving, by whichever rollout.
     pub busy: bool,
+    /// The newest rollout that told it to move.
+    pub told_by: RolloutNumber,
 }
 
 #[derive(Debug)]
@@ -110,6 +114,14 @@ impl Seen {
             }
             Event::NodeCordoned { node, .. } => self.change(node, |known| known.is_cordoned = true),
             Event::NodeUncordoned { node, .. } => self.change(node, |known| known.is_cordoned = false),
+            Event::NodeDraining { node, .. } | Event::NodeDrained { node, .. } => {
+                self.change(node, |known| (known.is_cordoned, known.is_drained) = (true, true));
+            }
+            Event::NodeUndrained { node, .. } => {
+                self.change(node, |known| {
+                    (known.is_cordoned, known.is_drained) = (false, false)
+                });
+            }
             Event::Halted { environment, .. } => match environment {
                 Some(environment) => {
                     self.halted.insert(environment.clone());
@@ -274,7 +286,9 @@ impl Seen {
         if matches!(order, Order::Deploy { .. } | Order::Revert { .. })
             && let Some(known) = self.nodes.get_mut(node)
         {
-            known.apps.entry(app).or_default().busy = true;
+            let stands = known.apps.entry(app).or_default();
+            stands.busy = true;
+            stands.told_by = number;
         }
         self.count(node);
     }
@@ -297,15 +311,25 @@ impl Seen {
             for app in node.apps.keys().chain(self.active.keys().map(|(app, _)| app)) {
                 let place = (app.clone(), environment.clone());
                 let stands = node.apps.get(app).copied().unwrap_or_default();
-                let is_ill = is_here && stands.serves && !(node.is_connected && stands.well);
+                let is_well = node.is_connected && !node.is_drained && stands.well;
+                let is_ill = is_here && stands.serves && !is_well;
                 let active = self.active.get(&place).into_iter().flatten();
                 let mut steps = active
+                    // What a newer rollout has taken over is in its hands alone.
+                    .filter(|number| **number >= stands.told_by)
                     .filter_map(|number| self.rollouts.get(number))
-                    .filter_map(|rollout| rollout.steps.get(id));
-                // What a move has left with nothing is taken away from those that serve.
+                    .filter_map(|rollout| Some((rollout.forward, rollout.steps.get(id)?)));
+                // What a move forward has left with nothing is taken away from those that serve.
                 let is_moved = is_here
                     && ((stands.serves && stands.busy)
-                        || steps.any(|step| step.is_moved_out_of_service(stands.serves)));
+                        || steps.any(|(forward, step)| {
+                            let is_moved = if forward {
+                                step.is_on_its_way() || !stands.serves
+                            } else {
+                                step.is_on_its_way() && stands.serves
+                            };
+                            step.told > 0 && step.served && is_moved
+                        }));
                 let is_down = !node.is_revoked && (is_ill || is_moved);
                 let down = self.down.entry(place).or_default();
                 if is_down {
@@ -341,8 +365,8 @@ impl Seen {
 }
 
 impl Step {
-    fn is_moved_out_of_service(&self, serves: bool) -> bool {
-        let on_its_way = matches!(
+    fn is_on_its_way(&self) -> bool {
+        matches!(
             self.phase,
             Phase::Fetching
                 | Phase::Staged
@@ -350,8 +374,7 @@ impl Step {
                 | Phase::Activating
                 | Phase::Verifying
                 | Phase::RollingBack
-        );
-        (on_its_way || !serves) && self.told > 0 && self.served
+        )
     }
 }
 
