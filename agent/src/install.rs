@@ -140,14 +140,11 @@ impl AppRecord {
             migration.stand = MigrationStand::Started;
             return true;
         }
-        let left = step.from.clone();
         step.attempts = 0;
         match step.direction {
             Direction::Forward => step.phase = Phase::Activating,
-            Direction::Back => {
-                step.phase = Phase::RollingBack;
-                self.good.retain(|good| Some(&good.release) != left.as_ref());
-            }
+            // What it leaves stays good until this one has proven itself here.
+            Direction::Back => step.phase = Phase::RollingBack,
         }
         self.current = Some(Installed { release, counter });
         true

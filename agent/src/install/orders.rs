@@ -98,6 +98,22 @@ impl AppRecord {
         let is_there_already =
             leave.is_none() && (to == self.current_release() || (to.is_none() && putting_back));
         let leaves_current = leave.is_none() || leave == self.current_release();
+        // Brought anew, and not kept yet: the last good release of before is this very one.
+        let was_good_before = leave.is_some_and(|leave| {
+            to.is_none()
+                && self.is_good(leave)
+                && earlier.as_ref().is_some_and(|earlier| {
+                    earlier.direction == Direction::Forward
+                        && earlier.phase != Phase::Done
+                        && earlier.release.as_ref() == Some(leave)
+                        && !earlier.phase.is_settled()
+                })
+        });
+        if was_good_before && leaves_current {
+            step.phase = Phase::RollingBack;
+            self.step = Some(step);
+            return;
+        }
 
         if unactivated || !leaves_current || is_there_already {
             if let Some(leave) = leave.filter(|leave| Some(*leave) != self.current_release()) {

@@ -92,15 +92,7 @@ impl AppRecord {
                 let to = self.current_release().cloned();
                 return Ok(Some(PutItselfBack { from, to, why }));
             }
-            (Phase::RollingBack, Outcome::PutBack { ill }) => {
-                step.phase = Phase::RolledBack;
-                if let (Some(why), Some(running)) = (ill, running) {
-                    add_to_failure(
-                        &mut step.failure,
-                        &format!("{running} was put back and is not healthy: {why}"),
-                    );
-                }
-            }
+            (Phase::RollingBack, Outcome::PutBack { ill }) => return Ok(self.put_back(ill, running)),
             (Phase::RollingBack, Outcome::CannotPutBack { why }) => self.try_another(&why),
             (phase, outcome) => {
                 return Err(Unexpected {
@@ -110,6 +102,44 @@ impl AppRecord {
             }
         }
         Ok(None)
+    }
+
+    /// What was good here before is where the node stays, well or not: it was asked for, or
+    /// it is the best there is. What was fetched for the purpose has to be well.
+    fn put_back(&mut self, ill: Option<String>, running: Option<String>) -> Option<PutItselfBack> {
+        let current = self.current.clone();
+        let is_good = current
+            .as_ref()
+            .is_none_or(|current| self.is_good(&current.release));
+        if let (Some(why), false, false) = (&ill, is_good, self.good.is_empty()) {
+            let from = self.current_release().cloned();
+            let name = running.as_deref().unwrap_or("nothing");
+            self.fall_back(Failure {
+                class: FailureClass::Release,
+                check: None,
+                message: format!("{name} was fetched to go back to, and is not healthy: {why}"),
+                figure: None,
+                limit: None,
+                log_tail: vec![],
+            });
+            let to = self.current_release().cloned();
+            let why = why.clone();
+            return Some(PutItselfBack { from, to, why });
+        }
+        let step = self.step.as_mut()?;
+        step.phase = Phase::RolledBack;
+        let left = step.from.clone().filter(|_| !is_good && ill.is_none());
+        if let (Some(why), Some(running)) = (&ill, running) {
+            let why = format!("{running} was put back and is not healthy: {why}");
+            add_to_failure(&mut step.failure, &why);
+        }
+        if let Some(current) = current.filter(|_| is_good || ill.is_none()) {
+            self.good
+                .retain(|good| good.release != current.release && Some(&good.release) != left.as_ref());
+            self.note_proven(current.release.digest);
+            self.good.push(current);
+        }
+        None
     }
 
     /// The bake is over: what runs is the last good release from now on.

@@ -219,11 +219,46 @@ fn reverting() {
 }
 
 #[test]
-fn reverting_to_a_fetched_release_leaves_the_old_one_only_then() {
+fn what_was_fetched_to_go_back_to_is_good_once_it_is_well() {
     let mut node = Node::after(&[1, 2]);
     node.revert(Some(2), Some(9));
     node.stage(9);
-    node.stands(Phase::RollingBack, Some(9), &[1]);
+    node.stands(Phase::RollingBack, Some(9), &[1, 2]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.stands(Phase::RolledBack, Some(9), &[1, 9]);
+}
+
+#[test]
+fn what_was_fetched_to_go_back_to_and_is_ill_is_left_again() {
+    let mut node = Node::after(&[1, 2]);
+    node.revert(Some(2), Some(9));
+    node.stage(9);
+    let ill = Some("it answers 503".to_owned());
+    node.settle(Outcome::PutBack { ill });
+    node.stands(Phase::RollingBack, Some(2), &[1, 2]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.stands(Phase::RolledBack, Some(2), &[1, 2]);
+}
+
+#[test]
+fn what_was_good_before_it_was_brought_anew_is_not_left_for_an_older_one() {
+    let mut node = Node::after(&[1, 2]);
+    node.deploy(2);
+    node.settle(Outcome::Verified);
+    node.revert(Some(2), None);
+    node.stands(Phase::RollingBack, Some(2), &[1, 2]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.stands(Phase::RolledBack, Some(2), &[1, 2]);
+}
+
+#[test]
+fn a_named_good_release_is_the_last_good_one_from_then_on() {
+    let mut node = Node::after(&[1, 2, 3]);
+    node.revert(None, Some(1));
+    node.stands(Phase::RollingBack, Some(1), &[1, 2]);
+    let ill = Some("it answers 503".to_owned());
+    node.settle(Outcome::PutBack { ill });
+    node.stands(Phase::RolledBack, Some(1), &[2, 1]);
 }
 
 #[test]

@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 
-use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, WaveStateView};
+use fleet_proto::session::Phase;
+use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, StepView, WaveStateView};
 
 use super::outcome::step_failure;
 use super::paint::Paint;
 use super::rollouts::{count, headline};
 use super::status::waiting;
+
+fn is_passed_by(view: &RolloutView, step: &StepView) -> bool {
+    let wave = view.waves.get(step.wave);
+    step.phase == Phase::Pending && wave.is_some_and(|wave| wave.state == WaveStateView::Passed)
+}
 
 pub fn explain(view: &RolloutView, paint: Paint) -> String {
     let number = view.number.0;
@@ -23,10 +29,23 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
     let _infallible = write!(text, "\n{passed} of {} passed", count(view.waves.len(), "wave"));
     for step in &view.steps {
         if let Some(failure) = &step.failure {
-            text.push_str(&step_failure(step, failure));
+            text.push_str(&step_failure(&view.kind, step, failure));
         } else if step.unreachable {
             let _infallible = write!(text, "\n  {} cannot be reached; it was {}", step.node, step.phase);
         }
+    }
+    let passed_by: Vec<&str> = view
+        .steps
+        .iter()
+        .filter(|step| is_passed_by(view, step))
+        .map(|step| step.node.as_str())
+        .collect();
+    if !passed_by.is_empty() {
+        let _infallible = write!(
+            text,
+            "\n  {} did not get it: cordoned or elsewhere when the wave passed",
+            passed_by.join(", ")
+        );
     }
     for left_out in &view.left_out {
         let _infallible = write!(text, "\n  {} is left out: {}", left_out.node, left_out.why);

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use fleet_proto::session::{Failure, Phase};
-use fleet_proto::view::{RolloutStateView, RolloutView, StepView};
+use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, StepView};
 
 use super::error::Mistake;
 use super::rollouts::{count, headline, kind, nothing_moves, standing, title};
@@ -55,7 +55,7 @@ pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
         .filter_map(|step| step.failure.as_ref().map(|failure| (step, failure)))
         .collect();
     for (step, failure) in failed.iter().take(FAILURES_SHOWN) {
-        text.push_str(&step_failure(step, failure));
+        text.push_str(&step_failure(&view.kind, step, failure));
     }
     if failed.len() > FAILURES_SHOWN {
         let more = count(failed.len() - FAILURES_SHOWN, "more node");
@@ -76,7 +76,7 @@ pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
 }
 
 /// Node, check, figure, limit, and the last lines that the process wrote.
-pub fn step_failure(step: &StepView, failure: &Failure) -> String {
+pub fn step_failure(kind: &RolloutKindView, step: &StepView, failure: &Failure) -> String {
     // Most messages name their check themselves.
     let check = failure
         .check
@@ -91,7 +91,8 @@ pub fn step_failure(step: &StepView, failure: &Failure) -> String {
     if !figures.is_empty() {
         let _infallible = write!(text, " ({})", figures.join(", "));
     }
-    if step.phase == Phase::RolledBack {
+    // On the way back that is what was to be, and the failure says how it went.
+    if step.phase == Phase::RolledBack && !matches!(kind, RolloutKindView::Rollback { .. }) {
         text.push_str("; the node is back on what it ran before");
     }
     if !failure.log_tail.is_empty() {

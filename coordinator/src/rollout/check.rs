@@ -10,7 +10,7 @@ use fleet_proto::quantity::Amount;
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::{FailureClass, Order, Phase};
 
-use super::event::{Outcome, PauseCause, RolloutKind, Urgency};
+use super::event::{Outcome, PauseCause, RolloutKind};
 use super::node::Node;
 use super::state::{Course, Rollout, State};
 
@@ -238,10 +238,8 @@ fn no_more_in_flight_than_allowed(state: &State, rollout: &Rollout, broken: &mut
 
 /// Over its budget a rollout does not run on.
 fn failures_stop_it(state: &State, rollout: &Rollout, broken: &mut Vec<String>) {
-    let own = state.environments.get(&rollout.plan.environment);
-    let is_halted = state.halt.is_some() || own.is_some_and(|within| within.halt.is_some());
     // Halted, it does not run; what failed meanwhile is judged when it goes on.
-    let stands_still = is_halted && rollout.urgency == Urgency::Ordinary;
+    let stands_still = state.halts(rollout).is_some();
     if !matches!(rollout.kind, RolloutKind::Forward { .. }) || stands_still {
         return;
     }
@@ -379,7 +377,7 @@ fn what_it_left_goes_back(state: &State, rollout: &Rollout, broken: &mut Vec<Str
     for (node, step) in &rollout.steps {
         let may_run =
             step.generation > 0 && !matches!(step.phase, Phase::Pending | Phase::Failed | Phase::RolledBack);
-        if may_run && back.is_none_or(|back| !back.steps.contains_key(node)) {
+        if may_run && !step.taken_over && back.is_none_or(|back| !back.steps.contains_key(node)) {
             broken.push(format!("{} failed and leaves {node} as it is", rollout.number));
         }
     }

@@ -18,7 +18,7 @@ use super::gate::{self, Verdict};
 use super::progress::Progress;
 use super::state::{Course, Rollout, State};
 
-use budgets::{too_long_without_progress, too_many_failures, too_many_lost};
+use budgets::{gone_back_to_an_ill_one, too_long_without_progress, too_many_failures, too_many_lost};
 use orders::issue_orders;
 use trouble::{too_long_in_a_phase, try_again};
 
@@ -113,6 +113,7 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
         halted,
         too_many_failures,
         too_many_lost,
+        gone_back_to_an_ill_one,
         held_or_paused,
         try_again,
         too_long_in_a_phase,
@@ -195,15 +196,20 @@ fn held_or_paused(
             since: Some(*since),
             hint: Some(format!("fleetctl resume {number} --waves 100")),
             ..Waiting::new(format!(
-                "held: its waves have passed, {} nodes are not covered by any",
-                rollout.plan.held_back.len()
+                "held: its waves have passed, {} covered by none",
+                match rollout.plan.held_back.len() {
+                    1 => "1 node is".to_owned(),
+                    more => format!("{more} nodes are"),
+                }
             ))
         })),
         Course::Paused { why, since, cause } => Some(Decision::wait(Waiting {
             since: Some(*since),
             hint: Some(match cause {
                 PauseCause::Operator => format!("fleetctl resume {number}"),
-                PauseCause::NobodyGood => format!("fleetctl abort {number}"),
+                PauseCause::NobodyGood if !budgets::can_be_accepted(rollout) => {
+                    format!("fleetctl abort {number}")
+                }
                 PauseCause::Migration => format!(
                     "fleetctl migration {number} done, or not-done, says how it stands; fleetctl resume {number} tries again; fleetctl abort {number} gives up"
                 ),

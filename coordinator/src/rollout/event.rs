@@ -344,6 +344,16 @@ pub enum RolloutKind {
     },
 }
 
+impl RolloutKind {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Forward { .. } => "rollout",
+            Self::CatchUp { .. } => "catch-up",
+            Self::Rollback { .. } => "rollback",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseCause {

@@ -113,6 +113,21 @@ pub struct Halt {
     pub by: String,
     pub reason: String,
     pub since: Timestamp,
+    /// An emergency with this number or a higher one began in spite of it, and goes on.
+    #[serde(default)]
+    pub before: RolloutNumber,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwanted {
+    pub of_the_environment: Option<ReleaseRef>,
+    pub of_nodes: BTreeMap<NodeId, ReleaseRef>,
+}
+
+impl Halt {
+    pub fn stops(&self, rollout: &Rollout) -> bool {
+        rollout.urgency == Urgency::Ordinary || rollout.number < self.before
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +215,10 @@ pub struct Rollout {
     pub rollback: Option<RolloutNumber>,
     #[serde(default)]
     pub superseded_by: Option<RolloutNumber>,
+    /// What was wanted until this rollback took it away: it is wanted again if that comes
+    /// to nothing.
+    #[serde(default)]
+    pub unwanted: Unwanted,
 }
 
 /// Where a rollout is.
@@ -353,6 +372,11 @@ impl Rollout {
         )
     }
 
+    /// Its release was in service on some node.
+    pub fn has_proven_it(&self) -> bool {
+        self.succeeded() || self.steps.values().any(|step| step.phase == Phase::Done)
+    }
+
     /// Brings a release, and does not put one back.
     pub fn is_forward(&self) -> bool {
         !matches!(self.kind, RolloutKind::Rollback { .. })
@@ -414,10 +438,10 @@ impl State {
 
     /// The halt that stops this very rollout.
     pub fn halts(&self, rollout: &Rollout) -> Option<&Halt> {
-        match rollout.urgency {
-            Urgency::Ordinary => self.halt_of(&rollout.plan.environment),
-            Urgency::Emergency => None,
-        }
+        let within = self.environments.get(&rollout.plan.environment);
+        let own = within.and_then(|within| within.halt.as_ref());
+        let mut halts = self.halt.iter().chain(own);
+        halts.find(|halt| halt.stops(rollout))
     }
 
     /// Another environment that claims the node too.

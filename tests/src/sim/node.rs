@@ -157,9 +157,18 @@ impl SimNode {
                 fate(phase).map(|fate| Outcome::Failed(failure(FailureClass::Release, &fate.message)))
             }
             Purpose::PutBack => Some(Outcome::PutBack {
-                ill: runs.and(self.ill.clone()),
+                ill: runs.and(self.ill.clone()).or_else(|| self.fails_again(runs?)),
             }),
         }
+    }
+
+    /// Its own release fails here, whatever it is brought for.
+    fn fails_again(&self, release: &ReleaseRef) -> Option<String> {
+        let mut fates = self.fates.iter();
+        let own = fates.find(|fate| {
+            !fate.hangs && fate.phase == Phase::Verifying && fate.version.as_ref() == Some(&release.version)
+        });
+        own.map(|fate| fate.message.clone())
     }
 
     fn hangs(&self, release: Option<&ReleaseRef>, phase: Phase) -> bool {
@@ -210,11 +219,17 @@ impl SimNode {
 
     pub fn status(&self) -> Vec<AppStatus> {
         let drained = self.ledger.service.drained;
-        let health = |record: &AppRecord| match (&record.current, &self.ill) {
-            (current, _) if drained => fleet_agent::drained::health(current.is_some()),
-            (None, _) => Health::Empty,
-            (Some(_), Some(why)) => Health::Unhealthy { why: why.clone() },
-            (Some(_), None) => Health::Healthy,
+        let health = |record: &AppRecord| {
+            if drained {
+                return fleet_agent::drained::health(record.current.is_some());
+            }
+            let Some(runs) = record.current_release() else {
+                return Health::Empty;
+            };
+            match self.ill.clone().or_else(|| self.fails_again(runs)) {
+                Some(why) => Health::Unhealthy { why },
+                None => Health::Healthy,
+            }
         };
         self.ledger
             .apps

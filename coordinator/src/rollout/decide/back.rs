@@ -29,8 +29,10 @@ pub struct Back {
 
 impl Scope {
     pub fn takes(self, step: &Step) -> bool {
-        let may_run_it =
-            step.is_issued() && !matches!(step.phase, Phase::RolledBack | Phase::Failed | Phase::Pending);
+        // What a newer rollout has taken over is none of this one's business any more.
+        let may_run_it = step.is_issued()
+            && !step.taken_over
+            && !matches!(step.phase, Phase::RolledBack | Phase::Failed | Phase::Pending);
         match self {
             Self::AllThatMoved => may_run_it,
             Self::NotYetProven => may_run_it && step.phase != Phase::Done,

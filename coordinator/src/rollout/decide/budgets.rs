@@ -2,11 +2,12 @@
 
 use fleet_proto::ids::NodeId;
 use fleet_proto::release::OnFailure;
+use fleet_proto::session::{Health, Phase};
 use fleet_proto::time::Timestamp;
 
 use super::migrate::is_frozen;
 use super::{Decision, Scope, catch_up, end, put_back, sentences};
-use crate::rollout::event::{Event, Outcome, PauseCause};
+use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, Urgency};
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, Rollout, State, Step};
 
@@ -72,26 +73,63 @@ pub(super) fn too_many_lost(
     let barren = wave.is_over_but_for_the_bake()
         && wave.good() == 0
         && rollout.wave < rollout.plan.waves.len()
-        && !is_accepted(rollout, progress);
+        && !is_accepted(rollout);
     if progress.lost.len() <= allowed && !barren {
         return None;
     }
-    if progress.lost.is_empty() {
-        let why = format!("no node of wave {} got good", rollout.wave + 1);
+    if progress.lost.len() <= allowed {
+        let why = sentences::nobody_good(state, rollout, progress);
         return pause(rollout, PauseCause::NobodyGood, why);
     }
     let why = sentences::lost(state, rollout, &progress.lost, allowed);
     pause(rollout, PauseCause::Unreachable, why)
 }
 
+/// To go on to a release that does not do would take good nodes from where they are. Where
+/// nodes go back to their own last good each is better off than on what it leaves.
+pub(super) fn gone_back_to_an_ill_one(
+    state: &State,
+    rollout: &Rollout,
+    progress: &Progress,
+    _now: Timestamp,
+) -> Option<Decision> {
+    let RolloutKind::Rollback { to: Some(to), .. } = &rollout.kind else {
+        return None;
+    };
+    if rollout.urgency == Urgency::Emergency || progress.wave.ready.is_empty() {
+        return None;
+    }
+    let app = &rollout.plan.app;
+    let is_ill = |(id, step): &(&NodeId, &Step)| {
+        let node = state
+            .nodes
+            .get(*id)
+            .filter(|node| node.is_connected() && !node.service.drained);
+        let is_ill = node.and_then(|node| node.app(app)).is_some_and(|stands| {
+            stands.current.as_ref() == Some(to) && matches!(stands.health, Health::Unhealthy { .. })
+        });
+        let failed_to = step.failure.as_ref().filter(|_| step.phase == Phase::Failed);
+        !step.forgiven && step.phase.is_settled() && (is_ill || failed_to.is_some())
+    };
+    let (node, step) = rollout.steps.iter().find(is_ill)?;
+    let failure = step
+        .failure
+        .as_ref()
+        .map_or("", |failure| failure.message.as_str());
+    let why = format!("{node} is not well on {to}, and others would go there too; {failure}");
+    pause(rollout, PauseCause::Failures, why)
+}
+
 /// A person who resumed in spite of every single node of the wave meant it; but a rollout
 /// that nobody took is not one that succeeded.
-fn is_accepted(rollout: &Rollout, progress: &Progress) -> bool {
-    let in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
+fn is_accepted(rollout: &Rollout) -> bool {
+    let mut in_wave = rollout.steps.values().filter(|step| step.wave == rollout.wave);
+    in_wave.all(|step| step.forgiven) && can_be_accepted(rollout)
+}
+
+pub(super) fn can_be_accepted(rollout: &Rollout) -> bool {
     let is_last = rollout.wave + 1 == rollout.plan.waves.len();
-    let blamed = in_wave.filter(|step| !step.forgiven).count();
-    // What was cordoned before it was told says nothing.
-    blamed <= progress.wave.skipped.len() && (!is_last || rollout.steps.values().any(Step::is_committed))
+    !is_last || rollout.steps.values().any(Step::is_committed)
 }
 
 /// Pauses once; a rollout that is paused already stays as it is. One that is held pauses

@@ -55,15 +55,42 @@ fn first_failure<'a>(rollout: &'a Rollout, failed: &'a [NodeId]) -> Option<(&'a 
 }
 
 pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: usize) -> String {
-    let limit = format!("{} lost (max_unreachable {allowed})", count(lost));
+    let mut why = vec![format!("{} lost (max_unreachable {allowed})", count(lost))];
+    why.extend(how_lost(state, rollout, lost));
+    why.join("; ")
+}
+
+/// A wave is over, within all budgets, and has proven nothing.
+pub(super) fn nobody_good(state: &State, rollout: &Rollout, progress: &Progress) -> String {
+    let mut why = vec![format!("no node of wave {} got good", rollout.wave + 1)];
+    let (alone, elsewhere): (Vec<NodeId>, Vec<NodeId>) = progress
+        .wave
+        .skipped
+        .iter()
+        .cloned()
+        .partition(|id| state.nodes.get(id).is_some_and(|node| node.cordon.is_some()));
+    if !alone.is_empty() {
+        let are = if alone.len() == 1 { "is" } else { "are" };
+        why.push(format!("{} {are} cordoned", nodes(&alone)));
+    }
+    if !elsewhere.is_empty() {
+        let environment = &rollout.plan.environment;
+        let are = if elsewhere.len() == 1 { "is" } else { "are" };
+        why.push(format!("{} {are} no longer in {environment}", nodes(&elsewhere)));
+    }
+    why.extend(how_lost(state, rollout, &progress.lost));
+    why.join("; ")
+}
+
+fn how_lost(state: &State, rollout: &Rollout, lost: &[NodeId]) -> Vec<String> {
     if let Some((node, failure)) = first_failure(rollout, lost) {
-        return format!("{limit}; {node}: {}", failure.message);
+        return vec![format!("{node}: {}", failure.message)];
     }
     let (revoked, away): (Vec<NodeId>, Vec<NodeId>) = lost
         .iter()
         .cloned()
         .partition(|id| state.nodes.get(id).is_some_and(Node::is_revoked));
-    let mut why = vec![limit];
+    let mut why = vec![];
     if !revoked.is_empty() {
         let were = if revoked.len() == 1 { "was" } else { "were" };
         why.push(format!("{} {were} revoked", nodes(&revoked)));
@@ -71,7 +98,7 @@ pub(super) fn lost(state: &State, rollout: &Rollout, lost: &[NodeId], allowed: u
     if !away.is_empty() {
         why.push(format!("{} cannot be reached", nodes(&away)));
     }
-    why.join("; ")
+    why
 }
 
 pub(super) fn no_progress(rollout: &Rollout, progress: &Progress, deadline: Span) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::{ReleaseRef, Strategy};
+use fleet_proto::version::Version;
 
 use super::Answer;
 use super::retry::once_more;
@@ -14,10 +15,10 @@ use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{Asked, Insistence, WithActive};
 use crate::rollout::input::{Refusal, RefusalKind, Reply, RollBack};
 use crate::rollout::plan::{find_app, find_environment, find_release, plan_back};
-use crate::rollout::state::{Rollout, State};
+use crate::rollout::state::{Rollout, State, Step};
 
-/// Ends what is active and puts its nodes back; or undoes a rollout that has ended; or
-/// takes every node of the environment to its own last good release, or to `to`.
+/// Ends what is active and puts its nodes back; or undoes a rollout that has ended, the
+/// newest that is in service if none is named; or takes every node to `to`.
 pub(super) fn roll_back(state: &State, by: &str, request: &RollBack) -> Answer {
     must_say_why(request.urgency, request.reason.as_deref())?;
     let wanted = match request.number {
@@ -132,18 +133,28 @@ fn at_once(strategy: Strategy) -> Strategy {
 fn of_what_runs(state: &State, by: &str, request: &RollBack) -> Result<Wanted, Refusal> {
     let app = find_app(state, request.app.as_ref())?;
     let (environment, _) = find_environment(state, request.environment.as_ref())?;
-    match state.active_rollout(&app, &environment) {
-        Some(active) if active.is_forward() && request.to.is_none() => of_rollout(state, by, request, active),
-        Some(active) if !active.is_forward() && request.urgency == Urgency::Emergency => {
-            Ok(hastened(by, request, active))
-        }
-        Some(active) => Err(is_active(active)),
-        None => of_environment(state, by, request, app, environment),
+    let active = state.active_rollout(&app, &environment);
+    let is_urgent = request.urgency == Urgency::Emergency;
+    match (active, &request.to) {
+        (Some(active), None) if active.is_forward() => of_rollout(state, by, request, active),
+        (Some(active), None) if is_urgent => Ok(hastened(by, request, active)),
+        (Some(active), _) if !is_urgent => Err(is_active(active, request)),
+        (active, Some(to)) => to_one_release(state, by, request, (app, environment), to, active),
+        (_, None) => match newest_in_service(state, &app, &environment) {
+            Some(newest) => of_rollout(state, by, request, newest),
+            None => Err(nothing_to_leave(&app, &environment)),
+        },
     }
 }
 
-fn is_active(active: &Rollout) -> Refusal {
+fn is_active(active: &Rollout, request: &RollBack) -> Refusal {
     let plan = &active.plan;
+    let number = active.number.0;
+    let mut instead = vec![format!("fleetctl abort {number}")];
+    if request.number.is_some() && active.is_forward() {
+        instead.push(format!("fleetctl rollback {number}"));
+    }
+    instead.push("--emergency without a number, which ends it".to_owned());
     Refusal::new(
         RefusalKind::Refused,
         format!(
@@ -154,7 +165,15 @@ fn is_active(active: &Rollout) -> Refusal {
             active.course.word()
         ),
     )
-    .hint(format!("fleetctl abort {}", active.number.0))
+    .hint(instead.join(", or "))
+}
+
+fn nothing_to_leave(app: &AppName, environment: &EnvironmentName) -> Refusal {
+    Refusal::new(
+        RefusalKind::Refused,
+        format!("no node of {environment} runs a release of {app} that could be left"),
+    )
+    .hint("fleetctl status")
 }
 
 /// What goes back one by one goes back at once.
@@ -173,43 +192,18 @@ fn hastened(by: &str, request: &RollBack, active: &Rollout) -> Wanted {
 }
 
 fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) -> Result<Wanted, Refusal> {
-    if rollout.is_catch_up() {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!(
-                "rollout {} brought nodes to what their environment wants",
-                rollout.number
-            ),
-        )
-        .hint("fleetctl rollback without a number takes back what the environment wants"));
-    }
-    let Some(release) = rollout.release().filter(|_| rollout.is_forward()) else {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!("rollout {} is a rollback itself", rollout.number),
-        )
-        .hint("roll out the version that you want"));
-    };
-    let reason = by_and_why(by, "rolled back", request.reason.as_deref());
-    if let (false, Some(to)) = (rollout.is_ended(), &request.to) {
-        return Err(Refusal::new(
-            RefusalKind::Refused,
-            format!(
-                "rollout {} is {}; its nodes go back to their own last good, not to {to}",
-                rollout.number,
-                rollout.course.word()
-            ),
-        )
-        .hint(format!("fleetctl rollback {}, without --to", rollout.number.0)));
-    }
+    let release = must_have_brought_one(rollout)?;
     let plan = &rollout.plan;
-    let nodes: BTreeSet<NodeId> = if rollout.is_ended() {
+    let nodes = if rollout.is_ended() {
         let active = state.active_rollout(&plan.app, &plan.environment);
         if let Some(active) = active {
-            return Err(is_active(active));
+            return Err(is_active(active, request));
         }
-        runs_or_may_run(state, rollout, release)
+        who_runs(state, rollout, release)
     } else {
+        if let Some(to) = &request.to {
+            return Err(goes_back_to_its_own(rollout, to));
+        }
         let moved = rollout
             .steps
             .iter()
@@ -223,80 +217,184 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
         )
         .hint("fleetctl status"));
     }
-    let to = request.to.as_ref();
+    let to = match &request.to {
+        Some(version) => Some(must_have_served(state, &plan.app, &plan.environment, version)?),
+        None => None,
+    };
     Ok(Wanted {
         app: plan.app.clone(),
         environment: plan.environment.clone(),
         kind: RolloutKind::Rollback {
             parent: Some(rollout.number),
             leave: Some(release.clone()),
-            to: to
-                .map(|version| Ok(find_release(state, &plan.app, version)?.release.clone()))
-                .transpose()?,
+            to,
         },
         nodes,
         strategy: plan.strategy.clone(),
         ends: Some(rollout.number).filter(|_| !rollout.is_ended()),
-        reason,
+        reason: by_and_why(by, "rolled back", request.reason.as_deref()),
     })
 }
 
-/// Those that run it, and those that may without having said so yet.
-fn runs_or_may_run(state: &State, rollout: &Rollout, release: &ReleaseRef) -> BTreeSet<NodeId> {
-    let app = &rollout.plan.app;
-    rollout
-        .steps
-        .iter()
-        .filter(|(id, step)| {
-            let current = state.nodes.get(*id).and_then(|node| node.current(app));
-            current == Some(release) || step.is_in_flight()
+fn must_have_brought_one(rollout: &Rollout) -> Result<&ReleaseRef, Refusal> {
+    let number = rollout.number;
+    if rollout.is_catch_up() {
+        let why = format!("rollout {number} brought nodes to what their environment wants");
+        return Err(Refusal::new(RefusalKind::Refused, why)
+            .hint("fleetctl rollback without a number takes back what the environment wants"));
+    }
+    let brought = rollout.release().filter(|_| rollout.is_forward());
+    brought.ok_or_else(|| {
+        let why = format!("rollout {number} is a rollback itself");
+        Refusal::new(RefusalKind::Refused, why).hint("roll out the version that you want")
+    })
+}
+
+fn goes_back_to_its_own(rollout: &Rollout, to: &Version) -> Refusal {
+    let (number, course) = (rollout.number, rollout.course.word());
+    Refusal::new(
+        RefusalKind::Refused,
+        format!("rollout {number} is {course}; its nodes go back to their own last good, not to {to}"),
+    )
+    .hint(format!("fleetctl rollback {}, without --to", number.0))
+}
+
+/// Of an environment's rollouts the newest that brought what some node still runs: those
+/// that it left where they were are not taken back further.
+fn newest_in_service<'a>(
+    state: &'a State,
+    app: &AppName,
+    environment: &EnvironmentName,
+) -> Option<&'a Rollout> {
+    let mut here = state.rollouts.values().rev().filter(|rollout| {
+        let plan = &rollout.plan;
+        plan.app == *app && plan.environment == *environment && rollout.is_forward() && !rollout.is_catch_up()
+    });
+    here.find(|rollout| {
+        let release = rollout.release();
+        release.is_some_and(|release| !who_runs(state, rollout, release).is_empty())
+    })
+}
+
+/// Those that run it, and those that may without having said so yet: brought by this
+/// rollout, or to it by a catch-up since.
+fn who_runs(state: &State, rollout: &Rollout, release: &ReleaseRef) -> BTreeSet<NodeId> {
+    let plan = &rollout.plan;
+    let catch_up = state
+        .active_beside(&plan.app, &plan.environment)
+        .filter(|catch_up| catch_up.release() == Some(release));
+    let on_its_way = |rollout: &Rollout, id: &NodeId| {
+        rollout
+            .steps
+            .get(id)
+            .is_some_and(|step| step.is_in_flight() && !step.taken_over)
+    };
+    let within = state.environments.get(&plan.environment);
+    let members = within.into_iter().flat_map(|within| &within.members);
+    members
+        .chain(rollout.steps.keys())
+        .filter(|id| {
+            let Some(node) = state.nodes.get(*id) else {
+                return false;
+            };
+            let brought_by = node.app(&plan.app).map_or(rollout.number, |stands| stands.told.0);
+            let runs = node.current(&plan.app) == Some(release)
+                && match state.rollouts.get(&brought_by) {
+                    // By one that nobody remembers.
+                    None => true,
+                    Some(brought) if brought.plan.environment != plan.environment => false,
+                    Some(brought) => {
+                        brought.beside || !brought.is_forward() || rollout.steps.contains_key(*id)
+                    }
+                };
+            runs || on_its_way(rollout, id) || catch_up.is_some_and(|catch_up| on_its_way(catch_up, id))
         })
-        .map(|(id, _)| id.clone())
+        .cloned()
         .collect()
 }
 
-fn of_environment(
+/// Every node that serves, or may soon.
+fn to_one_release(
     state: &State,
     by: &str,
     request: &RollBack,
-    app: AppName,
-    environment: EnvironmentName,
+    (app, environment): (AppName, EnvironmentName),
+    to: &Version,
+    active: Option<&Rollout>,
 ) -> Result<Wanted, Refusal> {
+    let to = must_have_served(state, &app, &environment, to)?;
     let (_, within) = find_environment(state, Some(&environment))?;
-    let to = match &request.to {
-        Some(version) => Some(find_release(state, &app, version)?.release.clone()),
-        None => None,
-    };
+    let on_their_way = active.into_iter().chain(state.active_beside(&app, &environment));
+    let on_their_way: BTreeSet<&NodeId> = on_their_way
+        .flat_map(|rollout| rollout.steps.iter().filter(|(_, step)| Step::is_in_flight(step)))
+        .map(|(id, _)| id)
+        .collect();
     let nodes: BTreeSet<NodeId> = state
         .nodes_of(&within.select)
-        .filter(|(_, node)| node.serves(&app) && node.current(&app) != to.as_ref())
+        .filter(|(id, node)| {
+            on_their_way.contains(*id) || (node.serves(&app) && node.current(&app) != Some(&to))
+        })
         .map(|(id, _)| id.clone())
         .collect();
     if nodes.is_empty() {
         return Err(Refusal::new(
             RefusalKind::Refused,
-            format!("no node of {environment} runs a release of {app} that could be left"),
+            format!("no node of {environment} runs another release of {app} than {to}"),
         )
         .hint("fleetctl status"));
     }
-    let strategy = state
-        .rollouts
-        .values()
-        .rev()
-        .find(|rollout| rollout.plan.app == app && rollout.plan.environment == environment)
-        .map(|rollout| rollout.plan.strategy.clone())
-        .unwrap_or_default();
+    let newest = state.rollouts.values().rev();
+    let newest = newest
+        .filter(|rollout| !rollout.beside)
+        .find(|rollout| rollout.plan.app == app && rollout.plan.environment == environment);
     Ok(Wanted {
         app,
         environment,
         kind: RolloutKind::Rollback {
             parent: None,
             leave: None,
-            to,
+            to: Some(to),
         },
         nodes,
-        strategy,
+        strategy: newest.map_or_else(Strategy::default, |newest| newest.plan.strategy.clone()),
         reason: by_and_why(by, "rolled back", request.reason.as_deref()),
-        ends: None,
+        ends: active.map(|active| active.number),
     })
+}
+
+/// Nobody goes back to what has never been in service here: it would pass by waves, bake
+/// and budget.
+fn must_have_served(
+    state: &State,
+    app: &AppName,
+    environment: &EnvironmentName,
+    version: &Version,
+) -> Result<ReleaseRef, Refusal> {
+    let release = find_release(state, app, version)?.release.clone();
+    let (_, within) = find_environment(state, Some(environment))?;
+    let is_good_on_a_node = || {
+        let mut nodes = within.members.iter().filter_map(|id| state.nodes.get(id));
+        nodes.any(|node| {
+            node.app(app)
+                .is_some_and(|stands| stands.last_good.as_ref() == Some(&release))
+        })
+    };
+    let has_served = || {
+        state.rollouts.values().any(|rollout| {
+            let plan = &rollout.plan;
+            plan.app == *app
+                && plan.environment == *environment
+                && rollout.is_forward()
+                && rollout.release() == Some(&release)
+                && rollout.has_proven_it()
+        })
+    };
+    if is_good_on_a_node() || has_served() {
+        return Ok(release);
+    }
+    Err(Refusal::new(
+        RefusalKind::Refused,
+        format!("{release} has never been in service in {environment}, so nothing goes back to it"),
+    )
+    .hint(format!("fleetctl rollout {version} brings it, by waves")))
 }

@@ -14,7 +14,8 @@ pub(super) fn halt(
     environment: Option<&EnvironmentName>,
     reason: Option<&str>,
 ) -> Answer {
-    if let Some(halt) = halt_at(state, environment)? {
+    let stands = halt_at(state, environment)?;
+    if let Some(halt) = stands.filter(|halt| !is_passed_by(state, environment, halt)) {
         return Err(Refusal::new(
             RefusalKind::Refused,
             format!(
@@ -57,6 +58,17 @@ fn halt_at<'a>(state: &'a State, environment: Option<&EnvironmentName>) -> Resul
         None => state.halt.as_ref(),
         Some(name) => find_environment(state, Some(name))?.1.halt.as_ref(),
     })
+}
+
+/// By an emergency, which is stopped by a halt of its own.
+fn is_passed_by(state: &State, environment: Option<&EnvironmentName>, halt: &Halt) -> bool {
+    let active = state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number));
+    active
+        .filter(|rollout| environment.is_none_or(|name| rollout.plan.environment == *name))
+        .any(|rollout| !halt.stops(rollout))
 }
 
 fn halted_elsewhere(state: &State, asked: Option<&EnvironmentName>) -> Option<String> {

@@ -7,11 +7,11 @@ use fleet_proto::session::Phase;
 
 use super::Answer;
 use super::rollouts::{by_and_why, end_catch_up, find, must_be_let_in, must_move_somebody, start_planned};
-use crate::rollout::event::{Event, RolloutKind, RolloutStart, Urgency};
+use crate::rollout::event::{Event, PauseCause, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{Asked, Insistence};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply, Retry};
 use crate::rollout::plan::{Plan, plan_among, plan_back};
-use crate::rollout::state::{Rollout, State};
+use crate::rollout::state::{Course, Rollout, State};
 
 /// Of a rollout that has not ended: its failed steps, in it. Of one that has: a new one,
 /// of the nodes that are not where it was to bring them.
@@ -20,13 +20,55 @@ pub(super) fn retry(state: &State, by: &str, request: &Retry) -> Answer {
     if !rollout.is_ended() {
         return within(by, rollout);
     }
+    must_be_newest(state, rollout)?;
     match &rollout.kind {
         RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. } => forward(state, by, request, rollout),
         RolloutKind::Rollback { .. } => back(state, by, request, rollout),
     }
 }
 
+/// What came after it would be undone with it.
+fn must_be_newest(state: &State, rollout: &Rollout) -> Result<(), Refusal> {
+    let plan = &rollout.plan;
+    let mut since = state
+        .rollouts
+        .range(rollout.number..)
+        .skip(1)
+        .map(|(_, newer)| newer);
+    let newer = since.find(|newer| {
+        newer.plan.app == plan.app
+            && newer.plan.environment == plan.environment
+            && !newer.beside
+            && newer.succeeded()
+            && (newer.is_forward() || state.undoes_what_was_wanted(newer))
+    });
+    let Some(newer) = newer else { return Ok(()) };
+    let number = newer.number;
+    let refusal = Refusal::new(
+        RefusalKind::Refused,
+        format!(
+            "{} {number} has succeeded since, and a retry of {} would undo it",
+            newer.kind.word(),
+            rollout.number
+        ),
+    );
+    Err(match rollout.release() {
+        Some(release) => refusal.hint(format!("fleetctl rollout {} brings it anew", release.version)),
+        None => refusal.hint("fleetctl status"),
+    })
+}
+
 fn within(by: &str, rollout: &Rollout) -> Answer {
+    if let Course::Paused {
+        cause: PauseCause::Operator,
+        why,
+        ..
+    } = &rollout.course
+    {
+        let number = rollout.number;
+        let refusal = Refusal::new(RefusalKind::Refused, format!("rollout {number} was {why}"));
+        return Err(refusal.hint(format!("fleetctl resume {} first", number.0)));
+    }
     let nodes: Vec<NodeId> = rollout
         .steps
         .iter()

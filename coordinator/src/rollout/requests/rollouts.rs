@@ -16,6 +16,7 @@ use crate::rollout::gate::{self, Asked, Verdict};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
 use crate::rollout::plan::{Plan, plan, widen};
+use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, MigrationRecord, Rollout, State, Step};
 
 pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
@@ -272,20 +273,30 @@ pub(super) fn resume(state: &State, by: &str, number: RolloutNumber, waves: Opti
     Ok((vec![event], Reply::Rollout(number)))
 }
 
-/// What an operator who resumes accepts: nodes that failed through the release, and
-/// nodes that cannot be reached.
+/// What an operator who resumes accepts: nodes that failed through the release, nodes that
+/// cannot be reached, and those of a wave without a success that nobody may bring it to.
 fn forgiven(state: &State, rollout: &Rollout) -> Vec<NodeId> {
-    // On the way back nobody is waited for anyway, and everybody is told to go.
+    // On the way back nobody is waited for anyway, and everybody is told to go; past those
+    // that are ill there if a person says so.
     if !rollout.is_forward() {
-        return vec![];
+        let over = rollout.steps.iter().filter(|(_, step)| step.phase.is_settled());
+        return over.map(|(id, _)| id.clone()).collect();
     }
+    let skipped = match &rollout.course {
+        Course::Paused {
+            cause: PauseCause::NobodyGood,
+            ..
+        } => Progress::of(state, rollout).wave.skipped,
+        _ => vec![],
+    };
+    let skipped: BTreeSet<NodeId> = skipped.into_iter().collect();
     rollout
         .steps
         .iter()
         .filter(|(id, step)| {
             let gone = state.nodes.get(*id).is_none_or(Node::is_unreachable);
             let failed = step.failure.is_some() && !step.failed_as(FailureClass::Infrastructure);
-            failed || (gone && (!step.phase.is_settled() || step.failure.is_some()))
+            failed || skipped.contains(*id) || (gone && (!step.phase.is_settled() || step.failure.is_some()))
         })
         .map(|(id, _)| id.clone())
         .collect()

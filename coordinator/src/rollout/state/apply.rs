@@ -13,7 +13,7 @@ use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
 use super::{Course, Halt, State};
-use crate::rollout::event::{Event, Stamped};
+use crate::rollout::event::{Event, PauseCause, Stamped};
 use crate::rollout::node::{Connection, Cordon, Node};
 use crate::rollout::service::Service;
 
@@ -95,6 +95,7 @@ impl State {
                 reason,
             } => {
                 let halt = Halt {
+                    before: self.next_rollout(),
                     by: by.clone(),
                     reason: reason.clone(),
                     since: at,
@@ -213,6 +214,9 @@ impl State {
             }
             Event::RolloutStarted { number, rollout } => self.start_rollout(*number, rollout, at)?,
             Event::RolloutPaused { number, cause, why } => {
+                if *cause == PauseCause::Failures {
+                    self.note_failed_release(*number, Some(why), at)?;
+                }
                 self.open_rollout(*number)?.course = Course::Paused {
                     cause: *cause,
                     why: why.clone(),

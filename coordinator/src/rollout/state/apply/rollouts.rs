@@ -10,10 +10,10 @@ use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
 use crate::rollout::backoff;
-use crate::rollout::event::{Outcome, PauseCause, RolloutKind, RolloutStart};
+use crate::rollout::event::{Outcome, RolloutKind, RolloutStart};
 use crate::rollout::node::{IssuedOrder, Node};
 use crate::rollout::plan::Wave;
-use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, WaveProgress};
+use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, Unwanted, WaveProgress};
 
 /// What `status`, `history` and a rollback by number look back on; a state that held all
 /// of them would make every start slower than the one before.
@@ -201,7 +201,7 @@ impl State {
         if self.rollouts.contains_key(&number) {
             return Err(IllegalEvent::RolloutExists(number));
         }
-        let rollout = Rollout {
+        let mut rollout = Rollout {
             number,
             kind: start.kind.clone(),
             plan: start.plan.clone(),
@@ -230,9 +230,10 @@ impl State {
             migration: None,
             rollback: None,
             superseded_by: None,
+            unwanted: Unwanted::default(),
         };
         if let RolloutKind::Rollback { leave, .. } = &start.kind {
-            self.want_no_more(&rollout, leave.as_ref());
+            rollout.unwanted = self.want_no_more(&rollout, leave.as_ref());
         }
         self.rollouts.insert(number, rollout);
         self.active.insert(number);
@@ -241,7 +242,7 @@ impl State {
     }
 
     /// An operator's rollback does; one that puts back what a rollout failed with does not.
-    fn undoes_what_was_wanted(&self, rollout: &Rollout) -> bool {
+    pub fn undoes_what_was_wanted(&self, rollout: &Rollout) -> bool {
         match &rollout.kind {
             RolloutKind::Rollback { parent, .. } => {
                 let parent = parent.and_then(|parent| self.rollouts.get(&parent));
@@ -257,23 +258,70 @@ impl State {
 
     /// From when an operator takes a release back nobody is brought to it any more; and
     /// nodes that go back from it do not want it for themselves.
-    fn want_no_more(&mut self, rollout: &Rollout, leave: Option<&ReleaseRef>) {
+    fn want_no_more(&mut self, rollout: &Rollout, leave: Option<&ReleaseRef>) -> Unwanted {
         let app = &rollout.plan.app;
+        let mut unwanted = Unwanted::default();
         let undoes = self.undoes_what_was_wanted(rollout);
         if let Some(within) = self.environments.get_mut(&rollout.plan.environment)
             && undoes
             && (leave.is_none() || leave == within.desired.get(app))
         {
-            within.desired.remove(app);
+            unwanted.of_the_environment = within.desired.remove(app);
         }
         for id in rollout.steps.keys() {
             let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
-            if let Some(stands) = stands {
-                stands
-                    .wanted
-                    .take_if(|wanted| leave.is_none() || leave == Some(wanted));
+            let taken = stands.and_then(|stands| {
+                let left = |wanted: &mut ReleaseRef| leave.is_none() || leave == Some(wanted);
+                stands.wanted.take_if(left)
+            });
+            if let Some(taken) = taken {
+                unwanted.of_nodes.insert(id.clone(), taken);
             }
         }
+        unwanted
+    }
+
+    /// A rollback that failed or was aborted: nodes that did not go back want what they
+    /// wanted, and so does the environment, unless those that did agree on another release.
+    fn want_again(&mut self, rollout: &Rollout, outcome: Outcome) {
+        let app = &rollout.plan.app;
+        let went = |id: &NodeId| {
+            let step = rollout.steps.get(id);
+            step.is_some_and(|step| step.phase == Phase::RolledBack)
+        };
+        for (id, wanted) in &rollout.unwanted.of_nodes {
+            let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            if let Some(stands) = stands.filter(|_| !went(id)) {
+                stands.wanted.get_or_insert_with(|| wanted.clone());
+            }
+        }
+        let reached = self.reached(rollout);
+        let Some(within) = self.environments.get_mut(&rollout.plan.environment) else {
+            return;
+        };
+        let Some(before) = &rollout.unwanted.of_the_environment else {
+            return;
+        };
+        let wanted = match (outcome, reached.as_slice()) {
+            (Outcome::Failed, [agreed]) => agreed,
+            _ => before,
+        };
+        within
+            .desired
+            .entry(app.clone())
+            .or_insert_with(|| wanted.clone());
+    }
+
+    /// What the nodes run that a rollback has brought back.
+    fn reached(&self, rollout: &Rollout) -> Vec<ReleaseRef> {
+        let back = rollout.steps.iter();
+        let back = back.filter(|(_, step)| step.phase == Phase::RolledBack);
+        let mut reached: Vec<ReleaseRef> = back
+            .filter_map(|(node, _)| self.nodes.get(node)?.current(&rollout.plan.app).cloned())
+            .collect();
+        reached.sort();
+        reached.dedup();
+        reached
     }
 
     pub(super) fn widen(
@@ -306,13 +354,6 @@ impl State {
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
         let rollout = self.open_rollout(number)?;
-        let failed = matches!(
-            rollout.course,
-            Course::Paused {
-                cause: PauseCause::Failures,
-                ..
-            }
-        ) || outcome == Outcome::Failed;
         rollout.course = Course::Ended {
             outcome,
             why: why.cloned(),
@@ -323,11 +364,16 @@ impl State {
         let rollout = rollout.clone();
         self.active.remove(&number);
         self.withdraw_deploys(&rollout);
-        self.note_judgement(&rollout, outcome, failed, why, at);
+        match outcome {
+            Outcome::Succeeded => self.note_good_release(&rollout),
+            Outcome::Failed => self.note_failed_release(number, why, at)?,
+            Outcome::Aborted => {}
+        }
         match (outcome, &rollout.kind) {
             (_, RolloutKind::CatchUp { .. }) => self.postpone_catch_up(&rollout, outcome, at),
             (Outcome::Succeeded, _) => self.record_desired(&rollout),
             (Outcome::Aborted, RolloutKind::Forward { .. }) => self.keep_what_is_proven(&rollout),
+            (_, RolloutKind::Rollback { .. }) => self.want_again(&rollout, outcome),
             _ => {}
         }
         self.forget_old_rollouts();
@@ -335,32 +381,44 @@ impl State {
         Ok(())
     }
 
-    /// A release that failed here is remembered until it does well here.
-    fn note_judgement(
+    /// A release that failed here is remembered until it does well here: whatever people
+    /// make of the rollout that it failed in.
+    pub(super) fn note_failed_release(
         &mut self,
-        rollout: &Rollout,
-        outcome: Outcome,
-        failed: bool,
+        number: RolloutNumber,
         why: Option<&String>,
         at: Timestamp,
-    ) {
+    ) -> Result<(), IllegalEvent> {
+        let rollout = self.rollout(number)?;
         let RolloutKind::Forward { release } = &rollout.kind else {
-            return;
+            return Ok(());
         };
-        let Some(within) = self.environments.get_mut(&rollout.plan.environment) else {
-            return;
-        };
-        let known = within.known_bad.entry(rollout.plan.app.clone()).or_default();
-        if outcome == Outcome::Succeeded {
-            known.remove(&release.version);
-        } else if failed {
+        let (release, plan) = (release.clone(), &rollout.plan);
+        let (app, environment) = (plan.app.clone(), plan.environment.clone());
+        if let Some(within) = self.environments.get_mut(&environment) {
             let bad = KnownBad {
                 release: release.clone(),
-                rollout: rollout.number,
+                rollout: number,
                 why: why.cloned().unwrap_or_default(),
                 at,
             };
-            known.insert(release.version.clone(), bad);
+            within
+                .known_bad
+                .entry(app)
+                .or_default()
+                .insert(release.version, bad);
+        }
+        Ok(())
+    }
+
+    fn note_good_release(&mut self, rollout: &Rollout) {
+        let RolloutKind::Forward { release } = &rollout.kind else {
+            return;
+        };
+        let within = self.environments.get_mut(&rollout.plan.environment);
+        let known = within.and_then(|within| within.known_bad.get_mut(&rollout.plan.app));
+        if let Some(known) = known {
+            known.remove(&release.version);
         }
     }
 
@@ -494,26 +552,17 @@ impl State {
         if rollout.is_forward() && rollout.selected {
             return;
         }
-        let mut reached: Vec<_> = match &rollout.kind {
-            RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => {
-                vec![Some(release.clone())]
-            }
-            RolloutKind::Rollback { .. } => rollout
-                .steps
-                .iter()
-                .filter(|(_, step)| step.phase == Phase::RolledBack)
-                .filter_map(|(node, _)| self.nodes.get(node))
-                .map(|node| node.current(app).cloned())
-                .collect(),
+        let reached = match &rollout.kind {
+            RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => vec![release.clone()],
+            RolloutKind::Rollback { .. } => self.reached(rollout),
         };
-        reached.sort();
-        reached.dedup();
+        let nobody_went = rollout.steps.values().all(|step| step.phase != Phase::RolledBack);
         let Some(environment) = self.environments.get_mut(&rollout.plan.environment) else {
             return;
         };
-        if let [Some(release)] = reached.as_slice() {
+        if let [release] = reached.as_slice() {
             environment.desired.insert(app.clone(), release.clone());
-        } else if !reached.is_empty() {
+        } else if !reached.is_empty() || !nobody_went {
             environment.desired.remove(app);
         }
     }

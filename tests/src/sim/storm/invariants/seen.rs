@@ -23,8 +23,9 @@ pub struct Seen {
     pub rollouts: BTreeMap<RolloutNumber, Rollout>,
     /// One, and beside it nodes that catch up.
     pub active: BTreeMap<Place, BTreeSet<RolloutNumber>>,
-    halt: bool,
-    halted: BTreeSet<EnvironmentName>,
+    /// With the newest rollout at that time: an emergency after it goes on.
+    halt: Option<RolloutNumber>,
+    halted: BTreeMap<EnvironmentName, RolloutNumber>,
     /// Without those that were revoked.
     members: BTreeMap<EnvironmentName, BTreeSet<NodeId>>,
     /// Nodes that served and do not serve well now, or are being moved.
@@ -122,17 +123,18 @@ impl Seen {
                     (known.is_cordoned, known.is_drained) = (false, false)
                 });
             }
-            Event::Halted { environment, .. } => match environment {
-                Some(environment) => {
-                    self.halted.insert(environment.clone());
+            Event::Halted { environment, .. } => {
+                let newest = self.rollouts.keys().next_back().copied().unwrap_or_default();
+                match environment {
+                    Some(environment) => drop(self.halted.insert(environment.clone(), newest)),
+                    None => self.halt = Some(newest),
                 }
-                None => self.halt = true,
-            },
+            }
             Event::Unhalted { environment, .. } => match environment {
                 Some(environment) => {
                     self.halted.remove(environment);
                 }
-                None => self.halt = false,
+                None => self.halt = None,
             },
             Event::NodeConnected { node, .. } => self.change(node, |known| known.is_connected = true),
             Event::NodeSilent { node, .. } | Event::NodeUnreachable { node } => {
@@ -341,8 +343,13 @@ impl Seen {
         }
     }
 
-    pub fn is_halted(&self, environment: &EnvironmentName) -> bool {
-        self.halt || self.halted.contains(environment)
+    pub fn is_halted(&self, number: RolloutNumber) -> bool {
+        let Some(rollout) = self.rollouts.get(&number) else {
+            return false;
+        };
+        let own = self.halted.get(&rollout.place.1).copied();
+        let mut halts = self.halt.into_iter().chain(own);
+        halts.any(|newest| !rollout.emergency || number <= newest)
     }
 
     pub fn down(&self, place: &Place) -> usize {
