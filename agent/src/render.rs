@@ -1,9 +1,8 @@
 //! The only place that prints. Data goes to stdout, everything else to stderr.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is what the commands say to people"
-)]
+#![expect(clippy::print_stderr, reason = "this is what the commands say to people")]
+
+use std::fmt;
+use std::io::{self, Write};
 
 use fleet_proto::ids::ComponentName;
 use fleet_proto::session::{AppStatus, Health};
@@ -13,9 +12,25 @@ use crate::doctor::Finding;
 use crate::local::RolledBack;
 use crate::status::{AppView, Daemon, NodeStatus, ReleaseView};
 
+/// A line to stdout. Whoever stops reading, as `head` does, has seen enough; where there is
+/// no room for it, nobody is to believe that it was said.
+macro_rules! say {
+    ($($words:tt)*) => {
+        write_line(format_args!($($words)*))
+    };
+}
+
+fn write_line(line: fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(io::stdout(), "{line}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: cannot write to stdout: {error}");
+    }
+}
+
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => say!("{text}"),
         Err(error) => eprintln!("error: cannot write this as JSON: {error}"),
     }
 }
@@ -30,21 +45,21 @@ pub fn status(status: &NodeStatus) {
         Daemon::Stopped => "stopped",
     };
     let coordinator = status.coordinator.as_deref().unwrap_or("none");
-    println!("node {}  agent {daemon}  session {coordinator}", status.node);
+    say!("node {}  agent {daemon}  session {coordinator}", status.node);
     if let Some(drained) = status.drained {
-        println!(
+        say!(
             "{}: nothing runs here until the node is undrained",
             drained.word()
         );
     }
     if status.history_waiting > 0 {
-        println!(
+        say!(
             "{} acts that the coordinator has not been told",
             status.history_waiting
         );
     }
     if status.apps.is_empty() {
-        println!("no app has been deployed here");
+        say!("no app has been deployed here");
     }
     for view in &status.apps {
         app(view);
@@ -56,8 +71,8 @@ fn app(view: &AppView) {
     let name = |release: Option<&fleet_proto::release::ReleaseRef>| {
         release.map_or_else(|| "nothing".to_owned(), ToString::to_string)
     };
-    println!();
-    println!(
+    say!("");
+    say!(
         "{}  runs {}  {}  last good {}",
         status.app,
         name(status.current.as_ref()),
@@ -65,21 +80,22 @@ fn app(view: &AppView) {
         name(status.last_good.as_ref())
     );
     if let Some(step) = &status.step {
-        println!("  rollout {}  {}", step.rollout, step.phase);
+        say!("  rollout {}  {}", step.rollout, step.phase);
         if let Some(failure) = &step.failure {
-            println!("  {}", failure.message);
+            say!("  {}", failure.message);
             for line in &failure.log_tail {
-                println!("    | {line}");
+                say!("    | {line}");
             }
         }
     }
     for component in &view.components {
         match component.pid {
-            Some(pid) => println!(
+            Some(pid) => say!(
                 "  {}  pid {pid}  restarts {}",
-                component.component, component.restarts
+                component.component,
+                component.restarts
             ),
-            None => println!(
+            None => say!(
                 "  {}  does not run{}",
                 component.component,
                 component
@@ -103,10 +119,10 @@ fn health(status: &AppStatus) -> String {
 
 pub fn releases(releases: &[ReleaseView]) {
     if releases.is_empty() {
-        println!("no release is on this node's disk");
+        say!("no release is on this node's disk");
     }
     for view in releases {
-        println!(
+        say!(
             "{} {:<12} {}  {:>8}{}{}{}",
             view.app,
             view.release.version,
@@ -133,17 +149,17 @@ pub fn rolled_back(moved: &RolledBack) {
         .from
         .as_ref()
         .map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    println!("{}: from {from} to {}", moved.app, moved.to);
+    say!("{}: from {from} to {}", moved.app, moved.to);
     match &moved.ill {
-        None if moved.drained => println!("the node is drained: {} runs when it is undrained", moved.to),
-        None => println!("{} runs and its checks pass", moved.to),
-        Some(why) => println!("{} is not well: {why}", moved.to),
+        None if moved.drained => say!("the node is drained: {} runs when it is undrained", moved.to),
+        None => say!("{} runs and its checks pass", moved.to),
+        Some(why) => say!("{} is not well: {why}", moved.to),
     }
 }
 
 pub fn doctor(findings: &[Finding]) {
     for finding in findings {
         let mark = if finding.is_well { "ok   " } else { "wrong" };
-        println!("{mark}  {:<12} {}", finding.what, finding.says);
+        say!("{mark}  {:<12} {}", finding.what, finding.says);
     }
 }

@@ -45,9 +45,7 @@ pub fn exit(view: &RolloutView) -> Exit {
 
 /// Nothing more happens until a person acts.
 fn is_at_rest(view: &RolloutView) -> bool {
-    view.state.is_ended()
-        || view.state == RolloutStateView::Held
-        || (view.state == RolloutStateView::Paused && view.needs_person)
+    view.state.is_ended() || matches!(view.state, RolloutStateView::Held | RolloutStateView::Paused)
 }
 
 /// What is known of the two rollouts.

@@ -62,6 +62,8 @@ pub enum WaveSpecError {
 /// One wave of a plan, before nodes are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaveSize {
+    /// Its place in the list.
+    pub entry: usize,
     pub reach: Reach,
     pub nodes: usize,
 }
@@ -92,10 +94,11 @@ impl WaveSpec {
             held_back: 0,
         };
         let mut covered = 0;
-        for reach in &self.0 {
+        for (entry, reach) in self.0.iter().enumerate() {
             let target = reach.target(total);
             if target > covered {
                 sizes.waves.push(WaveSize {
+                    entry,
                     reach: *reach,
                     nodes: target - covered,
                 });

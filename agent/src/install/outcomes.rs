@@ -92,7 +92,9 @@ impl AppRecord {
                 let to = self.current_release().cloned();
                 return Ok(Some(PutItselfBack { from, to, why }));
             }
-            (Phase::RollingBack, Outcome::PutBack { ill }) => return Ok(self.put_back(ill, running)),
+            (Phase::RollingBack, Outcome::PutBack { ill }) => {
+                return Ok(self.put_back(ill.as_deref(), running));
+            }
             (Phase::RollingBack, Outcome::CannotPutBack { why }) => self.try_another(&why),
             (phase, outcome) => {
                 return Err(Unexpected {
@@ -106,12 +108,12 @@ impl AppRecord {
 
     /// What was good here before is where the node stays, well or not: it was asked for, or
     /// it is the best there is. What was fetched for the purpose has to be well.
-    fn put_back(&mut self, ill: Option<String>, running: Option<String>) -> Option<PutItselfBack> {
+    fn put_back(&mut self, ill: Option<&str>, running: Option<String>) -> Option<PutItselfBack> {
         let current = self.current.clone();
         let is_good = current
             .as_ref()
             .is_none_or(|current| self.is_good(&current.release));
-        if let (Some(why), false, false) = (&ill, is_good, self.good.is_empty()) {
+        if let (Some(why), false, false) = (ill, is_good, self.good.is_empty()) {
             let from = self.current_release().cloned();
             let name = running.as_deref().unwrap_or("nothing");
             self.fall_back(Failure {
@@ -123,13 +125,13 @@ impl AppRecord {
                 log_tail: vec![],
             });
             let to = self.current_release().cloned();
-            let why = why.clone();
+            let why = why.to_owned();
             return Some(PutItselfBack { from, to, why });
         }
         let step = self.step.as_mut()?;
         step.phase = Phase::RolledBack;
         let left = step.from.clone().filter(|_| !is_good && ill.is_none());
-        if let (Some(why), Some(running)) = (&ill, running) {
+        if let (Some(why), Some(running)) = (ill, running) {
             let why = format!("{running} was put back and is not healthy: {why}");
             add_to_failure(&mut step.failure, &why);
         }

@@ -1,7 +1,7 @@
 //! What `pause`, `resume` and `abort` have in common: one order to one rollout.
 
 use fleet_proto::ids::RolloutNumber;
-use fleet_proto::view::RolloutView;
+use fleet_proto::view::{RolloutKindView, RolloutView};
 use fleet_proto::wire::act_request::Act;
 
 use crate::error::Error;
@@ -24,18 +24,25 @@ pub async fn act(args: &ActArgs, act: Act, session: &Session) -> Result<Exit, Er
     let mut operator = session.operator().await?;
     let number = match args.number {
         Some(number) => number,
-        None => the_only_one(&mut operator).await?,
+        None => the_only_one(&mut operator, &act).await?,
     };
     let answer = operator.act(number.0, &args.reason, act).await?;
     let view = &answer.view;
     session.screen.document(&answer.json, |_| {
         let headline = render::rollouts::headline(view);
-        format!("{headline}: {}", render::rollouts::standing(view))
+        let back = view.rollback.map_or_else(String::new, |back| {
+            format!("\nrollback {back} puts back the nodes that it had moved")
+        });
+        format!("{headline}: {}{back}", render::rollouts::standing(view))
     })?;
     Ok(Exit::Done)
 }
 
-async fn the_only_one(operator: &mut Operator) -> Result<RolloutNumber, Error> {
+fn puts_back(view: &RolloutView) -> bool {
+    matches!(view.kind, RolloutKindView::Rollback { .. })
+}
+
+async fn the_only_one(operator: &mut Operator, act: &Act) -> Result<RolloutNumber, Error> {
     let status = operator.status("", "").await?.view;
     let active: Vec<&RolloutView> = status
         .rollouts
@@ -43,6 +50,14 @@ async fn the_only_one(operator: &mut Operator) -> Result<RolloutNumber, Error> {
         .filter(|rollout| !rollout.state.is_ended())
         .collect();
     match active.as_slice() {
+        // To abort that would leave its nodes on what was aborted before.
+        [only] if puts_back(only) && matches!(act, Act::Abort(_)) => Err(Error::refused(
+            format!(
+                "only {} is under way, which puts nodes back",
+                render::rollouts::headline(only)
+            ),
+            format!("`fleetctl abort {}` if that is what you mean", only.number.0),
+        )),
         [only] => Ok(only.number),
         [] => Err(Error::refused(
             "no rollout is under way",

@@ -83,7 +83,9 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
             "`fleetctl resume {number}` goes on, `fleetctl abort {number}` ends it, `fleetctl rollback {number}` puts the nodes back"
         ),
         RolloutStateView::Held => format!("`fleetctl resume {number} --waves 100` takes it to every node"),
-        RolloutStateView::Succeeded if !is_forward => "`fleetctl status` shows what runs now".to_owned(),
+        RolloutStateView::Succeeded if !is_forward || view.waves.is_empty() => {
+            "`fleetctl status` shows what runs now".to_owned()
+        }
         RolloutStateView::Succeeded => format!("`fleetctl rollback {number}` would put the nodes back"),
         RolloutStateView::Failed | RolloutStateView::Aborted => {
             format!("`fleetctl events --rollout {number}` tells it in order")

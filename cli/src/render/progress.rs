@@ -138,7 +138,7 @@ fn wave_news(wave: &WaveView, before: WaveStateView, view: &RolloutView, news: &
     let last_step = steps.map(|step| step.since).max().unwrap_or(view.started_at);
     match wave.state {
         WaveStateView::Pending | WaveStateView::Running => {}
-        WaveStateView::Baking if view.strategy.bake_of_wave(wave.wave.saturating_sub(1)) == Span::ZERO => {}
+        WaveStateView::Baking if wave.bake_until.is_none_or(|until| until <= last_step) => {}
         WaveStateView::Baking => {
             let until = wave
                 .bake_until

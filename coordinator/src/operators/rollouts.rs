@@ -28,8 +28,7 @@ impl Operators {
         let intent = intent::read(wish)?;
         let view = self.handle.read(|state| {
             outdated::must_give_orders(state)?;
-            plan(state, &intent)
-                .map(|(planned, release)| view::plan(state, &planned, &release, intent.insistence))
+            plan(state, &intent).map(|(planned, release)| view::plan(state, &planned, &release, &intent))
         });
         answer(&view.map_err(|refused| refusal::status(&refused))?)
     }

@@ -31,6 +31,9 @@ pub struct Plan {
     pub held_back: Vec<NodeId>,
     pub left_out: Vec<LeftOut>,
     pub strategy: Strategy,
+    /// Who goes first.
+    #[serde(default)]
+    pub canary: Option<Selector>,
     /// The release's own: by then a node has given up by itself.
     #[serde(default)]
     pub healthy_deadline: Span,
@@ -84,6 +87,7 @@ fn plan_of(
     let target = find_target(state, intent)?;
     let release = target.release.release.clone();
     let strategy = strategy_of(&target.release.strategy, intent);
+    must_move_at_all(&strategy)?;
     let (movable, left_out) = movable_nodes(state, &target, &intent.select, takes);
     if movable.is_empty() && left_out.is_empty() {
         return Err(no_nodes(state, &target, &intent.select));
@@ -105,10 +109,19 @@ fn plan_of(
         held_back,
         left_out,
         strategy,
+        canary: intent.canary.clone(),
         healthy_deadline: target.release.healthy_deadline,
         migration: target.release.migration.clone(),
     };
     Ok((plan, release))
+}
+
+fn must_move_at_all(strategy: &Strategy) -> Result<(), Refusal> {
+    if !matches!(strategy.max_in_flight, Amount::Count(0) | Amount::Percent(0)) {
+        return Ok(());
+    }
+    let why = format!("max_in_flight {} lets nobody move", strategy.max_in_flight);
+    Err(Refusal::new(RefusalKind::Usage, why).hint("the least is 1"))
 }
 
 /// A node that two environments claim belongs to neither: whose release is it to run?
@@ -153,21 +166,24 @@ pub fn widen(plan: &Plan, spec: &WaveSpec) -> Result<(Vec<Wave>, Vec<NodeId>), R
     let mut rest = plan.held_back.iter().cloned();
     let mut waves = Vec::new();
     let mut reached = covered;
-    for (i, reach) in spec.reaches().iter().enumerate() {
+    // The list of bakes goes on after the entries of the first list.
+    let entries = plan.waves.len() + plan.dropped.len();
+    for reach in spec.reaches() {
         let target = reach.target(total);
         if target > reached {
             waves.push(Wave {
                 reach: reach.to_string(),
                 nodes: rest.by_ref().take(target - reached).collect(),
-                bake: plan.strategy.bake_of_wave(plan.waves.len() + i),
+                bake: plan.strategy.bake_of_wave(entries + waves.len()),
             });
             reached = target;
         }
     }
     if waves.is_empty() {
+        let are = if covered == 1 { "is" } else { "are" };
         return Err(Refusal::new(
             RefusalKind::Usage,
-            format!("waves {spec} add no node: {covered} of {total} nodes are covered already"),
+            format!("waves {spec} add no node: {covered} of {total} nodes {are} covered already"),
         )
         .hint("--waves 100 takes in everybody"));
     }
@@ -254,9 +270,9 @@ fn unknown(what: &str, name: &str, known: &[String]) -> Refusal {
         format!("there is no {what} called `{name}`"),
     );
     match nearest(name, known) {
-        Some(near) => refusal.hint(format!("did you mean `{near}`? there are {}", list(known))),
+        Some(near) => refusal.hint(format!("did you mean `{near}`? {}", list(known))),
         None if known.is_empty() => refusal,
-        None => refusal.hint(format!("there are {}", list(known))),
+        None => refusal.hint(list(known)),
     }
 }
 
@@ -265,10 +281,10 @@ fn list(known: &[String]) -> String {
     const SHOWN: usize = 10;
     let skipped = known.len().saturating_sub(SHOWN);
     let shown = known[skipped..].join(", ");
-    if skipped > 0 {
-        format!("{shown} and {skipped} more")
-    } else {
-        shown
+    match (known.len(), skipped) {
+        (1, _) => format!("there is {shown}"),
+        (_, 0) => format!("there are {shown}"),
+        (_, more) => format!("there are {shown} and {more} more"),
     }
 }
 
@@ -373,11 +389,11 @@ fn cut_into_waves(
     let waves = sizes
         .waves
         .iter()
-        .enumerate()
-        .map(|(i, wave)| Wave {
+        .map(|wave| Wave {
             reach: wave.reach.to_string(),
             nodes: nodes.by_ref().take(wave.nodes).collect(),
-            bake: strategy.bake_of_wave(i),
+            // Of its own entry, also where another one adds no node and is dropped.
+            bake: strategy.bake_of_wave(wave.entry),
         })
         .collect();
     (waves, dropped, nodes.collect())
@@ -407,6 +423,7 @@ pub fn plan_back(
             bake: vec![Span::ZERO],
             ..strategy.clone()
         },
+        canary: None,
         healthy_deadline: Span::ZERO,
         migration: None,
     }
@@ -440,6 +457,7 @@ pub fn plan_catch_up(
             max_unreachable: Amount::Percent(100),
             ..release.strategy.clone()
         },
+        canary: None,
         healthy_deadline: release.healthy_deadline,
         // Whatever it needed was done when the others got it.
         migration: None,

@@ -8,6 +8,8 @@ mod retry;
 mod rollouts;
 mod tokens;
 
+pub use rollouts::would_start;
+
 use fleet_proto::labels::Labels;
 use fleet_proto::time::Timestamp;
 

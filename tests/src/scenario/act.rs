@@ -1,9 +1,10 @@
 //! What each command does.
 
 use fleet_coordinator::rollout::event::{CatchUp, Urgency};
-use fleet_coordinator::rollout::gate::{Asked, before_rollout};
+use fleet_coordinator::rollout::gate::{Asked, Gate, before_rollout};
 use fleet_coordinator::rollout::input::{Definition, Refusal, Reply, Request, Retry, RollBack};
 use fleet_coordinator::rollout::plan::plan;
+use fleet_coordinator::rollout::requests::would_start;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::labels::Selector;
 use fleet_proto::migration::MigrationStand;
@@ -43,7 +44,12 @@ impl Stage {
                             insistence: intent.insistence,
                         };
                         let gates = before_rollout(&self.world.state, &asked);
-                        show::plan(&plan, &gates)
+                        let refused_all_the_same = would_start(&self.world.state, &intent)
+                            .err()
+                            .filter(|_| gates.iter().all(Gate::is_open));
+                        let refusal =
+                            refused_all_the_same.map_or_else(String::new, |refusal| refused(&refusal));
+                        format!("{}{refusal}", show::plan(&plan, &gates))
                     }
                     Err(refusal) => refused(&refusal),
                 }

@@ -151,7 +151,7 @@ fn fail(state: &State, rollout: &Rollout, why: String) -> Vec<Event> {
 
 /// Runs down while nodes are on their way to being verified, or wait to be told.
 pub(super) fn too_long_without_progress(
-    _state: &State,
+    state: &State,
     rollout: &Rollout,
     progress: &Progress,
     now: Timestamp,
@@ -169,6 +169,6 @@ pub(super) fn too_long_without_progress(
     if !late || !has_budgets(rollout) {
         return None;
     }
-    let why = sentences::no_progress(rollout, progress, deadline);
+    let why = sentences::no_progress(state, rollout, progress, deadline);
     pause(rollout, PauseCause::ProgressDeadline, why)
 }

@@ -93,7 +93,7 @@ fn issue_to_ready(state: &State, rollout: &Rollout, progress: &Progress, decisio
         }
     }
     if kept_back > 0 && decision.events.is_empty() {
-        let waiting = sentences::unavailable(&availability, kept_back, rollout);
+        let waiting = sentences::unavailable(state, &availability, kept_back, rollout);
         decision.waiting.push(waiting);
     }
 }

@@ -96,12 +96,12 @@ fn how_lost(state: &State, rollout: &Rollout, lost: &[NodeId]) -> Vec<String> {
         why.push(format!("{} {were} revoked", nodes(&revoked)));
     }
     if !away.is_empty() {
-        why.push(format!("{} cannot be reached", nodes(&away)));
+        why.push(format!("{} could not be reached", nodes(&away)));
     }
     why
 }
 
-pub(super) fn no_progress(rollout: &Rollout, progress: &Progress, deadline: Span) -> String {
+pub(super) fn no_progress(state: &State, rollout: &Rollout, progress: &Progress, deadline: Span) -> String {
     let phases: Vec<String> = progress
         .unverified
         .iter()
@@ -109,10 +109,11 @@ pub(super) fn no_progress(rollout: &Rollout, progress: &Progress, deadline: Span
         .filter_map(|id| Some(format!("{id} is {}", rollout.steps.get(id)?.phase)))
         .collect();
     let stands = match phases.as_slice() {
-        [] => format!(
-            "{} could not be told, for as many as may be down are",
-            nodes(&progress.wave.ready)
-        ),
+        [] => {
+            let availability = Availability::of(state, rollout);
+            let ready = nodes(&progress.wave.ready);
+            format!("{ready} could not be told: {}", limit_of(&availability))
+        }
         phases => phases.join(", "),
     };
     format!("no node got good within progress_deadline {deadline}; {stands}")
@@ -189,26 +190,65 @@ pub(super) fn in_turn(kept_back: usize, in_flight: usize, gone: usize, limit: us
     ))
 }
 
-pub(super) fn unavailable(availability: &Availability, kept_back: usize, rollout: &Rollout) -> Waiting {
-    let down: Vec<NodeId> = availability.unavailable.iter().cloned().collect();
+pub(super) fn unavailable(
+    state: &State,
+    availability: &Availability,
+    kept_back: usize,
+    rollout: &Rollout,
+) -> Waiting {
     let waits = if kept_back == 1 {
         "1 node waits"
     } else {
         &format!("{kept_back} nodes wait")
     };
-    let are = if down.len() == 1 { "is" } else { "are" };
     Waiting {
-        hint: Some(format!("fleetctl status {}", rollout.number.0)),
-        ..Waiting::new(format!(
-            "{waits}: {} of {} nodes {are} unavailable ({}), {} is {}",
-            down.len(),
-            availability.total,
-            nodes(&down),
-            availability.rule,
-            match availability.rule {
-                Rule::MaxUnavailable => availability.limit,
-                Rule::MinAvailable(least) => least,
-            }
-        ))
+        hint: Some(what_would_help(state, availability, rollout)),
+        ..Waiting::new(format!("{waits}: {}", limit_of(availability)))
     }
+}
+
+/// How many are down, which, and how many may be.
+fn limit_of(availability: &Availability) -> String {
+    let down: Vec<NodeId> = availability.unavailable.iter().cloned().collect();
+    let are = if down.len() == 1 { "is" } else { "are" };
+    let which = if down.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", nodes(&down))
+    };
+    format!(
+        "{} of {} nodes {are} unavailable{which}, {} is {}",
+        down.len(),
+        availability.total,
+        availability.rule,
+        match availability.rule {
+            Rule::MaxUnavailable => availability.limit,
+            Rule::MinAvailable(least) => least,
+        }
+    )
+}
+
+/// The first node that a person can do something about.
+fn what_would_help(state: &State, availability: &Availability, rollout: &Rollout) -> String {
+    let number = rollout.number.0;
+    let down = availability.unavailable.iter();
+    let down = down.filter_map(|id| Some((id, state.nodes.get(id)?)));
+    let by_people = down.filter_map(|(id, node)| {
+        if node.service.drained {
+            Some(format!("fleetctl node undrain {id}"))
+        } else if node.is_unreachable() {
+            Some(format!(
+                "bring {id} back, or give it up: fleetctl node revoke {id}"
+            ))
+        } else if rollout.steps.get(id).is_none_or(|step| !step.is_in_flight()) {
+            Some(format!("fleetctl node show {id} says how it is"))
+        } else {
+            None
+        }
+    });
+    let mut by_people = by_people;
+    by_people.next().unwrap_or_else(|| match availability.limit {
+        0 => format!("fleetctl abort {number}, and begin anew with another limit"),
+        _ => format!("fleetctl status {number}"),
+    })
 }

@@ -106,6 +106,9 @@ fn forward(state: &State, by: &str, request: &Retry, rollout: &Rollout) -> Answe
         return Err(nothing_remains(rollout));
     };
     let old = &rollout.plan;
+    let planned = rollout.steps.keys().chain(&rollout.held_back).cloned();
+    let left_out = old.left_out.iter().map(|left_out| left_out.node.clone());
+    let among: BTreeSet<NodeId> = planned.chain(left_out).collect();
     let intent = Intent {
         app: Some(old.app.clone()),
         environment: Some(old.environment.clone()),
@@ -119,14 +122,18 @@ fn forward(state: &State, by: &str, request: &Retry, rollout: &Rollout) -> Answe
             known_bad: request.known_bad,
             ..Insistence::default()
         },
+        canary: old.canary.clone(),
         waves: Some(old.strategy.waves.clone()),
         bake: old.strategy.bake.clone(),
         ..Intent::default()
     };
-    let planned = rollout.steps.keys().chain(&rollout.held_back).cloned();
-    let left_out = old.left_out.iter().map(|left_out| left_out.node.clone());
-    let among: BTreeSet<NodeId> = planned.chain(left_out).collect();
-    let (plan, release) = plan_among(state, &intent, &among)?;
+    // Nobody is left to go first where those have it already.
+    let canary_has_it = Intent {
+        canary: None,
+        ..intent.clone()
+    };
+    let (plan, release) =
+        plan_among(state, &intent, &among).or_else(|_| plan_among(state, &canary_has_it, &among))?;
     // A catch-up's own strategy forgives everything; this one is watched.
     let strategy = if rollout.is_catch_up() {
         plan.strategy.clone()

@@ -26,6 +26,15 @@ pub(super) fn start(state: &State, by: &str, intent: &Intent) -> Answer {
     start_planned(state, by, intent, plan(state, intent)?, !intent.select.is_empty())
 }
 
+/// Whether it would be let in at this moment; nothing comes of it.
+pub fn would_start(state: &State, intent: &Intent) -> Result<(), Refusal> {
+    let intent = Intent {
+        request_id: None,
+        ..intent.clone()
+    };
+    start(state, "nobody", &intent).map(|_| ())
+}
+
 /// As every way to begin a rollout forward ends.
 pub(super) fn start_planned(
     state: &State,
@@ -221,6 +230,11 @@ pub(super) fn pause(state: &State, by: &str, number: RolloutNumber, reason: Opti
             };
             Ok((vec![event], Reply::Rollout(number)))
         }
+        Course::Held { .. } => Err(Refusal::new(
+            RefusalKind::Refused,
+            format!("rollout {number} is held at the end of its waves, and moves nobody"),
+        )
+        .hint(format!("fleetctl abort {} ends it", number.0))),
         _ => Err(Refusal::new(
             RefusalKind::Refused,
             format!("rollout {number} is {} already", rollout.course.word()),

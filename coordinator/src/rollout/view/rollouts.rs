@@ -12,21 +12,23 @@ use fleet_proto::view::{
 
 use crate::rollout::decide::{Waiting, decide_rollout};
 use crate::rollout::event::{Outcome, PauseCause, RolloutKind};
-use crate::rollout::gate::{self, Asked, Insistence, Verdict};
+use crate::rollout::gate::{self, Asked, Verdict};
+use crate::rollout::input::Intent;
 use crate::rollout::node::Node;
 use crate::rollout::outdated;
 use crate::rollout::plan::Plan;
+use crate::rollout::requests::would_start;
 use crate::rollout::state::{Course, Rollout, State};
 
-pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, insistence: Insistence) -> PlanView {
+pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, intent: &Intent) -> PlanView {
     let asked = Asked {
         app: &plan.app,
         environment: &plan.environment,
         release: Some(release),
         leaves: &[],
-        insistence,
+        insistence: intent.insistence,
     };
-    let gates: Vec<GateView> = gate::before_rollout(state, &asked)
+    let mut gates: Vec<GateView> = gate::before_rollout(state, &asked)
         .into_iter()
         .map(|gate| GateView {
             gate: gate.name.to_owned(),
@@ -38,7 +40,15 @@ pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, insistence: Insist
             hint: gate.hint,
         })
         .collect();
-    let would_start = gates.iter().all(|gate| gate.verdict == VerdictView::Open);
+    let is_open = |gates: &[GateView]| gates.iter().all(|gate| gate.verdict == VerdictView::Open);
+    // What no gate knows of, as that nobody can move.
+    let refused = would_start(state, intent).err().filter(|_| is_open(&gates));
+    gates.extend(refused.map(|refusal| GateView {
+        gate: "start".to_owned(),
+        verdict: VerdictView::Shut { why: refusal.message },
+        hint: refusal.hint,
+    }));
+    let would_start = is_open(&gates);
     PlanView {
         app: plan.app.clone(),
         environment: plan.environment.clone(),

@@ -116,12 +116,10 @@ impl Seen {
             Event::NodeCordoned { node, .. } => self.change(node, |known| known.is_cordoned = true),
             Event::NodeUncordoned { node, .. } => self.change(node, |known| known.is_cordoned = false),
             Event::NodeDraining { node, .. } | Event::NodeDrained { node, .. } => {
-                self.change(node, |known| (known.is_cordoned, known.is_drained) = (true, true));
+                self.change(node, |known| known.set_apart(true));
             }
             Event::NodeUndrained { node, .. } => {
-                self.change(node, |known| {
-                    (known.is_cordoned, known.is_drained) = (false, false)
-                });
+                self.change(node, |known| known.set_apart(false));
             }
             Event::Halted { environment, .. } => {
                 let newest = self.rollouts.keys().next_back().copied().unwrap_or_default();
@@ -368,6 +366,12 @@ impl Seen {
 
     pub fn nodes_in(&self, environment: &EnvironmentName) -> usize {
         self.members.get(environment).map_or(0, BTreeSet::len)
+    }
+}
+
+impl Node {
+    fn set_apart(&mut self, apart: bool) {
+        (self.is_cordoned, self.is_drained) = (apart, apart);
     }
 }
 
