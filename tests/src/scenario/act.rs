@@ -1,7 +1,7 @@
 //! What each command does.
 
 use fleet_coordinator::rollout::event::{CatchUp, Urgency};
-use fleet_coordinator::rollout::gate::{Asked, Gate, before_rollout};
+use fleet_coordinator::rollout::gate::{Asked, Gate, WithKnownBad, before_rollout};
 use fleet_coordinator::rollout::input::{Definition, Refusal, Reply, Request, Retry, RollBack};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_coordinator::rollout::requests::would_start;
@@ -141,17 +141,18 @@ impl Stage {
     }
 
     fn roll_back(&mut self, words: &mut Words) -> anyhow::Result<String> {
-        let to = |words: &mut Words| words.option::<Version>("to");
         let mut request = RollBack::default();
-        while words.takes("emergency") {
-            request.urgency = Urgency::Emergency;
-            request.reason = Some(words.next("why")?);
-        }
-        request.known_bad = known_bad(words);
-        request.to = to(words)?;
-        if request.to.is_none() && !words.is_at_end() {
-            request.number = Some(RolloutNumber(words.parse("a number")?));
-            request.to = to(words)?;
+        while !words.is_at_end() {
+            if words.takes("emergency") {
+                request.urgency = Urgency::Emergency;
+                request.reason = Some(words.next("why")?);
+            } else if words.takes("again") {
+                request.known_bad = WithKnownBad::TryAgain;
+            } else if words.takes("to") {
+                request.to = Some(words.parse::<Version>("a version")?);
+            } else {
+                request.number = Some(RolloutNumber(words.parse("a number")?));
+            }
         }
         self.ask(Request::RollBack(request))
     }

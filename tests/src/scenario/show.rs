@@ -181,7 +181,7 @@ pub(super) fn plan(plan: &Plan, gates: &[Gate]) -> String {
         );
     }
     if !plan.dropped.is_empty() {
-        let _infallible = writeln!(text, "left away: {}", plan.dropped.join(", "));
+        let _infallible = writeln!(text, "adds nobody: {}", plan.dropped.join(", "));
     }
     if !plan.held_back.is_empty() {
         let nodes: Vec<&str> = plan.held_back.iter().map(NodeId::as_str).collect();

@@ -122,8 +122,9 @@ impl SimNode {
 
     fn outcome(&self, record: &AppRecord, phase: Phase, lasted: Span) -> Option<Outcome> {
         let work = record.work();
-        let at = work.fetch.as_ref().or(work.run.as_ref());
-        if self.hangs(at, phase) {
+        let migrates = work.migrate.as_ref().map(|(release, _)| release);
+        let at = work.fetch.as_ref().or(migrates).or(work.run.as_ref());
+        if self.hangs(at, phase) || self.fails_later(at, phase, lasted) {
             return None;
         }
         if let Some(release) = work.fetch {
@@ -175,6 +176,15 @@ impl SimNode {
         let version = release.map(|release| &release.version);
         self.fates.iter().any(|fate| {
             fate.hangs && fate.phase == phase && (fate.version.is_none() || fate.version.as_ref() == version)
+        })
+    }
+
+    /// Neither good nor bad before its time has come.
+    fn fails_later(&self, release: Option<&ReleaseRef>, phase: Phase, lasted: Span) -> bool {
+        let version = release.map(|release| &release.version);
+        self.fates.iter().any(|fate| {
+            let is_of_it = fate.version.is_none() || fate.version.as_ref() == version;
+            !fate.hangs && fate.phase == phase && is_of_it && lasted < fate.after
         })
     }
 

@@ -36,7 +36,7 @@ pub struct World {
     journal: Vec<Stamped>,
     /// On its way to a node; lost with its connection.
     wire: BTreeMap<NodeId, VecDeque<ToAgent>>,
-    is_up: bool,
+    pub is_up: bool,
     settings: Settings,
     releases: BTreeMap<Version, u64>,
     environments: BTreeMap<EnvironmentName, Definition>,
