@@ -133,7 +133,7 @@ fn a_corrupt_artifact_a_foreign_signature_and_a_full_disk_leave_the_node_alone()
     let foreign = fleet_proto::signing::SecretKey::generate().unwrap();
     let key = fleet.root().join("foreign.key");
     std::fs::write(&key, foreign.to_file_text()).unwrap();
-    let file = fleet_tests::sample::lay_out(&fleet.root().join("app/v3"), Behaviour::Good).unwrap();
+    let file = lay_out_without_retries(&fleet, "v3");
     let pushed = fleet
         .ctl(&[
             "release",
@@ -156,7 +156,7 @@ fn a_corrupt_artifact_a_foreign_signature_and_a_full_disk_leave_the_node_alone()
     fleet.wait_until_all_serve("v1.0.0").unwrap();
 
     // A byte flips in the coordinator's store.
-    let file = fleet_tests::sample::lay_out(&fleet.root().join("app/v4"), Behaviour::Good).unwrap();
+    let file = lay_out_without_retries(&fleet, "v4");
     let web = fleet.root().join("app/v4/web");
     std::fs::write(web.join("data.bin"), vec![7_u8; 100_000]).unwrap();
     let pushed = fleet
@@ -184,7 +184,11 @@ fn a_corrupt_artifact_a_foreign_signature_and_a_full_disk_leave_the_node_alone()
         fleet.start_agent(name).unwrap();
     }
     fleet.wait_until_connected().unwrap();
-    fleet.push("v5.0.0", Behaviour::Good).unwrap();
+    let file = lay_out_without_retries(&fleet, "v5");
+    let pushed = fleet
+        .ctl(&["release", "push", "v5.0.0", "--file", file.to_str().unwrap()])
+        .unwrap();
+    assert_eq!(pushed.code, 0, "{}", pushed.stderr);
     let full = fleet.ctl(&["rollout", "v5.0.0", "--waves", "50,100"]).unwrap();
     assert_eq!(full.code, 1, "{}", full.stderr);
     assert!(
@@ -193,6 +197,16 @@ fn a_corrupt_artifact_a_foreign_signature_and_a_full_disk_leave_the_node_alone()
         full.stderr
     );
     fleet.wait_until_all_serve("v1.0.0").unwrap();
+}
+
+/// What cannot be had stays so: a minute of trying again would show nothing.
+fn lay_out_without_retries(fleet: &Fleet, name: &str) -> std::path::PathBuf {
+    let directory = fleet.root().join("app").join(name);
+    let file = fleet_tests::sample::lay_out(&directory, Behaviour::Good).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("[strategy]"), "{text}");
+    std::fs::write(&file, format!("{text}\n[strategy]\nretries = 0\n")).unwrap();
+    file
 }
 
 trait ExpectBlob {
