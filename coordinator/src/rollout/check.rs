@@ -3,6 +3,8 @@
 //! It shares no code with `decide`: what is wrong there must not be wrong here in the
 //! same way. Every state in every test passes through it.
 
+mod indexes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::migration::MigrationStand;
@@ -10,7 +12,7 @@ use fleet_proto::quantity::Amount;
 use fleet_proto::release::OnFailure;
 use fleet_proto::session::{FailureClass, Order, Phase};
 
-use super::event::{Outcome, PauseCause, RolloutKind};
+use super::event::{Outcome, RolloutKind};
 use super::node::Node;
 use super::state::{Course, Rollout, State};
 
@@ -25,12 +27,12 @@ pub fn check(state: &State) -> Vec<String> {
         no_more_in_flight_than_allowed(state, rollout, &mut broken);
         failures_stop_it(state, rollout, &mut broken);
         success_means_good_nodes(rollout, &mut broken);
-        open_steps_are_known(rollout, &mut broken);
+        indexes::open_steps_are_known(rollout, &mut broken);
         what_it_left_goes_back(state, rollout, &mut broken);
     }
     no_node_in_two_rollouts(state, &mut broken);
-    those_behind_are_known(state, &mut broken);
-    indexes_agree(state, &mut broken);
+    indexes::those_behind_are_known(state, &mut broken);
+    indexes::indexes_agree(state, &mut broken);
     deploys_belong_to_rollouts_that_run(state, &mut broken);
     broken
 }
@@ -81,40 +83,6 @@ fn no_node_in_two_rollouts(state: &State, broken: &mut Vec<String>) {
         for other in active[..i].iter().filter(|other| place(other) == place(one)) {
             if let Some(node) = one.steps.keys().find(|node| other.steps.contains_key(*node)) {
                 broken.push(format!("{node} is in {} and in {}", other.number, one.number));
-            }
-        }
-    }
-}
-
-/// The index of those that are behind is what one would find by looking at everybody.
-fn those_behind_are_known(state: &State, broken: &mut Vec<String>) {
-    for (name, within) in &state.environments {
-        for (app, desired) in &within.desired {
-            let is_planned = |id| {
-                let active = state
-                    .active
-                    .iter()
-                    .filter_map(|number| state.rollouts.get(number));
-                let mut here = active.filter(|rollout| {
-                    !rollout.beside && rollout.plan.app == *app && rollout.plan.environment == *name
-                });
-                here.any(|rollout| rollout.steps.contains_key(id) || rollout.plan.held_back.contains(id))
-            };
-            let known = within.behind.get(app);
-            for (id, node) in &state.nodes {
-                let stands = node.apps.get(app);
-                let wish = stands
-                    .and_then(|stands| stands.wanted.as_ref())
-                    .unwrap_or(desired);
-                let is_there = stands.is_some_and(|stands| {
-                    stands.current.as_ref() == Some(wish) && stands.last_good.as_ref() == Some(wish)
-                });
-                let counts = !node.is_revoked() && within.select.matches(&node.labels);
-                let is_behind = counts && !is_there && !is_planned(id);
-                if is_behind != known.is_some_and(|known| known.contains(id)) {
-                    let not = if is_behind { "" } else { "not " };
-                    broken.push(format!("{name}: {id} is {not}behind in {app}, and nobody knows"));
-                }
             }
         }
     }
@@ -379,43 +347,6 @@ fn what_it_left_goes_back(state: &State, rollout: &Rollout, broken: &mut Vec<Str
             step.generation > 0 && !matches!(step.phase, Phase::Pending | Phase::Failed | Phase::RolledBack);
         if may_run && !step.taken_over && back.is_none_or(|back| !back.steps.contains_key(node)) {
             broken.push(format!("{} failed and leaves {node} as it is", rollout.number));
-        }
-    }
-}
-
-/// Nothing follows from a step that is not in the index.
-fn open_steps_are_known(rollout: &Rollout, broken: &mut Vec<String>) {
-    for (node, step) in &rollout.steps {
-        let is_to_come = step.phase == Phase::Pending && step.wave > rollout.wave;
-        let is_quiet = (is_to_come || step.phase == Phase::Done) && step.failure.is_none();
-        if is_quiet == rollout.open.contains(node) {
-            broken.push(format!(
-                "{}: {node} is {} and not known as that",
-                rollout.number, step.phase
-            ));
-        }
-    }
-}
-
-fn indexes_agree(state: &State, broken: &mut Vec<String>) {
-    let active: BTreeSet<_> = state
-        .rollouts
-        .values()
-        .filter(|rollout| !matches!(rollout.course, Course::Ended { .. }))
-        .map(|rollout| rollout.number)
-        .collect();
-    if active != state.active {
-        broken.push("the index of active rollouts is wrong".into());
-    }
-    for rollout in state.rollouts.values() {
-        if let Course::Paused {
-            cause: PauseCause::Operator,
-            why,
-            ..
-        } = &rollout.course
-            && why.is_empty()
-        {
-            broken.push(format!("{} is paused and does not say why", rollout.number));
         }
     }
 }

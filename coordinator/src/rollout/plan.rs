@@ -1,24 +1,28 @@
 //! The plan: who, when, under which conditions. A pure function of state and intent.
 
+mod others;
 mod spread;
+mod target;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use fleet_proto::config::nearest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
 use fleet_proto::labels::Selector;
 use fleet_proto::migration::MigrationPlan;
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
-use fleet_proto::version::Version;
 use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::input::{Intent, Refusal, RefusalKind};
 use super::node::Node;
-use super::state::{Environment, Release, State};
+use super::state::{Release, State};
+
+pub use others::{plan_back, plan_catch_up};
+use target::{Target, find_target};
+pub use target::{find_app, find_environment, find_release};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -54,15 +58,6 @@ impl Plan {
     pub fn nodes(&self) -> usize {
         self.waves.iter().map(|wave| wave.nodes.len()).sum::<usize>() + self.held_back.len()
     }
-}
-
-/// What an intent names, found in the state.
-#[derive(Debug, Clone)]
-pub struct Target<'a> {
-    pub app: AppName,
-    pub environment: EnvironmentName,
-    pub within: &'a Environment,
-    pub release: &'a Release,
 }
 
 /// Plans a release's way to an environment. The same state and intent give the same plan.
@@ -190,104 +185,6 @@ pub fn widen(plan: &Plan, spec: &WaveSpec) -> Result<(Vec<Wave>, Vec<NodeId>), R
     Ok((waves, rest.collect()))
 }
 
-fn find_target<'a>(state: &'a State, intent: &Intent) -> Result<Target<'a>, Refusal> {
-    let app = find_app(state, intent.app.as_ref())?;
-    let (environment, within) = find_environment(state, intent.environment.as_ref())?;
-    let version = intent
-        .version
-        .as_ref()
-        .ok_or_else(|| Refusal::new(RefusalKind::Usage, "no version was named"))?;
-    let release = find_release(state, &app, version)?;
-    Ok(Target {
-        app,
-        environment,
-        within,
-        release,
-    })
-}
-
-/// The named app, else the only one there is.
-pub fn find_app(state: &State, named: Option<&AppName>) -> Result<AppName, Refusal> {
-    let known: Vec<String> = state.releases.keys().map(ToString::to_string).collect();
-    match (named, known.len()) {
-        (Some(app), _) if state.releases.contains_key(app) => Ok(app.clone()),
-        (Some(app), _) => Err(unknown("app", app.as_str(), &known)),
-        (None, 1) => state
-            .releases
-            .keys()
-            .next()
-            .cloned()
-            .ok_or_else(|| Refusal::new(RefusalKind::NotFound, "there is no app")),
-        (None, 0) => Err(Refusal::new(
-            RefusalKind::NotFound,
-            "there is no app: no release was pushed yet",
-        )
-        .hint("fleetctl release push v1.0.0")),
-        (None, _) => Err(Refusal::new(
-            RefusalKind::Usage,
-            format!("which app? there are {}", known.join(", ")),
-        )
-        .hint("name one with --app or FLEET_APP")),
-    }
-}
-
-/// The named environment, else the only one there is.
-pub fn find_environment<'a>(
-    state: &'a State,
-    named: Option<&EnvironmentName>,
-) -> Result<(EnvironmentName, &'a Environment), Refusal> {
-    let known: Vec<String> = state.environments.keys().map(ToString::to_string).collect();
-    let mut all = state.environments.iter();
-    match (named, all.next(), all.next()) {
-        (Some(name), ..) => state
-            .environments
-            .get(name)
-            .map(|within| (name.clone(), within))
-            .ok_or_else(|| unknown("environment", name.as_str(), &known)),
-        (None, Some((name, within)), None) => Ok((name.clone(), within)),
-        (None, ..) => Err(Refusal::new(
-            RefusalKind::Usage,
-            format!("which environment? there are {}", known.join(", ")),
-        )
-        .hint("name one with --env or FLEET_ENV")),
-    }
-}
-
-pub fn find_release<'a>(state: &'a State, app: &AppName, version: &Version) -> Result<&'a Release, Refusal> {
-    state.release(app, version).ok_or_else(|| {
-        let known: Vec<String> = state
-            .releases
-            .get(app)
-            .map(|releases| releases.keys().map(ToString::to_string).collect())
-            .unwrap_or_default();
-        unknown(&format!("release of {app}"), version.as_str(), &known)
-    })
-}
-
-fn unknown(what: &str, name: &str, known: &[String]) -> Refusal {
-    let refusal = Refusal::new(
-        RefusalKind::NotFound,
-        format!("there is no {what} called `{name}`"),
-    );
-    match nearest(name, known) {
-        Some(near) => refusal.hint(format!("did you mean `{near}`? {}", list(known))),
-        None if known.is_empty() => refusal,
-        None => refusal.hint(list(known)),
-    }
-}
-
-/// The newest names of a long list are the ones that are asked for.
-fn list(known: &[String]) -> String {
-    const SHOWN: usize = 10;
-    let skipped = known.len().saturating_sub(SHOWN);
-    let shown = known[skipped..].join(", ");
-    match (known.len(), skipped) {
-        (1, _) => format!("there is {shown}"),
-        (_, 0) => format!("there are {shown}"),
-        (_, more) => format!("there are {shown} and {more} more"),
-    }
-}
-
 fn strategy_of(release: &Strategy, intent: &Intent) -> Strategy {
     let mut strategy = release.clone();
     if let Some(waves) = &intent.waves {
@@ -397,69 +294,4 @@ fn cut_into_waves(
         })
         .collect();
     (waves, dropped, nodes.collect())
-}
-
-/// A rollback's plan: one wave, everybody who has something to leave.
-pub fn plan_back(
-    app: &AppName,
-    environment: &EnvironmentName,
-    nodes: &BTreeSet<NodeId>,
-    strategy: &Strategy,
-) -> Plan {
-    let everybody = Wave {
-        reach: "100%".to_owned(),
-        nodes: nodes.iter().cloned().collect(),
-        bake: Span::ZERO,
-    };
-    Plan {
-        app: app.clone(),
-        environment: environment.clone(),
-        waves: if nodes.is_empty() { vec![] } else { vec![everybody] },
-        dropped: vec![],
-        held_back: vec![],
-        left_out: vec![],
-        strategy: Strategy {
-            waves: WaveSpec::all(),
-            bake: vec![Span::ZERO],
-            ..strategy.clone()
-        },
-        canary: None,
-        healthy_deadline: Span::ZERO,
-        migration: None,
-    }
-}
-
-/// A catch-up's plan: everybody who is behind, in one wave, within the limits of the
-/// release's own strategy.
-pub fn plan_catch_up(
-    app: &AppName,
-    environment: &EnvironmentName,
-    nodes: Vec<NodeId>,
-    release: &Release,
-) -> Plan {
-    let bake = release.strategy.bake_of_wave(0);
-    Plan {
-        app: app.clone(),
-        environment: environment.clone(),
-        waves: vec![Wave {
-            reach: "100%".to_owned(),
-            nodes,
-            bake,
-        }],
-        dropped: vec![],
-        held_back: vec![],
-        left_out: vec![],
-        strategy: Strategy {
-            waves: WaveSpec::all(),
-            bake: vec![bake],
-            // Each node stands for itself: the release has proven itself elsewhere.
-            max_failures: Amount::Percent(100),
-            max_unreachable: Amount::Percent(100),
-            ..release.strategy.clone()
-        },
-        canary: None,
-        healthy_deadline: release.healthy_deadline,
-        // Whatever it needed was done when the others got it.
-        migration: None,
-    }
 }
