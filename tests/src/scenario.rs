@@ -40,7 +40,7 @@ rollback [emergency \"why\"] [again] [N] [to v1]
 halt [environment E] \"why\" | unhalt [environment E]
 environment E [select S] [catch_up auto|manual]   as a coordinator that is started anew has it
 node n05 fails fetch|migrate|verify|bake [of v2] [after D] \"why\"
-node n05 hangs in fetch|migrate|activate|verify|bake|rollback [of v2]
+node n05 hangs in fetch|migrate|activate|verify|bake|commit|rollback [of v2]
 node n05 restarts                  its agent, with what its ledger knows
 node n05 finds the migration done|not-done   when its status is asked
 migration N done|not-done          a person has looked at the database

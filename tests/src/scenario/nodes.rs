@@ -152,8 +152,9 @@ fn phase(words: &mut Words) -> anyhow::Result<Phase> {
         "verify" => Phase::Verifying,
         "bake" => Phase::Baking,
         "rollback" => Phase::RollingBack,
+        "commit" => Phase::Done,
         other => anyhow::bail!(
-            "fetch, migrate, activate, verify, bake and rollback can go wrong, and not `{other}`"
+            "fetch, migrate, activate, verify, bake, commit and rollback can go wrong, and not `{other}`"
         ),
     })
 }

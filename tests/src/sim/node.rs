@@ -9,7 +9,8 @@ use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
-    AppStatus, Command, Failure, FailureClass, Health, HistoryCause, Phase, Refusal, Service, ServiceStatus,
+    AppStatus, Command, Failure, FailureClass, Health, HistoryCause, Order, Phase, Refusal, Service,
+    ServiceStatus,
 };
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
@@ -55,6 +56,11 @@ impl SimNode {
 
     /// Takes an order; a refusal is what goes back, if it is one.
     pub fn take(&mut self, command: &Command) -> Option<Refusal> {
+        let record = self.ledger.apps.entry(command.app.clone()).or_default();
+        let running = record.current_release().cloned();
+        if command.order == Order::Commit && self.hangs(running.as_ref(), Phase::Done) {
+            return None;
+        }
         let record = self.ledger.apps.entry(command.app.clone()).or_default();
         match record.take(command) {
             Answer::Accepted | Answer::Repeated => None,

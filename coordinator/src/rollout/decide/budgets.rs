@@ -160,7 +160,8 @@ pub(super) fn too_long_without_progress(
     let from = rollout.progress_at.max(rollout.clock_from);
     // Also while nobody may be told: behind nodes that are down and that nobody mends, it
     // would wait for ever.
-    let waits = !progress.unverified.is_empty() || !progress.wave.ready.is_empty();
+    let wave = &progress.wave;
+    let waits = !progress.unverified.is_empty() || !wave.ready.is_empty() || !wave.committing.is_empty();
     let late = waits && now.since(from) > deadline;
     // Nobody asked for it, so nobody is asked: those that remain are looked at again later.
     if late && rollout.is_catch_up() && progress.unverified.is_empty() {

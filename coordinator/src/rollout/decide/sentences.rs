@@ -109,6 +109,10 @@ pub(super) fn no_progress(state: &State, rollout: &Rollout, progress: &Progress,
         .filter_map(|id| Some(format!("{id} is {}", rollout.steps.get(id)?.phase)))
         .collect();
     let stands = match phases.as_slice() {
+        [] if progress.wave.ready.is_empty() => format!(
+            "{} did not confirm the end of the bake",
+            nodes(&progress.wave.committing)
+        ),
         [] => {
             let availability = Availability::of(state, rollout);
             let ready = nodes(&progress.wave.ready);

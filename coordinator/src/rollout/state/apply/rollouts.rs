@@ -74,6 +74,10 @@ impl State {
             order: order.clone(),
         });
         self.rollout(number)?.note_step(node);
+        if matches!(order, Order::Commit) {
+            // The bake is over: from here on it is waited for the node to say so.
+            self.rollout(number)?.progress_at = at;
+        }
         if moves(order) {
             self.overtake(number, node, &told_app);
         }
