@@ -22,7 +22,7 @@ use budgets::{too_long_without_progress, too_many_failures, too_many_lost};
 use orders::issue_orders;
 use trouble::{too_long_in_a_phase, try_again};
 
-pub use back::{Scope, put_back};
+pub use back::{Scope, abort, put_back};
 pub use orders::concurrency;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -184,7 +184,7 @@ fn shut_gate(gates: &[gate::Gate]) -> Option<Waiting> {
 }
 
 fn held_or_paused(
-    _state: &State,
+    state: &State,
     rollout: &Rollout,
     _progress: &Progress,
     _now: Timestamp,
@@ -207,6 +207,13 @@ fn held_or_paused(
                 PauseCause::Migration => format!(
                     "fleetctl migration {number} done, or not-done, says how it stands; fleetctl resume {number} tries again; fleetctl abort {number} gives up"
                 ),
+                PauseCause::Failures
+                    if back::stands_in_the_way(state, rollout, Scope::AllThatMoved).is_some() =>
+                {
+                    format!(
+                        "fleetctl resume {number} to go on, fleetctl abort {number} to stop and leave nodes where they are, fleetctl rollback {number} --again to go back all the same"
+                    )
+                }
                 _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
             }),
             ..Waiting::new(match cause {

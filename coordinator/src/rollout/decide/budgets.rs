@@ -4,11 +4,12 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::release::OnFailure;
 use fleet_proto::time::Timestamp;
 
-use super::migrate::is_frozen;
+use super::back::stands_in_the_way;
 use super::{Decision, Scope, catch_up, end, put_back, sentences};
 use crate::rollout::event::{Event, Outcome, PauseCause};
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, Rollout, State, Step};
+use crate::rollout::way_back;
 
 /// On the way back nothing stops; and in a catch-up each node stands for itself.
 fn has_budgets(rollout: &Rollout) -> bool {
@@ -44,11 +45,14 @@ pub(super) fn too_many_failures(
     }
     let why = sentences::failures(rollout, &progress.failed, allowed);
     match strategy.on_failure {
-        OnFailure::Rollback if is_frozen(state, rollout) => {
-            let why = format!("{why}; its migration cannot be undone, so nothing is rolled back by itself");
-            pause(rollout, PauseCause::Failures, why)
-        }
-        OnFailure::Rollback => Some(Decision::events(fail(state, rollout, why))),
+        OnFailure::Rollback => match stands_in_the_way(state, rollout, Scope::AllThatMoved) {
+            Some(record) => {
+                let why_shut = way_back::why_shut(&rollout.plan.app, record);
+                let why = format!("{why}; {why_shut}, so nothing is rolled back by itself");
+                pause(rollout, PauseCause::Failures, why)
+            }
+            None => Some(Decision::events(fail(state, rollout, why))),
+        },
         OnFailure::Pause => pause(rollout, PauseCause::Failures, why),
     }
 }

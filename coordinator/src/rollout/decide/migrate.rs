@@ -169,14 +169,6 @@ fn record<'a>(state: &'a State, rollout: &Rollout, release: &ReleaseRef) -> Opti
         .filter(|record| record.release == *release)
 }
 
-/// Nobody is taken back by itself behind a migration that has no way back.
-pub(super) fn is_frozen(state: &State, rollout: &Rollout) -> bool {
-    let (Some(plan), Some(release)) = (&rollout.plan.migration, rollout.release()) else {
-        return false;
-    };
-    record(state, rollout, release).is_some_and(|record| plan.undo == Undo::Never || record.contracted)
-}
-
 /// One act of one release's migration, that a rollout cannot do without.
 struct Job<'a> {
     state: &'a State,

@@ -5,32 +5,37 @@ use std::collections::BTreeSet;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::{ReleaseRef, Strategy};
+use fleet_proto::view::LeftOut;
 
 use super::Answer;
 use super::retry::once_more;
 use super::rollouts::{by_and_why, end_catch_up, find, must_be_let_in, must_say_why};
 use crate::rollout::decide::Scope;
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
-use crate::rollout::gate::{Asked, Insistence, WithActive};
+use crate::rollout::gate::{Asked, Insistence, WithActive, WithKnownBad};
 use crate::rollout::input::{Refusal, RefusalKind, Reply, RollBack};
-use crate::rollout::plan::{find_app, find_environment, find_release, plan_back};
+use crate::rollout::plan::{Plan, find_app, find_environment, find_release, plan_back};
 use crate::rollout::state::{Rollout, State};
+use crate::rollout::way_back::{self, Reach};
 
 /// Ends what is active and puts its nodes back; or undoes a rollout that has ended; or
 /// takes every node of the environment to its own last good release, or to `to`.
 pub(super) fn roll_back(state: &State, by: &str, request: &RollBack) -> Answer {
     must_say_why(request.urgency, request.reason.as_deref())?;
-    let wanted = match request.number {
+    let mut wanted = match request.number {
         Some(number) => of_rollout(state, by, request, find(state, number)?)?,
         None => of_what_runs(state, by, request)?,
     };
+    if request.known_bad == WithKnownBad::Refuse {
+        wanted.let_be_who_may_not(state);
+    }
     must_be_let_in(
         state,
         &Asked {
             app: &wanted.app,
             environment: &wanted.environment,
             release: wanted.to(),
-            leaves: &wanted.leaves(state),
+            back_to: &wanted.reaches(state),
             insistence: Insistence {
                 urgency: request.urgency,
                 active: match wanted.ends {
@@ -52,6 +57,7 @@ struct Wanted {
     nodes: BTreeSet<NodeId>,
     strategy: Strategy,
     reason: String,
+    left_out: Vec<LeftOut>,
     /// What ends with it, and shows where it goes on.
     ends: Option<RolloutNumber>,
 }
@@ -64,15 +70,42 @@ impl Wanted {
         }
     }
 
-    /// What its nodes run now, and are taken away from.
-    fn leaves(&self, state: &State) -> Vec<ReleaseRef> {
-        let nodes = self.nodes.iter().filter_map(|id| state.nodes.get(id));
-        let mut leaves: Vec<ReleaseRef> = nodes
-            .filter_map(|node| node.current(&self.app).cloned())
+    fn reach(&self, state: &State, id: &NodeId) -> Option<Reach> {
+        let leave = match &self.kind {
+            RolloutKind::Rollback { leave, .. } => leave.as_ref(),
+            RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. } => None,
+        };
+        way_back::reach(state, &self.app, id, leave)
+    }
+
+    fn reaches(&self, state: &State) -> Vec<Reach> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|id| self.reach(state, id)).collect()
+    }
+
+    /// One that would go further back than the others, behind a migration that cannot be
+    /// undone, keeps nobody else from going.
+    fn let_be_who_may_not(&mut self, state: &State) {
+        if self.to().is_some() {
+            return;
+        }
+        let stays: Vec<LeftOut> = self
+            .nodes
+            .iter()
+            .filter_map(|id| {
+                let reach = self.reach(state, id)?;
+                let record = way_back::is_shut(state, &self.app, &self.environment, &[reach])?;
+                Some(LeftOut {
+                    node: id.clone(),
+                    why: way_back::why_shut(&self.app, record),
+                })
+            })
             .collect();
-        leaves.sort();
-        leaves.dedup();
-        leaves
+        if stays.len() < self.nodes.len() {
+            self.nodes
+                .retain(|id| stays.iter().all(|left_out| left_out.node != *id));
+            self.left_out = stays;
+        }
     }
 
     fn begin(self, state: &State, by: &str, urgency: Urgency) -> (Vec<Event>, Reply) {
@@ -104,7 +137,10 @@ impl Wanted {
         };
         let start = RolloutStart {
             kind: self.kind,
-            plan: plan_back(&self.app, &self.environment, &self.nodes, &strategy),
+            plan: Plan {
+                left_out: self.left_out,
+                ..plan_back(&self.app, &self.environment, &self.nodes, &strategy)
+            },
             by: by.to_owned(),
             reason: Some(self.reason),
             request_id: None,
@@ -168,6 +204,7 @@ fn hastened(by: &str, request: &RollBack, active: &Rollout) -> Wanted {
         nodes: nodes.map(|(id, _)| id.clone()).collect(),
         strategy: active.plan.strategy.clone(),
         ends: Some(active.number),
+        left_out: vec![],
         reason,
     }
 }
@@ -237,6 +274,7 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
         nodes,
         strategy: plan.strategy.clone(),
         ends: Some(rollout.number).filter(|_| !rollout.is_ended()),
+        left_out: vec![],
         reason,
     })
 }
@@ -297,6 +335,7 @@ fn of_environment(
         nodes,
         strategy,
         reason: by_and_why(by, "rolled back", request.reason.as_deref()),
+        left_out: vec![],
         ends: None,
     })
 }

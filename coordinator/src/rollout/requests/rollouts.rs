@@ -10,8 +10,8 @@ use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::Answer;
-use crate::rollout::decide::{Scope, end, put_back, supersede};
-use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, RolloutStart, Urgency};
+use crate::rollout::decide::{self, Scope, supersede};
+use crate::rollout::event::{Event, PauseCause, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{self, Asked, Verdict};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
@@ -40,7 +40,7 @@ pub(super) fn start_planned(
             app: &plan.app,
             environment: &plan.environment,
             release: Some(&release),
-            leaves: &[],
+            back_to: &[],
             insistence: intent.insistence,
         },
     )?;
@@ -296,8 +296,7 @@ pub(super) fn abort(state: &State, by: &str, number: RolloutNumber, reason: Opti
     let rollout = find(state, number)?;
     must_be_open(rollout)?;
     let why = by_and_why(by, "aborted", reason);
-    let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
-    let events = end(rollout, Outcome::Aborted, Some(why), back);
+    let events = decide::abort(state, rollout, by, why);
     Ok((events, Reply::Rollout(number)))
 }
 

@@ -23,7 +23,7 @@ pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, insistence: Insist
         app: &plan.app,
         environment: &plan.environment,
         release: Some(release),
-        leaves: &[],
+        back_to: &[],
         insistence,
     };
     let gates: Vec<GateView> = gate::before_rollout(state, &asked)

@@ -14,6 +14,7 @@ use crate::rollout::event::{Outcome, PauseCause, RolloutKind, RolloutStart};
 use crate::rollout::node::{IssuedOrder, Node};
 use crate::rollout::plan::Wave;
 use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, WaveProgress};
+use crate::rollout::way_back::is_shut_for;
 
 /// What `status`, `history` and a rollback by number look back on; a state that held all
 /// of them would make every start slower than the one before.
@@ -327,7 +328,10 @@ impl State {
         match (outcome, &rollout.kind) {
             (_, RolloutKind::CatchUp { .. }) => self.postpone_catch_up(&rollout, outcome, at),
             (Outcome::Succeeded, _) => self.record_desired(&rollout),
-            (Outcome::Aborted, RolloutKind::Forward { .. }) => self.keep_what_is_proven(&rollout),
+            (Outcome::Aborted, RolloutKind::Forward { .. }) => {
+                self.keep_what_is_proven(&rollout);
+                self.keep_what_cannot_go_back(&rollout);
+            }
             _ => {}
         }
         self.forget_old_rollouts();
@@ -400,6 +404,26 @@ impl State {
                 .and_then(|node| node.apps.get_mut(&rollout.plan.app));
             if let Some(stands) = stands.filter(|_| step.phase == Phase::Done) {
                 stands.wanted = rollout.release().cloned();
+            }
+        }
+    }
+
+    /// Where there is no way back, what was on its way stays too: it is not brought back by a
+    /// catch-up, and no further either.
+    fn keep_what_cannot_go_back(&mut self, rollout: &Rollout) {
+        let on_its_way = rollout.steps.iter().filter(|(_, step)| step.is_in_flight());
+        let nodes: BTreeSet<NodeId> = on_its_way.map(|(id, _)| id.clone()).collect();
+        let Some(release) = rollout.release().filter(|_| rollout.superseded_by.is_none()) else {
+            return;
+        };
+        if is_shut_for(self, rollout, &nodes).is_none() {
+            return;
+        }
+        for id in &nodes {
+            let node = self.nodes.get_mut(id);
+            if let Some(stands) = node.and_then(|node| node.apps.get_mut(&rollout.plan.app)) {
+                stands.wanted = Some(release.clone());
+                stands.note_left(release);
             }
         }
     }
