@@ -23,6 +23,7 @@ use orders::issue_orders;
 use trouble::{too_long_in_a_phase, try_again};
 
 pub use back::{Scope, abort, put_back};
+pub use migrate::{has_something_to_undo, in_doubt};
 pub use orders::concurrency;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -204,9 +205,9 @@ fn held_or_paused(
             hint: Some(match cause {
                 PauseCause::Operator => format!("fleetctl resume {number}"),
                 PauseCause::NobodyGood => format!("fleetctl abort {number}"),
-                PauseCause::Migration => format!(
-                    "fleetctl migration {number} done, or not-done, says how it stands; fleetctl resume {number} tries again; fleetctl abort {number} gives up"
-                ),
+                PauseCause::Migration => {
+                    sentences::way_out_of_a_migration(rollout, migrate::in_doubt(state, rollout))
+                }
                 PauseCause::Failures
                     if back::stands_in_the_way(state, rollout, Scope::AllThatMoved).is_some() =>
                 {
@@ -218,6 +219,10 @@ fn held_or_paused(
             }),
             ..Waiting::new(match cause {
                 PauseCause::Operator => why.clone(),
+                PauseCause::Migration => format!(
+                    "paused: {why}{}",
+                    migrate::known_since(state, rollout, *since).unwrap_or_default()
+                ),
                 _ => format!("paused: {why}"),
             })
         })),
@@ -241,7 +246,12 @@ fn all_waves_passed(
     } else if rollout.is_catch_up() {
         catch_up::end(rollout)
     } else if rollout.is_forward() {
-        end(rollout, Outcome::Succeeded, None, None)
+        end(
+            rollout,
+            Outcome::Succeeded,
+            migrate::contract_remains(state, rollout),
+            None,
+        )
     } else {
         back::end_rollback(state, rollout)
     }))

@@ -113,7 +113,7 @@ fn without_a_way_back<'a>(
 pub fn why_shut(app: &AppName, record: &MigrationRecord) -> String {
     let release = &record.release;
     if record.contracted {
-        return format!("the contract step of {app} {release} took away what ran before may need");
+        return format!("the contract step of {app} {release} took away what older releases may need");
     }
     match record.stand {
         MigrationStand::Done => format!(

@@ -6,6 +6,7 @@ use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Phase};
 
+use super::migrate::has_something_to_undo;
 use super::{end, sentences};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::node::Node;
@@ -99,7 +100,7 @@ pub fn put_back(
 ) -> Option<Back> {
     let release = rollout.release().filter(|_| rollout.is_forward())?;
     let nodes = nodes_of(state, rollout, scope);
-    if nodes.is_empty() {
+    if nodes.is_empty() && !has_something_to_undo(state, rollout) {
         return None;
     }
     let plan = &rollout.plan;

@@ -125,8 +125,11 @@ pub(super) fn too_long_without_progress(
     let deadline = rollout.plan.strategy.progress_deadline;
     let from = rollout.progress_at.max(rollout.clock_from);
     // Also while nobody may be told: behind nodes that are down and that nobody mends, it
-    // would wait for ever.
-    let waits = !progress.unverified.is_empty() || !progress.wave.ready.is_empty();
+    // would wait for ever. But a wave that has not begun waits for a gate, or for a migration,
+    // which has a time limit of its own.
+    let wave = rollout.waves.get(rollout.wave);
+    let has_begun = wave.is_some_and(|wave| wave.started_at.is_some());
+    let waits = !progress.unverified.is_empty() || (has_begun && !progress.wave.ready.is_empty());
     let late = waits && now.since(from) > deadline;
     // Nobody asked for it, so nobody is asked: those that remain are looked at again later.
     if late && rollout.is_catch_up() && progress.unverified.is_empty() {

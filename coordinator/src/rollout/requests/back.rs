@@ -10,7 +10,7 @@ use fleet_proto::view::LeftOut;
 use super::Answer;
 use super::retry::once_more;
 use super::rollouts::{by_and_why, end_catch_up, find, must_be_let_in, must_say_why};
-use crate::rollout::decide::Scope;
+use crate::rollout::decide::{Scope, has_something_to_undo};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{Asked, Insistence, WithActive, WithKnownBad};
 use crate::rollout::input::{Refusal, RefusalKind, Reply, RollBack};
@@ -58,6 +58,8 @@ struct Wanted {
     strategy: Strategy,
     reason: String,
     left_out: Vec<LeftOut>,
+    /// A migration, even if it moves nobody.
+    undoes: bool,
     /// What ends with it, and shows where it goes on.
     ends: Option<RolloutNumber>,
 }
@@ -119,7 +121,7 @@ impl Wanted {
             });
         }
         events.extend(end_catch_up(state, &self.app, &self.environment, number));
-        let back = Some(number).filter(|_| !self.nodes.is_empty());
+        let back = Some(number).filter(|_| !self.nodes.is_empty() || self.undoes);
         events.extend(self.ends.map(|ended| Event::RolloutEnded {
             number: ended,
             outcome: Outcome::Aborted,
@@ -205,6 +207,7 @@ fn hastened(by: &str, request: &RollBack, active: &Rollout) -> Wanted {
         strategy: active.plan.strategy.clone(),
         ends: Some(active.number),
         left_out: vec![],
+        undoes: false,
         reason,
     }
 }
@@ -253,7 +256,8 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
             .filter(|(_, step)| Scope::AllThatMoved.takes(step));
         moved.map(|(id, _)| id.clone()).collect()
     };
-    if nodes.is_empty() && rollout.is_ended() {
+    let undoes = has_something_to_undo(state, rollout);
+    if nodes.is_empty() && rollout.is_ended() && !undoes {
         return Err(Refusal::new(
             RefusalKind::Refused,
             format!("no node runs what rollout {} brought", rollout.number),
@@ -275,6 +279,7 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
         strategy: plan.strategy.clone(),
         ends: Some(rollout.number).filter(|_| !rollout.is_ended()),
         left_out: vec![],
+        undoes,
         reason,
     })
 }
@@ -336,6 +341,7 @@ fn of_environment(
         strategy,
         reason: by_and_why(by, "rolled back", request.reason.as_deref()),
         left_out: vec![],
+        undoes: false,
         ends: None,
     })
 }

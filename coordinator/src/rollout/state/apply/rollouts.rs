@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
@@ -31,33 +32,22 @@ impl State {
     ) -> Result<(), IllegalEvent> {
         let app = self.rollout(number)?.plan.app.clone();
         let from = self.node(node)?.current(&app).cloned();
-        let step = self.step(number, node)?;
-        if generation != step.generation + 1 {
+        let last = self
+            .rollouts
+            .get(&number)
+            .map_or(0, |rollout| self.last_generation(rollout, node));
+        if generation != last + 1 {
             return Err(IllegalEvent::Generation {
                 number,
                 node: node.clone(),
-                last: step.generation,
+                last,
                 generation,
             });
         }
-        if step.generation == 0 {
-            step.from = from;
-        }
-        if let Some(phase) = phase_when_told(order) {
-            step.phase = phase;
-            step.since = at;
-        }
-        step.generation = generation;
-        // A migration is beside the step's own course.
-        if step.order.is_none() || !matches!(order, Order::Migrate { .. }) {
-            step.order = Some(order.clone());
-        }
-        step.retry_at = None;
-        step.overdue = None;
-        if moves(order) {
-            // It is there again: what it comes to now was not accepted by anybody.
-            step.came_after |= step.forgiven;
-            step.forgiven = false;
+        // A migration may be done by a node outside the plan.
+        let is_planned = self.rollout(number)?.steps.contains_key(node);
+        if is_planned || !matches!(order, Order::Migrate { .. }) {
+            self.step(number, node)?.note_order(from, generation, order, at);
         }
         let told_app = app.clone();
         let stands = self.node(node)?.apps.entry(app).or_default();
@@ -431,10 +421,14 @@ impl State {
     /// A node that was away is not told to install something by a rollout that is over:
     /// nobody would count it, wait for it, or keep what it does within limits.
     fn withdraw_deploys(&mut self, rollout: &Rollout) {
-        for (id, step) in &rollout.steps {
-            if step.phase.is_settled() || !step.is_issued() {
-                continue;
-            }
+        let to_come = rollout
+            .steps
+            .iter()
+            .filter(|(_, step)| !step.phase.is_settled() && step.is_issued());
+        // One that migrates may be outside the plan.
+        let migrates = rollout.migration.iter().map(|run| &run.node);
+        let migrates = migrates.filter(|id| !rollout.steps.contains_key(*id));
+        for id in to_come.map(|(id, _)| id).chain(migrates) {
             let app = self
                 .nodes
                 .get_mut(id)
@@ -450,12 +444,20 @@ impl State {
 
     /// The journal keeps what the state forgets.
     fn forget_old_rollouts(&mut self) {
+        // What a node or a person has yet to say of a migration is said of its rollout.
+        let within = self.environments.values();
+        let records = within
+            .flat_map(|within| within.migrations.values())
+            .flat_map(BTreeMap::values);
+        let in_doubt = records.filter(|record| record.stand != MigrationStand::Done);
+        let is_in_doubt: BTreeSet<RolloutNumber> = in_doubt.map(|record| record.rollout).collect();
         for (beside, kept) in [(false, ENDED_ROLLOUTS_KEPT), (true, ENDED_CATCH_UPS_KEPT)] {
             let ended: Vec<RolloutNumber> = self
                 .rollouts
                 .values()
                 .filter(|rollout| rollout.is_ended() && rollout.beside == beside)
                 .map(|rollout| rollout.number)
+                .filter(|number| !is_in_doubt.contains(number))
                 .collect();
             for number in &ended[..ended.len().saturating_sub(kept)] {
                 self.rollouts.remove(number);
@@ -666,6 +668,28 @@ impl Rollout {
 }
 
 impl Step {
+    fn note_order(&mut self, from: Option<ReleaseRef>, generation: u32, order: &Order, at: Timestamp) {
+        if self.generation == 0 {
+            self.from = from;
+        }
+        if let Some(phase) = phase_when_told(order) {
+            self.phase = phase;
+            self.since = at;
+        }
+        self.generation = generation;
+        // A migration is beside the step's own course.
+        if self.order.is_none() || !matches!(order, Order::Migrate { .. }) {
+            self.order = Some(order.clone());
+        }
+        self.retry_at = None;
+        self.overdue = None;
+        if moves(order) {
+            // It is there again: what it comes to now was not accepted by anybody.
+            self.came_after |= self.forgiven;
+            self.forgiven = false;
+        }
+    }
+
     /// By itself, once more.
     pub(super) fn begin_anew(&mut self, at: Timestamp) {
         self.retries += 1;
