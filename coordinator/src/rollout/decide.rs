@@ -208,9 +208,7 @@ fn held_or_paused(
                 PauseCause::Migration => {
                     sentences::way_out_of_a_migration(rollout, migrate::in_doubt(state, rollout))
                 }
-                PauseCause::Failures
-                    if back::stands_in_the_way(state, rollout, Scope::AllThatMoved).is_some() =>
-                {
+                PauseCause::Failures if back::is_frozen(state, rollout).is_some() => {
                     format!(
                         "fleetctl resume {number} to go on, fleetctl abort {number} to stop and leave nodes where they are, fleetctl rollback {number} --again to go back all the same"
                     )

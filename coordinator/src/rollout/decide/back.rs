@@ -57,12 +57,15 @@ fn nodes_of(state: &State, rollout: &Rollout, scope: Scope) -> BTreeSet<NodeId> 
 }
 
 /// The migration behind which these nodes do not go unasked.
-pub(super) fn stands_in_the_way<'a>(
-    state: &'a State,
-    rollout: &Rollout,
-    scope: Scope,
-) -> Option<&'a MigrationRecord> {
+fn stands_in_the_way<'a>(state: &'a State, rollout: &Rollout, scope: Scope) -> Option<&'a MigrationRecord> {
     is_shut_for(state, rollout, &nodes_of(state, rollout, scope))
+}
+
+/// The migration behind which nothing is rolled back by itself; also where everybody who was
+/// told went back alone: what becomes of the rest is a person's decision.
+pub(super) fn is_frozen<'a>(state: &'a State, rollout: &Rollout) -> Option<&'a MigrationRecord> {
+    let told = rollout.steps.iter().filter(|(_, step)| step.is_issued());
+    is_shut_for(state, rollout, &told.map(|(id, _)| id.clone()).collect())
 }
 
 /// An abort takes back what is not proven; behind a migration that cannot be undone it

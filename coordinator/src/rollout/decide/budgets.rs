@@ -4,7 +4,7 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::release::OnFailure;
 use fleet_proto::time::Timestamp;
 
-use super::back::stands_in_the_way;
+use super::back::is_frozen;
 use super::{Decision, Scope, catch_up, end, put_back, sentences};
 use crate::rollout::event::{Event, Outcome, PauseCause};
 use crate::rollout::progress::Progress;
@@ -45,7 +45,7 @@ pub(super) fn too_many_failures(
     }
     let why = sentences::failures(rollout, &progress.failed, allowed);
     match strategy.on_failure {
-        OnFailure::Rollback => match stands_in_the_way(state, rollout, Scope::AllThatMoved) {
+        OnFailure::Rollback => match is_frozen(state, rollout) {
             Some(record) => {
                 let why_shut = way_back::why_shut(&rollout.plan.app, record);
                 let why = format!("{why}; {why_shut}, so nothing is rolled back by itself");
