@@ -28,3 +28,4 @@ pub mod service;
 pub mod state;
 pub mod turn;
 pub mod view;
+mod way_back;

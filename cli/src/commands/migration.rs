@@ -17,7 +17,7 @@ Example:
 
 Look at the database first: a migration runs at most once, and this is taken for the truth.")]
 pub struct Args {
-    /// The rollout's number
+    /// The number of the rollout that waits for the answer, or of the one that began it
     #[arg(value_name = "N")]
     number: RolloutNumber,
     /// What the database says

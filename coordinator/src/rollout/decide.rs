@@ -22,7 +22,8 @@ use budgets::{gone_back_to_an_ill_one, too_long_without_progress, too_many_failu
 use orders::issue_orders;
 use trouble::{too_long_in_a_phase, try_again};
 
-pub use back::{Scope, put_back};
+pub use back::{Scope, abort, put_back};
+pub use migrate::{has_something_to_undo, in_doubt};
 pub use orders::concurrency;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -185,7 +186,7 @@ fn shut_gate(gates: &[gate::Gate]) -> Option<Waiting> {
 }
 
 fn held_or_paused(
-    _state: &State,
+    state: &State,
     rollout: &Rollout,
     _progress: &Progress,
     _now: Timestamp,
@@ -210,13 +211,22 @@ fn held_or_paused(
                 PauseCause::NobodyGood if !budgets::can_be_accepted(rollout) => {
                     format!("fleetctl abort {number}")
                 }
-                PauseCause::Migration => format!(
-                    "fleetctl migration {number} done, or not-done, says how it stands; fleetctl resume {number} tries again; fleetctl abort {number} gives up"
-                ),
+                PauseCause::Migration => {
+                    sentences::way_out_of_a_migration(rollout, migrate::in_doubt(state, rollout))
+                }
+                PauseCause::Failures if back::is_frozen(state, rollout).is_some() => {
+                    format!(
+                        "fleetctl resume {number} to go on, fleetctl abort {number} to stop and leave nodes where they are, fleetctl rollback {number} --again to go back all the same"
+                    )
+                }
                 _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
             }),
             ..Waiting::new(match cause {
                 PauseCause::Operator => why.clone(),
+                PauseCause::Migration => format!(
+                    "paused: {why}{}",
+                    migrate::known_since(state, rollout, *since).unwrap_or_default()
+                ),
                 _ => format!("paused: {why}"),
             })
         })),
@@ -240,7 +250,12 @@ fn all_waves_passed(
     } else if rollout.is_catch_up() {
         catch_up::end(rollout)
     } else if rollout.is_forward() {
-        end(rollout, Outcome::Succeeded, None, None)
+        end(
+            rollout,
+            Outcome::Succeeded,
+            migrate::contract_remains(state, rollout),
+            None,
+        )
     } else {
         back::end_rollback(state, rollout)
     }))

@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::ids::{AppName, EnvironmentName};
-use fleet_proto::migration::Undo;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
 
 use super::event::Urgency;
-use super::state::{Course, Halt, Rollout, State};
+use super::state::{Halt, Rollout, State};
+use super::way_back::{self, Reach};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -76,8 +76,8 @@ pub struct Asked<'a> {
     pub environment: &'a EnvironmentName,
     /// None when nodes go back, each to its own.
     pub release: Option<&'a ReleaseRef>,
-    /// What nodes are taken away from, where they go back.
-    pub leaves: &'a [ReleaseRef],
+    /// How far back nodes go, each to its own.
+    pub back_to: &'a [Reach],
     pub insistence: Insistence,
 }
 
@@ -113,7 +113,7 @@ const BEFORE_ROLLOUT: [BeforeRollout; 4] = [
     not_known_to_be_bad,
     not_behind_a_migration,
 ];
-const BEFORE_WAVE: [BeforeWave; 2] = [still_not_halted, not_paused];
+const BEFORE_WAVE: [BeforeWave; 1] = [still_not_halted];
 
 pub fn before_rollout(state: &State, asked: &Asked<'_>) -> Vec<Gate> {
     BEFORE_ROLLOUT.iter().map(|gate| gate(state, asked)).collect()
@@ -202,42 +202,18 @@ fn not_known_to_be_bad(state: &State, asked: &Asked<'_>) -> Gate {
     }
 }
 
-/// Going back behind a migration that cannot be undone is a person's decision.
+/// Going back behind a migration that cannot be undone is a person's decision, be it by a
+/// rollback or by a rollout of what is older.
 fn not_behind_a_migration(state: &State, asked: &Asked<'_>) -> Gate {
     const NAME: &str = "migration";
     if asked.insistence.known_bad == WithKnownBad::TryAgain {
         return Gate::open(NAME);
     }
-    let within = state.environments.get(asked.environment);
-    let records = within.and_then(|within| within.migrations.get(asked.app));
-    let frozen = asked.leaves.iter().find(|leaves| {
-        let record = records.and_then(|records| records.get(&leaves.version));
-        let release = state.release(asked.app, &leaves.version);
-        let plan = release.and_then(|release| release.migration.as_ref());
-        record.is_some_and(|record| record.contracted || plan.is_some_and(|plan| plan.undo == Undo::Never))
-    });
-    match frozen {
-        Some(release) => Gate::shut(
-            NAME,
-            format!(
-                "the migration of {} {release} cannot be undone, and what ran before may not run on what it left",
-                asked.app
-            ),
-            "--again goes back all the same; a release that mends it goes forward".to_owned(),
-        ),
+    let Asked { app, environment, .. } = asked;
+    let named = asked.release.map(|release| Reach::of(state, app, release));
+    let reaches = named.as_ref().map_or(asked.back_to, std::slice::from_ref);
+    match way_back::is_shut(state, app, environment, reaches) {
+        Some(record) => Gate::shut(NAME, way_back::why_shut(app, record), way_back::hint(record)),
         None => Gate::open(NAME),
-    }
-}
-
-fn not_paused(_state: &State, rollout: &Rollout) -> Gate {
-    const NAME: &str = "pause";
-    match &rollout.course {
-        Course::Paused { why, since, .. } => Gate::waiting(
-            NAME,
-            why.clone(),
-            *since,
-            format!("fleetctl resume {}", rollout.number.0),
-        ),
-        _ => Gate::open(NAME),
     }
 }

@@ -40,7 +40,7 @@ impl Stage {
                             app: &plan.app,
                             environment: &plan.environment,
                             release: Some(&release),
-                            leaves: &[],
+                            back_to: &[],
                             insistence: intent.insistence,
                         };
                         let gates = before_rollout(&self.world.state, &asked);

@@ -6,10 +6,13 @@ use fleet_proto::ids::{NodeId, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Phase};
 
+use super::migrate::has_something_to_undo;
 use super::{end, sentences};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
+use crate::rollout::node::Node;
 use crate::rollout::plan::plan_back;
-use crate::rollout::state::{Rollout, State, Step};
+use crate::rollout::state::{MigrationRecord, Rollout, State, Step};
+use crate::rollout::way_back::{self, is_shut_for};
 
 /// Which of a rollout's nodes go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub enum Scope {
     AllThatMoved,
     /// It was aborted: waves that passed are proven and stay, what is on its way goes back.
     NotYetProven,
+    /// It was aborted, and there is no way back: who still runs what it ran is told to stay
+    /// with it.
+    NotYetSwitched,
 }
 
 /// The rollback that was decided, and its number.
@@ -36,8 +42,58 @@ impl Scope {
         match self {
             Self::AllThatMoved => may_run_it,
             Self::NotYetProven => may_run_it && step.phase != Phase::Done,
+            Self::NotYetSwitched => may_run_it && matches!(step.phase, Phase::Fetching | Phase::Staged),
         }
     }
+}
+
+fn nodes_of(state: &State, rollout: &Rollout, scope: Scope) -> BTreeSet<NodeId> {
+    // Out of reach it may have switched long since.
+    let is_known = |id| scope != Scope::NotYetSwitched || state.nodes.get(id).is_some_and(Node::is_connected);
+    rollout
+        .steps
+        .iter()
+        .filter(|(id, step)| scope.takes(step) && is_known(id))
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+/// The migration behind which these nodes do not go unasked.
+fn stands_in_the_way<'a>(state: &'a State, rollout: &Rollout, scope: Scope) -> Option<&'a MigrationRecord> {
+    is_shut_for(state, rollout, &nodes_of(state, rollout, scope))
+}
+
+/// The migration behind which nothing is rolled back by itself; also where everybody who was
+/// told went back alone: what becomes of the rest is a person's decision.
+pub(super) fn is_frozen<'a>(state: &'a State, rollout: &Rollout) -> Option<&'a MigrationRecord> {
+    let told = rollout.steps.iter().filter(|(_, step)| step.is_issued());
+    is_shut_for(state, rollout, &told.map(|(id, _)| id.clone()).collect())
+}
+
+/// An abort takes back what is not proven; behind a migration that cannot be undone it
+/// leaves nodes where they are, and says so.
+pub fn abort(state: &State, rollout: &Rollout, by: &str, why: String) -> Vec<Event> {
+    let record = stands_in_the_way(state, rollout, Scope::NotYetProven).filter(|_| rollout.is_forward());
+    let Some(record) = record else {
+        let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
+        return end(rollout, Outcome::Aborted, Some(why), back);
+    };
+    let back = nodes_of(state, rollout, Scope::NotYetSwitched);
+    let mut stay = nodes_of(state, rollout, Scope::NotYetProven);
+    stay.retain(|id| !back.contains(id));
+    let back = put_back(state, rollout, Scope::NotYetSwitched, by, Some(why.clone()));
+    let why = match stay.len() {
+        0 => why,
+        len => format!(
+            "{why}; {} {} where {}: {} (fleetctl rollback {} --again goes back all the same)",
+            sentences::nodes(&stay.into_iter().collect::<Vec<_>>()),
+            if len == 1 { "stays" } else { "stay" },
+            if len == 1 { "it is" } else { "they are" },
+            way_back::why_shut(&rollout.plan.app, record),
+            rollout.number.0,
+        ),
+    };
+    end(rollout, Outcome::Aborted, Some(why), back)
 }
 
 pub fn put_back(
@@ -48,13 +104,8 @@ pub fn put_back(
     reason: Option<String>,
 ) -> Option<Back> {
     let release = rollout.release().filter(|_| rollout.is_forward())?;
-    let nodes: BTreeSet<NodeId> = rollout
-        .steps
-        .iter()
-        .filter(|(_, step)| scope.takes(step))
-        .map(|(id, _)| id.clone())
-        .collect();
-    if nodes.is_empty() {
+    let nodes = nodes_of(state, rollout, scope);
+    if nodes.is_empty() && !has_something_to_undo(state, rollout) {
         return None;
     }
     let plan = &rollout.plan;

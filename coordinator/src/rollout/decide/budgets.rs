@@ -5,11 +5,12 @@ use fleet_proto::release::OnFailure;
 use fleet_proto::session::{Health, Phase};
 use fleet_proto::time::Timestamp;
 
-use super::migrate::is_frozen;
+use super::back::is_frozen;
 use super::{Decision, Scope, catch_up, end, put_back, sentences};
 use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, Urgency};
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{Course, Rollout, State, Step};
+use crate::rollout::way_back;
 
 /// On the way back nothing stops; and in a catch-up each node stands for itself.
 fn has_budgets(rollout: &Rollout) -> bool {
@@ -45,11 +46,14 @@ pub(super) fn too_many_failures(
     }
     let why = sentences::failures(rollout, &progress.failed, allowed);
     match strategy.on_failure {
-        OnFailure::Rollback if is_frozen(state, rollout) => {
-            let why = format!("{why}; its migration cannot be undone, so nothing is rolled back by itself");
-            pause(rollout, PauseCause::Failures, why)
-        }
-        OnFailure::Rollback => Some(Decision::events(fail(state, rollout, why))),
+        OnFailure::Rollback => match is_frozen(state, rollout) {
+            Some(record) => {
+                let why_shut = way_back::why_shut(&rollout.plan.app, record);
+                let why = format!("{why}; {why_shut}, so nothing is rolled back by itself");
+                pause(rollout, PauseCause::Failures, why)
+            }
+            None => Some(Decision::events(fail(state, rollout, why))),
+        },
         OnFailure::Pause => pause(rollout, PauseCause::Failures, why),
     }
 }
@@ -159,9 +163,13 @@ pub(super) fn too_long_without_progress(
     let deadline = rollout.plan.strategy.progress_deadline;
     let from = rollout.progress_at.max(rollout.clock_from);
     // Also while nobody may be told: behind nodes that are down and that nobody mends, it
-    // would wait for ever.
-    let wave = &progress.wave;
-    let waits = !progress.unverified.is_empty() || !wave.ready.is_empty() || !wave.committing.is_empty();
+    // would wait for ever. But a wave that has not begun waits for a gate, or for a migration,
+    // which has a time limit of its own.
+    let wave = rollout.waves.get(rollout.wave);
+    let has_begun = wave.is_some_and(|wave| wave.started_at.is_some());
+    let waits = !progress.unverified.is_empty()
+        || (has_begun && !progress.wave.ready.is_empty())
+        || !progress.wave.committing.is_empty();
     let late = waits && now.since(from) > deadline;
     // Nobody asked for it, so nobody is asked: those that remain are looked at again later.
     if late && rollout.is_catch_up() && progress.unverified.is_empty() {

@@ -1,25 +1,25 @@
 //! Migrations: once for each database and release, on one node. What nobody knows is asked
 //! of the migration's own status command, else of a person; it is never guessed.
 
+mod job;
+
 use fleet_proto::ids::NodeId;
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand, Undo};
-use fleet_proto::quantity::Span;
-use fleet_proto::release::{OnFailure, ReleaseRef};
-use fleet_proto::session::{Order, Phase};
+use fleet_proto::release::ReleaseRef;
+use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
 
-use super::{Decision, Waiting, end};
-use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind};
-use crate::rollout::node::Node;
+use self::job::Job;
+use super::{Decision, Waiting};
+use crate::rollout::event::RolloutKind;
+use crate::rollout::node::NodeApp;
+use crate::rollout::plan::Plan;
 use crate::rollout::progress::Progress;
-use crate::rollout::state::{Course, MigrationRecord, MigrationRun, Rollout, State};
+use crate::rollout::state::{MigrationRecord, Rollout, State};
+use crate::rollout::way_back::counter;
 
-/// So many nodes that cannot begin are no chance any more.
-const NODES_TRIED: usize = 3;
-/// After its own time limit a node says so; later than this it says nothing any more.
-const MARGIN: Span = Span::from_secs(60);
-
-/// Before the first wave: `up`, on the first node of it that can.
+/// Before the first wave: `up`, on the first node that can, those of the first wave before
+/// others.
 pub(super) fn migrate_up(
     state: &State,
     rollout: &Rollout,
@@ -41,22 +41,26 @@ pub(super) fn migrate_up(
         act: MigrationAct::Up,
         now,
     };
-    job.next(&rollout.plan.waves.first()?.nodes)
+    let nodes = rollout.plan.waves.iter().flat_map(|wave| &wave.nodes);
+    job.next(&nodes.cloned().collect::<Vec<_>>())
 }
 
-/// After the last wave: what only the old release needed is taken away.
+/// After the last wave, and when nobody is left who may run what is older: what only that
+/// needed is taken away. A catch-up does it too, if it brings the last one.
 pub(super) fn contract(
     state: &State,
     rollout: &Rollout,
     _progress: &Progress,
     now: Timestamp,
 ) -> Option<Decision> {
-    let plan = rollout.plan.migration.as_ref().filter(|plan| plan.has_contract)?;
-    let RolloutKind::Forward { release } = &rollout.kind else {
+    let release = rollout.release().filter(|_| rollout.is_forward())?;
+    let plan = plan_of(state, rollout, release).filter(|plan| plan.has_contract)?;
+    let all_passed = rollout.wave >= rollout.plan.waves.len() && rollout.plan.held_back.is_empty();
+    let record = record(state, rollout, release).filter(|_| all_passed)?;
+    let is_mine = record.rollout == rollout.number && record.act == MigrationAct::Contract;
+    if !is_mine && (!is_to_be_contracted(record) || !may_run_older(state, rollout, release).is_empty()) {
         return None;
-    };
-    let everybody_has_it = rollout.wave >= rollout.plan.waves.len() && rollout.plan.held_back.is_empty();
-    record(state, rollout, release).filter(|_| everybody_has_it)?;
+    }
     let job = Job {
         state,
         rollout,
@@ -70,11 +74,44 @@ pub(super) fn contract(
         .steps
         .iter()
         .partition(|(_, step)| step.phase == Phase::Done);
-    let nodes = done.into_iter().chain(others).map(|(id, _)| id.clone());
-    job.next(&nodes.collect::<Vec<_>>())
+    let planned = done.into_iter().chain(others).map(|(id, _)| id.clone());
+    job.next(&planned.chain(others_of(state, rollout)).collect::<Vec<_>>())
 }
 
-/// After no node runs the release any more: `down`, where that is how it is undone.
+/// `up` was done, and what the contract step takes away is still there.
+fn is_to_be_contracted(record: &MigrationRecord) -> bool {
+    let may_begin = record.act == MigrationAct::Up && record.stand == MigrationStand::Done;
+    let failed = record.act == MigrationAct::Contract && record.stand != MigrationStand::Done;
+    may_begin || failed
+}
+
+/// What is to be known of a rollout that succeeds and leaves the contract step to another.
+pub(super) fn contract_remains(state: &State, rollout: &Rollout) -> Option<String> {
+    let release = rollout.release()?;
+    plan_of(state, rollout, release).filter(|plan| plan.has_contract)?;
+    record(state, rollout, release).filter(|record| is_to_be_contracted(record))?;
+    let older = may_run_older(state, rollout, release);
+    (!older.is_empty()).then(|| {
+        let (nodes, run) = (super::sentences::nodes(&older), runs(&older));
+        format!(
+            "the contract step of {release} waits until {nodes} {run} it; fleetctl rollout {release} brings along who is left"
+        )
+    })
+}
+
+/// Members that run an older release, or may come to run one: they are not sure of theirs,
+/// or on their way.
+fn may_run_older(state: &State, rollout: &Rollout, release: &ReleaseRef) -> Vec<NodeId> {
+    let app = &rollout.plan.app;
+    let own = counter(state, app, release);
+    let is_older = |other: &ReleaseRef| other != release && counter(state, app, other) < own;
+    members_that(state, rollout, |_, stands| {
+        stands.busy || stands.current.iter().chain(&stands.last_good).any(is_older)
+    })
+}
+
+/// After no node runs the release any more: `down`, where that is how it is undone; of what
+/// is newer first.
 pub(super) fn undo(
     state: &State,
     rollout: &Rollout,
@@ -84,81 +121,160 @@ pub(super) fn undo(
     if rollout.is_forward() || rollout.wave < rollout.plan.waves.len() {
         return None;
     }
-    let (release, plan) = to_be_undone(state, rollout)?;
-    let still = runs_it_still(state, rollout, release);
-    let to_come: Vec<NodeId> = still
-        .iter()
-        .filter(|id| {
-            rollout
-                .steps
-                .get(*id)
-                .is_some_and(|step| !step.phase.is_settled())
-        })
-        .cloned()
-        .collect();
-    if let Some(first) = to_come.first() {
-        return Some(Decision::wait(Waiting {
-            hint: Some(format!("fleetctl node show {first}")),
-            ..Waiting::new(format!(
-                "the migration of {release} is undone when no node runs it: {} may",
-                super::sentences::nodes(&to_come)
-            ))
-        }));
+    to_be_undone(state, rollout).into_iter().find_map(|(release, plan)| {
+        let still = may_run(state, rollout, release);
+        let to_come: Vec<NodeId> = still.iter().filter(|id| is_to_come(state, rollout, id)).cloned().collect();
+        if let Some(first) = to_come.first() {
+            return Some(Decision::wait(Waiting {
+                hint: Some(format!(
+                    "fleetctl node show {first}; fleetctl node revoke {first} --reason WHY, if it is gone for good"
+                )),
+                ..Waiting::new(format!(
+                    "the migration of {release} is undone when no node runs it: {} may",
+                    super::sentences::nodes(&to_come)
+                ))
+            }));
+        }
+        if !still.is_empty() {
+            // It is not this rollback that takes them away from it.
+            return None;
+        }
+        let job = Job {
+            state,
+            rollout,
+            plan,
+            release,
+            act: MigrationAct::Down,
+            now,
+        };
+        let planned = rollout.steps.keys().cloned();
+        job.next(&planned.chain(others_of(state, rollout)).collect::<Vec<_>>())
+    })
+}
+
+/// On its way back in this rollback, or on its way in what was before it.
+fn is_to_come(state: &State, rollout: &Rollout, id: &NodeId) -> bool {
+    match rollout.steps.get(id) {
+        Some(step) => !step.phase.is_settled(),
+        None => {
+            let node = state.nodes.get(id).filter(|node| node.is_connected());
+            node.and_then(|node| node.app(&rollout.plan.app))
+                .is_some_and(|stands| stands.busy)
+        }
     }
-    if !still.is_empty() {
-        // It is not this rollback that takes them away from it.
-        return None;
-    }
-    let job = Job {
-        state,
-        rollout,
-        plan,
-        release,
-        act: MigrationAct::Down,
-        now,
-    };
-    job.next(&rollout.steps.keys().cloned().collect::<Vec<_>>())
 }
 
 /// What is to be known of a rollback that could not undo it.
 pub(super) fn stays(state: &State, rollout: &Rollout) -> Option<String> {
-    let (release, _) = to_be_undone(state, rollout)?;
-    let still = runs_it_still(state, rollout, release);
-    (!still.is_empty()).then(|| {
-        let nodes = super::sentences::nodes(&still);
-        let run = if still.len() == 1 { "runs" } else { "run" };
-        format!("the migration of {release} stays, for {nodes} {run} it")
-    })
+    let stays: Vec<String> = to_be_undone(state, rollout)
+        .into_iter()
+        .filter_map(|(release, _)| {
+            let still = may_run(state, rollout, release);
+            let (nodes, run) = (super::sentences::nodes(&still), runs(&still));
+            (!still.is_empty()).then(|| {
+                format!("the migration of {release} stays, for {nodes} {run} it or what came after it")
+            })
+        })
+        .collect();
+    (!stays.is_empty()).then(|| stays.join("; "))
 }
 
-/// What this rollback leaves, if its migration is there and to be undone.
-fn to_be_undone<'a>(state: &'a State, rollout: &Rollout) -> Option<(&'a ReleaseRef, &'a MigrationPlan)> {
-    let app = &rollout.plan.app;
-    let within = state.environments.get(&rollout.plan.environment)?;
-    within.migrations.get(app)?.values().find_map(|record| {
-        let release = state.release(app, &record.release.version)?;
-        let plan = release
-            .migration
-            .as_ref()
-            .filter(|plan| plan.undo == Undo::Down)?;
-        let is_left = rollout.steps.values().any(|step| {
-            matches!(&step.order, Some(Order::Revert { leave: Some(leave), .. }) if *leave == record.release)
-        });
-        let run = rollout.migration.as_ref();
-        let is_left = is_left || run.is_some_and(|run| run.release == record.release);
-        let is_there = !record.contracted && record.act != MigrationAct::Contract;
-        (is_left && is_there).then_some((&record.release, plan))
-    })
+fn runs(nodes: &[NodeId]) -> &'static str {
+    if nodes.len() == 1 { "runs" } else { "run" }
 }
 
-fn runs_it_still(state: &State, rollout: &Rollout, release: &ReleaseRef) -> Vec<NodeId> {
-    let Some(within) = state.environments.get(&rollout.plan.environment) else {
-        return vec![];
+/// Whether there is something to undo for a rollback that moves nobody.
+pub fn has_something_to_undo(state: &State, rollout: &Rollout) -> bool {
+    let Some(release) = rollout
+        .release()
+        .filter(|_| rollout.is_forward() && !rollout.beside)
+    else {
+        return false;
     };
+    let is_there = record(state, rollout, release).is_some_and(is_there_to_undo)
+        && plan_of(state, rollout, release).is_some_and(|plan| plan.undo == Undo::Down);
     let app = &rollout.plan.app;
-    let nodes = state.nodes_of(&within.select);
-    let runs = nodes.filter(|(_, node)| node.current(app) == Some(release));
-    runs.map(|(id, _)| id.clone()).collect()
+    let own = counter(state, app, release);
+    let runs_it = |stands: &NodeApp| {
+        let current = stands.current.as_ref();
+        current.is_some_and(|current| counter(state, app, current) >= own)
+    };
+    is_there && members_that(state, rollout, |_, stands| runs_it(stands)).is_empty()
+}
+
+/// What failed going up left nothing that could be undone.
+fn is_there_to_undo(record: &MigrationRecord) -> bool {
+    let failed_up = record.act == MigrationAct::Up && record.stand == MigrationStand::Failed;
+    !record.contracted && record.act != MigrationAct::Contract && !failed_up
+}
+
+/// Every migration of a newer release than this rollback goes back to, the newest first.
+fn to_be_undone<'a>(state: &'a State, rollout: &Rollout) -> Vec<(&'a ReleaseRef, &'a MigrationPlan)> {
+    let app = &rollout.plan.app;
+    let records = state
+        .environments
+        .get(&rollout.plan.environment)
+        .and_then(|within| within.migrations.get(app));
+    let to = rollout.release().map(|to| counter(state, app, to));
+    // Beside a rollout nothing is undone: it may be the other one that brings it.
+    let mut found: Vec<_> = records
+        .filter(|_| !rollout.beside)
+        .into_iter()
+        .flat_map(|records| records.values())
+        .filter(|record| is_there_to_undo(record))
+        .filter_map(|record| {
+            let release = state.release(app, &record.release.version)?;
+            let plan = release
+                .migration
+                .as_ref()
+                .filter(|plan| plan.undo == Undo::Down)?;
+            let is_newer = to.is_none_or(|to| to < Some(release.counter));
+            is_newer.then_some((release.counter, &record.release, plan))
+        })
+        .collect();
+    found.sort_by_key(|(counter, ..)| std::cmp::Reverse(*counter));
+    found
+        .into_iter()
+        .map(|(_, release, plan)| (release, plan))
+        .collect()
+}
+
+/// Members that run the release or a newer one, or may come to.
+fn may_run(state: &State, rollout: &Rollout, release: &ReleaseRef) -> Vec<NodeId> {
+    let app = &rollout.plan.app;
+    let own = counter(state, app, release);
+    members_that(state, rollout, |id, stands| {
+        let is_back = rollout
+            .steps
+            .get(id)
+            .is_some_and(|step| step.phase == Phase::RolledBack);
+        let runs = |current: &ReleaseRef| counter(state, app, current) >= own;
+        stands.current.as_ref().is_some_and(runs) || (stands.busy && !is_back)
+    })
+}
+
+fn members_that(state: &State, rollout: &Rollout, may: impl Fn(&NodeId, &NodeApp) -> bool) -> Vec<NodeId> {
+    let within = state.environments.get(&rollout.plan.environment);
+    let members = within.into_iter().flat_map(|within| &within.members);
+    let stands = |id: &&NodeId| {
+        let node = state.nodes.get(*id);
+        let stands = node.and_then(|node| node.app(&rollout.plan.app));
+        stands.is_some_and(|stands| may(id, stands))
+    };
+    members.filter(stands).cloned().collect()
+}
+
+/// Members outside the plan, whom a newer rollout has told nothing: they would refuse.
+fn others_of(state: &State, rollout: &Rollout) -> Vec<NodeId> {
+    members_that(state, rollout, |id, stands| {
+        !rollout.has_in_its_plan(id) && stands.told.0 <= rollout.number && !stands.busy
+    })
+}
+
+/// What the release itself says; a catch-up's plan holds none.
+fn plan_of<'a>(state: &'a State, rollout: &Rollout, release: &ReleaseRef) -> Option<&'a MigrationPlan> {
+    let known = state.release(&rollout.plan.app, &release.version)?;
+    known.migration.as_ref().filter(|_| known.release == *release)
 }
 
 fn record<'a>(state: &'a State, rollout: &Rollout, release: &ReleaseRef) -> Option<&'a MigrationRecord> {
@@ -169,176 +285,44 @@ fn record<'a>(state: &'a State, rollout: &Rollout, release: &ReleaseRef) -> Opti
         .filter(|record| record.release == *release)
 }
 
-/// Nobody is taken back by itself behind a migration that has no way back.
-pub(super) fn is_frozen(state: &State, rollout: &Rollout) -> bool {
-    let (Some(plan), Some(release)) = (&rollout.plan.migration, rollout.release()) else {
-        return false;
+/// Begun, and nobody knows its end.
+fn open_records<'a>(state: &'a State, plan: &Plan) -> impl Iterator<Item = &'a MigrationRecord> {
+    let records = state.migrations_of(&plan.app, &plan.environment);
+    records.filter(|record| matches!(record.stand, MigrationStand::Started | MigrationStand::Unknown))
+}
+
+/// What a person may be asked about while this rollout waits: what it began itself, else what
+/// it cannot go on without.
+pub fn in_doubt<'a>(state: &'a State, rollout: &Rollout) -> Option<&'a MigrationRecord> {
+    let plan = &rollout.plan;
+    let unsettled = || {
+        let records = state.migrations_of(&plan.app, &plan.environment);
+        records.filter(|record| record.stand != MigrationStand::Done)
     };
-    record(state, rollout, release).is_some_and(|record| plan.undo == Undo::Never || record.contracted)
+    if let Some(own) = unsettled().find(|record| record.rollout == rollout.number) {
+        return Some(own);
+    }
+    if rollout.is_ended() {
+        return None;
+    }
+    let is_wanted = |record: &&MigrationRecord| match rollout.is_forward() {
+        true => rollout.release() == Some(&record.release),
+        false => record.act == MigrationAct::Down,
+    };
+    unsettled()
+        .find(is_wanted)
+        .or_else(|| open_records(state, plan).next())
 }
 
-/// One act of one release's migration, that a rollout cannot do without.
-struct Job<'a> {
-    state: &'a State,
-    rollout: &'a Rollout,
-    plan: &'a MigrationPlan,
-    release: &'a ReleaseRef,
-    act: MigrationAct,
-    now: Timestamp,
-}
-
-impl Job<'_> {
-    /// None when it is done.
-    fn next(&self, nodes: &[NodeId]) -> Option<Decision> {
-        let record = record(self.state, self.rollout, self.release);
-        let run = self.rollout.migration.as_ref();
-        let run = run.filter(|run| run.release == *self.release);
-        if let Some(run) = run.filter(|run| run.stand == MigrationStand::Started) {
-            return Some(self.wait_for(run, nodes));
-        }
-        let Some(record) = record else {
-            return match self.act {
-                // Undone, or never done.
-                MigrationAct::Down => None,
-                _ => Some(self.tell(self.act, nodes, run)),
-            };
-        };
-        match (record.act, record.stand) {
-            (MigrationAct::Contract, MigrationStand::Done) if self.act != MigrationAct::Down => None,
-            (act, MigrationStand::Done) if act == self.act => None,
-            (MigrationAct::Up, MigrationStand::Done) => Some(self.tell(self.act, nodes, run)),
-            // In this very rollout; an operator who resumes it has it tried again.
-            (act, MigrationStand::Failed)
-                if act == self.act && run.is_some_and(|run| run.stand == MigrationStand::Failed) =>
-            {
-                Some(self.fail(record))
-            }
-            (act, MigrationStand::Failed | MigrationStand::NotStarted) if act == self.act => {
-                Some(self.tell(self.act, nodes, run))
-            }
-            _ => Some(self.find_out(record, nodes, run)),
-        }
-    }
-
-    fn tell(&self, act: MigrationAct, nodes: &[NodeId], run: Option<&MigrationRun>) -> Decision {
-        let passed = run.map_or(&[][..], |run| &run.passed);
-        if passed.len() >= NODES_TRIED {
-            let why = run.and_then(|run| run.why.clone()).unwrap_or_default();
-            return self.ask_a_person(format!("the migration of {} cannot begin: {why}", self.release));
-        }
-        let can = |id: &&NodeId| {
-            let node = self.state.nodes.get(*id);
-            node.is_some_and(|node| node.is_connected() && node.cordon.is_none()) && !passed.contains(id)
-        };
-        let Some(id) = nodes.iter().find(can) else {
-            return self.no_node_can(nodes, run);
-        };
-        let generation = self.rollout.steps.get(id).map_or(0, |step| step.generation);
-        Decision::events(vec![Event::CommandIssued {
-            number: self.rollout.number,
-            node: id.clone(),
-            generation: generation + 1,
-            order: Order::Migrate {
-                release: self.release.clone(),
-                act,
-            },
-        }])
-    }
-
-    fn no_node_can(&self, nodes: &[NodeId], run: Option<&MigrationRun>) -> Decision {
-        match run.and_then(|run| run.why.clone()) {
-            Some(why) => self.ask_a_person(format!("the migration of {} cannot begin: {why}", self.release)),
-            None => Decision::wait(Waiting {
-                hint: nodes.first().map(|id| format!("fleetctl node show {id}")),
-                ..Waiting::new(format!(
-                    "a node to connect that can do the migration of {}: {}",
-                    self.release,
-                    super::sentences::nodes(nodes)
-                ))
-            }),
-        }
-    }
-
-    fn wait_for(&self, run: &MigrationRun, nodes: &[NodeId]) -> Decision {
-        let node = self.state.nodes.get(&run.node);
-        if node.is_none_or(Node::is_unreachable) {
-            if run.act == MigrationAct::Status {
-                let others: Vec<NodeId> = nodes.iter().filter(|id| **id != run.node).cloned().collect();
-                return self.tell(MigrationAct::Status, &others, None);
-            }
-            return self.ask_a_person(format!(
-                "{} was told to do the migration of {} ({}) and cannot be reached: nobody knows how far it came",
-                run.node, run.release, run.act
-            ));
-        }
-        let limit = self.rollout.plan.strategy.fetch_deadline.as_millis()
-            + self.plan.timeout.as_millis()
-            + MARGIN.as_millis();
-        let until = run
-            .since
-            .max(self.rollout.clock_from)
-            .plus(Span::from_millis(limit));
-        if self.now > until {
-            return self.ask_a_person(format!(
-                "{} does not come to the end of the migration of {} ({})",
-                run.node, run.release, run.act
-            ));
-        }
-        Decision::wait(Waiting {
-            since: Some(run.since),
-            until: Some(until),
-            hint: Some(format!("fleetctl node show {}", run.node)),
-            ..Waiting::new(format!(
-                "the migration of {} ({}) on {}",
-                run.release, run.act, run.node
-            ))
-        })
-    }
-
-    /// How it stands, where nobody saw its end: its own status says, or a person.
-    fn find_out(&self, record: &MigrationRecord, nodes: &[NodeId], run: Option<&MigrationRun>) -> Decision {
-        let asked = run.filter(|run| run.act == MigrationAct::Status);
-        let came_to_nothing = asked.is_some_and(|run| run.stand != MigrationStand::NotStarted);
-        // While it may still be at it, no answer would hold.
-        let is_over = record.stand != MigrationStand::Started;
-        if self.plan.has_status && is_over && !came_to_nothing {
-            return self.tell(MigrationAct::Status, nodes, asked);
-        }
-        let why = asked
-            .and_then(|run| run.why.clone())
-            .or(record.why.clone())
-            .unwrap_or_else(|| "nobody saw its end".to_owned());
-        self.ask_a_person(format!(
-            "nobody knows how the migration of {} ({}) on {} stands: {why}",
-            record.release, record.act, record.node
-        ))
-    }
-
-    fn fail(&self, record: &MigrationRecord) -> Decision {
-        let why = record.why.clone().unwrap_or_default();
-        let why = format!(
-            "the migration of {} failed on {}: {why}",
-            record.release, record.node
-        );
-        // Nobody has moved yet: there is nothing to put back.
-        let ends = self.act == MigrationAct::Up
-            && self.rollout.plan.strategy.on_failure == OnFailure::Rollback
-            && !is_paused(self.rollout);
-        if ends {
-            return Decision::events(end(self.rollout, Outcome::Failed, Some(why), None));
-        }
-        self.ask_a_person(why)
-    }
-
-    fn ask_a_person(&self, why: String) -> Decision {
-        Decision::events(vec![Event::RolloutPaused {
-            number: self.rollout.number,
-            cause: PauseCause::Migration,
-            why,
-        }])
-    }
-}
-
-fn is_paused(rollout: &Rollout) -> bool {
-    matches!(rollout.course, Course::Paused { .. })
+/// What was found out while a person was asked.
+pub(super) fn known_since(state: &State, rollout: &Rollout, since: Timestamp) -> Option<String> {
+    let plan = &rollout.plan;
+    let mut records = state.migrations_of(&plan.app, &plan.environment);
+    let done = records.find(|record| record.stand == MigrationStand::Done && record.at > since)?;
+    in_doubt(state, rollout).is_none().then(|| {
+        format!(
+            "; by now the migration of {} ({}) on {} is done",
+            done.release, done.act, done.node
+        )
+    })
 }

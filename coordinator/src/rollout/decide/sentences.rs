@@ -8,7 +8,7 @@ use super::Waiting;
 use crate::rollout::availability::{Availability, Rule};
 use crate::rollout::node::Node;
 use crate::rollout::progress::Progress;
-use crate::rollout::state::{Rollout, State};
+use crate::rollout::state::{MigrationRecord, Rollout, State};
 
 /// So many names are read; more are counted.
 const NAMED: usize = 5;
@@ -121,6 +121,19 @@ pub(super) fn no_progress(state: &State, rollout: &Rollout, progress: &Progress,
         phases => phases.join(", "),
     };
     format!("no node got good within progress_deadline {deadline}; {stands}")
+}
+
+/// Where a person is asked about a migration, or one cannot begin.
+pub(super) fn way_out_of_a_migration(rollout: &Rollout, in_doubt: Option<&MigrationRecord>) -> String {
+    let number = rollout.number.0;
+    let go_on = format!("fleetctl resume {number} tries again; fleetctl abort {number} gives up");
+    match in_doubt {
+        Some(record) => format!(
+            "fleetctl migration {number} done, or fleetctl migration {number} not-done, says whether the migration of {} ({}) was done; {go_on}",
+            record.release, record.act
+        ),
+        None => go_on,
+    }
 }
 
 pub(super) fn moving(rollout: &Rollout, progress: &Progress) -> Waiting {

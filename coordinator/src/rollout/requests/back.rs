@@ -6,32 +6,37 @@ use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::quantity::Amount;
 use fleet_proto::release::{ReleaseRef, Strategy};
 use fleet_proto::version::Version;
+use fleet_proto::view::LeftOut;
 
 use super::Answer;
 use super::retry::once_more;
 use super::rollouts::{by_and_why, end_catch_up, find, must_be_let_in, must_say_why};
-use crate::rollout::decide::Scope;
+use crate::rollout::decide::{Scope, has_something_to_undo};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
-use crate::rollout::gate::{Asked, Insistence, WithActive};
+use crate::rollout::gate::{Asked, Insistence, WithActive, WithKnownBad};
 use crate::rollout::input::{Refusal, RefusalKind, Reply, RollBack};
-use crate::rollout::plan::{find_app, find_environment, find_release, plan_back};
+use crate::rollout::plan::{Plan, find_app, find_environment, find_release, plan_back};
 use crate::rollout::state::{Rollout, State, Step};
+use crate::rollout::way_back::{self, Reach};
 
 /// Ends what is active and puts its nodes back; or undoes a rollout that has ended, the
 /// newest that is in service if none is named; or takes every node to `to`.
 pub(super) fn roll_back(state: &State, by: &str, request: &RollBack) -> Answer {
     must_say_why(request.urgency, request.reason.as_deref())?;
-    let wanted = match request.number {
+    let mut wanted = match request.number {
         Some(number) => of_rollout(state, by, request, find(state, number)?)?,
         None => of_what_runs(state, by, request)?,
     };
+    if request.known_bad == WithKnownBad::Refuse {
+        wanted.let_be_who_may_not(state);
+    }
     must_be_let_in(
         state,
         &Asked {
             app: &wanted.app,
             environment: &wanted.environment,
             release: wanted.to(),
-            leaves: &wanted.leaves(state),
+            back_to: &wanted.reaches(state),
             insistence: Insistence {
                 urgency: request.urgency,
                 active: match wanted.ends {
@@ -53,6 +58,9 @@ struct Wanted {
     nodes: BTreeSet<NodeId>,
     strategy: Strategy,
     reason: String,
+    left_out: Vec<LeftOut>,
+    /// A migration, even if it moves nobody.
+    undoes: bool,
     /// What ends with it, and shows where it goes on.
     ends: Option<RolloutNumber>,
 }
@@ -65,15 +73,42 @@ impl Wanted {
         }
     }
 
-    /// What its nodes run now, and are taken away from.
-    fn leaves(&self, state: &State) -> Vec<ReleaseRef> {
-        let nodes = self.nodes.iter().filter_map(|id| state.nodes.get(id));
-        let mut leaves: Vec<ReleaseRef> = nodes
-            .filter_map(|node| node.current(&self.app).cloned())
+    fn reach(&self, state: &State, id: &NodeId) -> Option<Reach> {
+        let leave = match &self.kind {
+            RolloutKind::Rollback { leave, .. } => leave.as_ref(),
+            RolloutKind::Forward { .. } | RolloutKind::CatchUp { .. } => None,
+        };
+        way_back::reach(state, &self.app, id, leave)
+    }
+
+    fn reaches(&self, state: &State) -> Vec<Reach> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|id| self.reach(state, id)).collect()
+    }
+
+    /// One that would go further back than the others, behind a migration that cannot be
+    /// undone, keeps nobody else from going.
+    fn let_be_who_may_not(&mut self, state: &State) {
+        if self.to().is_some() {
+            return;
+        }
+        let stays: Vec<LeftOut> = self
+            .nodes
+            .iter()
+            .filter_map(|id| {
+                let reach = self.reach(state, id)?;
+                let record = way_back::is_shut(state, &self.app, &self.environment, &[reach])?;
+                Some(LeftOut {
+                    node: id.clone(),
+                    why: way_back::why_shut(&self.app, record),
+                })
+            })
             .collect();
-        leaves.sort();
-        leaves.dedup();
-        leaves
+        if stays.len() < self.nodes.len() {
+            self.nodes
+                .retain(|id| stays.iter().all(|left_out| left_out.node != *id));
+            self.left_out = stays;
+        }
     }
 
     fn begin(self, state: &State, by: &str, urgency: Urgency) -> (Vec<Event>, Reply) {
@@ -87,7 +122,7 @@ impl Wanted {
             });
         }
         events.extend(end_catch_up(state, &self.app, &self.environment, number));
-        let back = Some(number).filter(|_| !self.nodes.is_empty());
+        let back = Some(number).filter(|_| !self.nodes.is_empty() || self.undoes);
         events.extend(self.ends.map(|ended| Event::RolloutEnded {
             number: ended,
             outcome: Outcome::Aborted,
@@ -105,7 +140,10 @@ impl Wanted {
         };
         let start = RolloutStart {
             kind: self.kind,
-            plan: plan_back(&self.app, &self.environment, &self.nodes, &strategy),
+            plan: Plan {
+                left_out: self.left_out,
+                ..plan_back(&self.app, &self.environment, &self.nodes, &strategy)
+            },
             by: by.to_owned(),
             reason: Some(self.reason),
             request_id: None,
@@ -187,6 +225,8 @@ fn hastened(by: &str, request: &RollBack, active: &Rollout) -> Wanted {
         nodes: nodes.map(|(id, _)| id.clone()).collect(),
         strategy: active.plan.strategy.clone(),
         ends: Some(active.number),
+        left_out: vec![],
+        undoes: false,
         reason,
     }
 }
@@ -210,7 +250,8 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
             .filter(|(_, step)| Scope::AllThatMoved.takes(step));
         moved.map(|(id, _)| id.clone()).collect()
     };
-    if nodes.is_empty() && rollout.is_ended() {
+    let undoes = has_something_to_undo(state, rollout);
+    if nodes.is_empty() && rollout.is_ended() && !undoes {
         return Err(Refusal::new(
             RefusalKind::Refused,
             format!("no node runs what rollout {} brought", rollout.number),
@@ -232,6 +273,8 @@ fn of_rollout(state: &State, by: &str, request: &RollBack, rollout: &Rollout) ->
         nodes,
         strategy: plan.strategy.clone(),
         ends: Some(rollout.number).filter(|_| !rollout.is_ended()),
+        left_out: vec![],
+        undoes,
         reason: by_and_why(by, "rolled back", request.reason.as_deref()),
     })
 }
@@ -358,6 +401,8 @@ fn to_one_release(
         nodes,
         strategy: newest.map_or_else(Strategy::default, |newest| newest.plan.strategy.clone()),
         reason: by_and_why(by, "rolled back", request.reason.as_deref()),
+        left_out: vec![],
+        undoes: false,
         ends: active.map(|active| active.number),
     })
 }

@@ -178,7 +178,7 @@ fn back(state: &State, by: &str, request: &Retry, rollout: &Rollout) -> Answer {
             app: &old.app,
             environment: &old.environment,
             release: None,
-            leaves: &[],
+            back_to: &[],
             insistence: Insistence::default(),
         },
     )?;

@@ -10,8 +10,8 @@ use fleet_proto::view::LeftOut;
 use fleet_proto::waves::WaveSpec;
 
 use super::Answer;
-use crate::rollout::decide::{Scope, end, put_back, supersede};
-use crate::rollout::event::{Event, Outcome, PauseCause, RolloutKind, RolloutStart, Urgency};
+use crate::rollout::decide::{self, Scope, in_doubt, supersede};
+use crate::rollout::event::{Event, PauseCause, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::gate::{self, Asked, Verdict};
 use crate::rollout::input::{Intent, Refusal, RefusalKind, Reply};
 use crate::rollout::node::Node;
@@ -50,7 +50,7 @@ pub(super) fn start_planned(
             app: &plan.app,
             environment: &plan.environment,
             release: Some(&release),
-            leaves: &[],
+            back_to: &[],
             insistence: intent.insistence,
         },
     )?;
@@ -321,12 +321,12 @@ pub(super) fn abort(state: &State, by: &str, number: RolloutNumber, reason: Opti
     let rollout = find(state, number)?;
     must_be_open(rollout)?;
     let why = by_and_why(by, "aborted", reason);
-    let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
-    let events = end(rollout, Outcome::Aborted, Some(why), back);
+    let events = decide::abort(state, rollout, by, why);
     Ok((events, Reply::Rollout(number)))
 }
 
-/// A person has looked at the database, and says how it is.
+/// A person has looked at the database, and says how it is. The rollout that waits for that
+/// may be named, or the one that began it.
 pub(super) fn resolve_migration(
     state: &State,
     by: &str,
@@ -334,28 +334,55 @@ pub(super) fn resolve_migration(
     stand: MigrationStand,
 ) -> Answer {
     let rollout = find(state, number)?;
-    let unknown = record_of(state, rollout).filter(|record| record.stand != MigrationStand::Done);
-    let Some(record) = unknown else {
+    let Some(record) = in_doubt(state, rollout) else {
         return Err(Refusal::new(
             RefusalKind::Refused,
-            format!("rollout {number} has no migration whose end nobody knows"),
+            format!("rollout {number} has no migration whose end nobody knows, and waits for none"),
         )
         .hint(format!("fleetctl explain {}", number.0)));
     };
-    let act = record.act;
-    let event = Event::MigrationMoved {
-        number,
-        act,
+    let mut events = vec![Event::MigrationMoved {
+        number: record.rollout,
+        act: record.act,
         stand,
         by: by.to_owned(),
         why: None,
-    };
-    Ok((vec![event], Reply::Rollout(number)))
+    }];
+    events.extend(asked_about(state, &rollout.plan).map(|asked| answered(asked, record, stand, by)));
+    Ok((events, Reply::Rollout(number)))
 }
 
-/// What this rollout has begun.
-fn record_of<'a>(state: &'a State, rollout: &Rollout) -> Option<&'a MigrationRecord> {
-    let within = state.environments.get(&rollout.plan.environment)?;
-    let mut records = within.migrations.get(&rollout.plan.app)?.values();
-    records.find(|record| record.rollout == rollout.number)
+/// Paused to ask a person.
+fn asked_about<'a>(state: &'a State, plan: &Plan) -> impl Iterator<Item = &'a Rollout> {
+    let (app, environment) = (plan.app.clone(), plan.environment.clone());
+    let active = state
+        .active
+        .iter()
+        .filter_map(|number| state.rollouts.get(number));
+    active.filter(move |rollout| {
+        let asks = matches!(
+            rollout.course,
+            Course::Paused {
+                cause: PauseCause::Migration,
+                ..
+            }
+        );
+        asks && rollout.plan.app == app && rollout.plan.environment == environment
+    })
+}
+
+/// From here on it waits for nothing but the word to go on.
+fn answered(rollout: &Rollout, record: &MigrationRecord, stand: MigrationStand, by: &str) -> Event {
+    let was = match stand {
+        MigrationStand::Done => "was done",
+        _ => "was not done",
+    };
+    Event::RolloutPaused {
+        number: rollout.number,
+        cause: PauseCause::Operator,
+        why: format!(
+            "{by} says that the migration of {} ({}) {was}",
+            record.release, record.act
+        ),
+    }
 }

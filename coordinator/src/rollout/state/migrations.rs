@@ -1,6 +1,8 @@
 //! What is known of each migration: told, begun, done, undone.
 
-use fleet_proto::ids::{NodeId, RolloutNumber};
+use std::collections::BTreeMap;
+
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
@@ -8,6 +10,29 @@ use fleet_proto::time::Timestamp;
 use super::{MigrationRecord, MigrationRun, Rollout, State};
 
 impl State {
+    /// All that is known of one database.
+    pub fn migrations_of(
+        &self,
+        app: &AppName,
+        environment: &EnvironmentName,
+    ) -> impl Iterator<Item = &MigrationRecord> {
+        let within = self.environments.get(environment);
+        let records = within.and_then(|within| within.migrations.get(app));
+        records.into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Of the newest order that this rollout gave the node, be it in its plan or not.
+    pub fn last_generation(&self, rollout: &Rollout, node: &NodeId) -> u32 {
+        if let Some(step) = rollout.steps.get(node) {
+            return step.generation;
+        }
+        let stands = self.nodes.get(node).and_then(|node| node.app(&rollout.plan.app));
+        let order = stands.and_then(|stands| stands.order.as_ref());
+        order
+            .filter(|issued| issued.number == rollout.number)
+            .map_or(0, |issued| issued.generation)
+    }
+
     /// From the moment of the order it may have begun.
     pub(super) fn tell_to_migrate(
         &mut self,

@@ -397,6 +397,11 @@ fn started(number: RolloutNumber, start: &RolloutStart) -> String {
         plan.environment,
         count(plan.waves.len(), "wave")
     );
+    // A migration is done or undone all the same.
+    let scale = match nodes {
+        0 => format!("no node of {}", plan.environment),
+        _ => scale,
+    };
     let by = &start.by;
     let emergency = match start.urgency {
         Urgency::Emergency => "emergency ",
@@ -414,6 +419,10 @@ fn started(number: RolloutNumber, start: &RolloutStart) -> String {
         }
         RolloutKind::Rollback { parent, .. } => {
             let parent = parent.map(|parent| format!(" of {parent}")).unwrap_or_default();
+            let scale = match nodes {
+                0 => format!("for which {scale} moves"),
+                _ => scale,
+            };
             format!("{by} started {emergency}rollback {number}{parent}, {scale}")
         }
     }

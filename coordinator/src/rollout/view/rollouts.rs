@@ -25,7 +25,7 @@ pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, intent: &Intent) -
         app: &plan.app,
         environment: &plan.environment,
         release: Some(release),
-        leaves: &[],
+        back_to: &[],
         insistence: intent.insistence,
     };
     let mut gates: Vec<GateView> = gate::before_rollout(state, &asked)

@@ -38,6 +38,10 @@ impl Storm {
             return Ok(());
         };
         let applied = self.databases.of.entry(place).or_default();
+        let other = applied
+            .iter()
+            .find(|(other, state)| **other != release && **state == Applied::InDoubt)
+            .map(|(other, _)| other.clone());
         let state = applied.entry(release.clone()).or_default();
         let before = *state;
         if act != MigrationAct::Status {
@@ -45,6 +49,7 @@ impl Storm {
         }
         let machine = &self.machines[node];
         it_runs_at_most_once(&machine.id, &release, act, before)?;
+        one_at_a_time(&machine.id, &release, act, other.as_ref())?;
         let Some(agent) = &machine.agent else {
             return Ok(());
         };
@@ -138,5 +143,20 @@ fn it_runs_at_most_once(
     };
     must(may, "6", || {
         format!("{node} begins the migration of {release} ({act}), and the database is at {before:?}")
+    })
+}
+
+/// Invariant 6: while nobody knows how far one came, no other begins.
+fn one_at_a_time(
+    node: &fleet_proto::ids::NodeId,
+    release: &ReleaseRef,
+    act: MigrationAct,
+    other: Option<&ReleaseRef>,
+) -> Held {
+    must(act == MigrationAct::Status || other.is_none(), "6", || {
+        let other = other.map(ToString::to_string).unwrap_or_default();
+        format!(
+            "{node} begins the migration of {release} ({act}), and nobody knows how far that of {other} came"
+        )
     })
 }

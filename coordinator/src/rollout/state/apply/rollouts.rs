@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_proto::ids::{AppName, NodeId, RolloutNumber};
+use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Order, Phase};
@@ -14,6 +15,7 @@ use crate::rollout::event::{Outcome, RolloutKind, RolloutStart};
 use crate::rollout::node::{IssuedOrder, Node};
 use crate::rollout::plan::Wave;
 use crate::rollout::state::{Course, KnownBad, Rollout, State, Step, Unwanted, WaveProgress};
+use crate::rollout::way_back::is_shut_for;
 
 /// What `status`, `history` and a rollback by number look back on; a state that held all
 /// of them would make every start slower than the one before.
@@ -30,33 +32,22 @@ impl State {
     ) -> Result<(), IllegalEvent> {
         let app = self.rollout(number)?.plan.app.clone();
         let from = self.node(node)?.current(&app).cloned();
-        let step = self.step(number, node)?;
-        if generation != step.generation + 1 {
+        let last = self
+            .rollouts
+            .get(&number)
+            .map_or(0, |rollout| self.last_generation(rollout, node));
+        if generation != last + 1 {
             return Err(IllegalEvent::Generation {
                 number,
                 node: node.clone(),
-                last: step.generation,
+                last,
                 generation,
             });
         }
-        if step.generation == 0 {
-            step.from = from;
-        }
-        if let Some(phase) = phase_when_told(order) {
-            step.phase = phase;
-            step.since = at;
-        }
-        step.generation = generation;
-        // A migration is beside the step's own course.
-        if step.order.is_none() || !matches!(order, Order::Migrate { .. }) {
-            step.order = Some(order.clone());
-        }
-        step.retry_at = None;
-        step.overdue = None;
-        if moves(order) {
-            // It is there again: what it comes to now was not accepted by anybody.
-            step.came_after |= step.forgiven;
-            step.forgiven = false;
+        // A migration may be done by a node outside the plan.
+        let is_planned = self.rollout(number)?.steps.contains_key(node);
+        if is_planned || !matches!(order, Order::Migrate { .. }) {
+            self.step(number, node)?.note_order(from, generation, order, at);
         }
         let told_app = app.clone();
         let stands = self.node(node)?.apps.entry(app).or_default();
@@ -285,8 +276,9 @@ impl State {
         unwanted
     }
 
-    /// A rollback that failed or was aborted: nodes that did not go back want what they
-    /// wanted, and so does the environment, unless those that did agree on another release.
+    /// A rollback that failed or was aborted: nodes that went back stay there, the others want
+    /// what they wanted. The environment wants that too, unless it failed, or all went back,
+    /// and those that did agree on another release.
     fn want_again(&mut self, rollout: &Rollout, outcome: Outcome) {
         let app = &rollout.plan.app;
         let went = |id: &NodeId| {
@@ -300,14 +292,21 @@ impl State {
             }
         }
         let reached = self.reached(rollout);
+        for id in rollout.steps.keys().filter(|id| went(id)) {
+            let stands = self.nodes.get_mut(id).and_then(|node| node.apps.get_mut(app));
+            if let Some(stands) = stands {
+                stands.wanted = stands.current.clone();
+            }
+        }
+        let all_went = rollout.steps.keys().all(went);
         let Some(within) = self.environments.get_mut(&rollout.plan.environment) else {
             return;
         };
         let Some(before) = &rollout.unwanted.of_the_environment else {
             return;
         };
-        let wanted = match (outcome, reached.as_slice()) {
-            (Outcome::Failed, [agreed]) => agreed,
+        let wanted = match reached.as_slice() {
+            [agreed] if outcome == Outcome::Failed || all_went => agreed,
             _ => before,
         };
         within
@@ -376,7 +375,10 @@ impl State {
         match (outcome, &rollout.kind) {
             (_, RolloutKind::CatchUp { .. }) => self.postpone_catch_up(&rollout, outcome, at),
             (Outcome::Succeeded, _) => self.record_desired(&rollout),
-            (Outcome::Aborted, RolloutKind::Forward { .. }) => self.keep_what_is_proven(&rollout),
+            (Outcome::Aborted, RolloutKind::Forward { .. }) => {
+                self.keep_what_is_proven(&rollout);
+                self.keep_what_cannot_go_back(&rollout);
+            }
             (_, RolloutKind::Rollback { .. }) => self.want_again(&rollout, outcome),
             _ => {}
         }
@@ -466,13 +468,37 @@ impl State {
         }
     }
 
+    /// Where there is no way back, what was on its way stays too: it is not brought back by a
+    /// catch-up, and no further either.
+    fn keep_what_cannot_go_back(&mut self, rollout: &Rollout) {
+        let on_its_way = rollout.steps.iter().filter(|(_, step)| step.is_in_flight());
+        let nodes: BTreeSet<NodeId> = on_its_way.map(|(id, _)| id.clone()).collect();
+        let Some(release) = rollout.release().filter(|_| rollout.superseded_by.is_none()) else {
+            return;
+        };
+        if is_shut_for(self, rollout, &nodes).is_none() {
+            return;
+        }
+        for id in &nodes {
+            let node = self.nodes.get_mut(id);
+            if let Some(stands) = node.and_then(|node| node.apps.get_mut(&rollout.plan.app)) {
+                stands.wanted = Some(release.clone());
+                stands.note_left(release);
+            }
+        }
+    }
+
     /// A node that was away is not told to install something by a rollout that is over:
     /// nobody would count it, wait for it, or keep what it does within limits.
     fn withdraw_deploys(&mut self, rollout: &Rollout) {
-        for (id, step) in &rollout.steps {
-            if step.phase.is_settled() || !step.is_issued() {
-                continue;
-            }
+        let to_come = rollout
+            .steps
+            .iter()
+            .filter(|(_, step)| !step.phase.is_settled() && step.is_issued());
+        // One that migrates may be outside the plan.
+        let migrates = rollout.migration.iter().map(|run| &run.node);
+        let migrates = migrates.filter(|id| !rollout.steps.contains_key(*id));
+        for id in to_come.map(|(id, _)| id).chain(migrates) {
             let app = self
                 .nodes
                 .get_mut(id)
@@ -488,12 +514,20 @@ impl State {
 
     /// The journal keeps what the state forgets.
     fn forget_old_rollouts(&mut self) {
+        // What a node or a person has yet to say of a migration is said of its rollout.
+        let within = self.environments.values();
+        let records = within
+            .flat_map(|within| within.migrations.values())
+            .flat_map(BTreeMap::values);
+        let in_doubt = records.filter(|record| record.stand != MigrationStand::Done);
+        let is_in_doubt: BTreeSet<RolloutNumber> = in_doubt.map(|record| record.rollout).collect();
         for (beside, kept) in [(false, ENDED_ROLLOUTS_KEPT), (true, ENDED_CATCH_UPS_KEPT)] {
             let ended: Vec<RolloutNumber> = self
                 .rollouts
                 .values()
                 .filter(|rollout| rollout.is_ended() && rollout.beside == beside)
                 .map(|rollout| rollout.number)
+                .filter(|number| !is_in_doubt.contains(number))
                 .collect();
             for number in &ended[..ended.len().saturating_sub(kept)] {
                 self.rollouts.remove(number);
@@ -695,6 +729,28 @@ impl Rollout {
 }
 
 impl Step {
+    fn note_order(&mut self, from: Option<ReleaseRef>, generation: u32, order: &Order, at: Timestamp) {
+        if self.generation == 0 {
+            self.from = from;
+        }
+        if let Some(phase) = phase_when_told(order) {
+            self.phase = phase;
+            self.since = at;
+        }
+        self.generation = generation;
+        // A migration is beside the step's own course.
+        if self.order.is_none() || !matches!(order, Order::Migrate { .. }) {
+            self.order = Some(order.clone());
+        }
+        self.retry_at = None;
+        self.overdue = None;
+        if moves(order) {
+            // It is there again: what it comes to now was not accepted by anybody.
+            self.came_after |= self.forgiven;
+            self.forgiven = false;
+        }
+    }
+
     /// By itself, once more.
     pub(super) fn begin_anew(&mut self, at: Timestamp) {
         self.retries += 1;
