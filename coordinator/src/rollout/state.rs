@@ -2,6 +2,8 @@
 
 mod apply;
 mod migrations;
+mod rollout;
+mod step;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +17,15 @@ use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Platform, ReleaseRef, Strategy};
-use fleet_proto::session::{Failure, FailureClass, Order, Phase};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 
-use super::event::{CatchUp, Outcome, PauseCause, RolloutKind, Urgency};
+use super::event::{CatchUp, Urgency};
 use super::node::Node;
-use super::plan::Plan;
 
 pub use apply::{IllegalEvent, moves};
+pub use rollout::{Course, Rollout, Unwanted, WaveProgress};
+pub use step::Step;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -118,12 +120,6 @@ pub struct Halt {
     pub before: RolloutNumber,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unwanted {
-    pub of_the_environment: Option<ReleaseRef>,
-    pub of_nodes: BTreeMap<NodeId, ReleaseRef>,
-}
-
 impl Halt {
     pub fn stops(&self, rollout: &Rollout) -> bool {
         rollout.urgency == Urgency::Ordinary || rollout.number < self.before
@@ -171,242 +167,6 @@ impl Token {
 
     pub fn is_kept(&self, now: Timestamp) -> bool {
         self.expires_at.plus(Self::KEPT) > now
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollout {
-    pub number: RolloutNumber,
-    pub kind: RolloutKind,
-    pub plan: Plan,
-    pub by: String,
-    pub reason: Option<String>,
-    pub request_id: Option<String>,
-    pub started_at: Timestamp,
-    /// In which it started.
-    #[serde(default)]
-    pub term: u64,
-    pub course: Course,
-    /// The wave that runs or comes next; the number of waves when all have passed.
-    pub wave: usize,
-    pub waves: Vec<WaveProgress>,
-    pub steps: BTreeMap<NodeId, Step>,
-    /// Those of them that are not quiet: an index.
-    #[serde(default)]
-    pub open: BTreeSet<NodeId>,
-    /// The plan's, to be looked up in.
-    #[serde(default)]
-    pub held_back: BTreeSet<NodeId>,
-    /// When a node last got good, or the wait for that began anew.
-    pub progress_at: Timestamp,
-    /// When it last began to run: deadlines do not count the time before.
-    #[serde(default)]
-    pub clock_from: Timestamp,
-    #[serde(default)]
-    pub urgency: Urgency,
-    #[serde(default)]
-    pub selected: bool,
-    /// Nodes that catch up, or are put back from that: there may be another rollout.
-    #[serde(default)]
-    pub beside: bool,
-    /// The newest order about a migration.
-    #[serde(default)]
-    pub migration: Option<MigrationRun>,
-    pub rollback: Option<RolloutNumber>,
-    #[serde(default)]
-    pub superseded_by: Option<RolloutNumber>,
-    /// What was wanted until this rollback took it away: it is wanted again if that comes
-    /// to nothing.
-    #[serde(default)]
-    pub unwanted: Unwanted,
-}
-
-/// Where a rollout is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Course {
-    Running,
-    Paused {
-        cause: PauseCause,
-        why: String,
-        since: Timestamp,
-    },
-    /// As far as its waves reach.
-    Held {
-        since: Timestamp,
-    },
-    Ended {
-        outcome: Outcome,
-        why: Option<String>,
-        at: Timestamp,
-    },
-}
-
-impl Course {
-    /// As one says it of what is over.
-    pub fn past(&self) -> String {
-        match self {
-            Self::Ended {
-                outcome: Outcome::Aborted,
-                ..
-            } => "was aborted".to_owned(),
-            Self::Ended { .. } => format!("has {}", self.word()),
-            _ => format!("is {}", self.word()),
-        }
-    }
-
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused { .. } => "paused",
-            Self::Held { .. } => "held",
-            Self::Ended { outcome, .. } => match outcome {
-                Outcome::Succeeded => "succeeded",
-                Outcome::Failed => "failed",
-                Outcome::Aborted => "aborted",
-            },
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaveProgress {
-    pub started_at: Option<Timestamp>,
-    pub bake_until: Option<Timestamp>,
-    pub passed_at: Option<Timestamp>,
-}
-
-/// One node's move.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    pub wave: usize,
-    /// In the wave's order.
-    pub place: usize,
-    pub phase: Phase,
-    pub since: Timestamp,
-    /// Of the newest order; 0 before the first.
-    pub generation: u32,
-    pub order: Option<Order>,
-    /// What ran there before the first order.
-    pub from: Option<ReleaseRef>,
-    pub failure: Option<Failure>,
-    /// How often it was tried again by itself, after failing for want of infrastructure.
-    #[serde(default)]
-    pub retries: u32,
-    /// When it is tried again; until then its failure does not count.
-    #[serde(default)]
-    pub retry_at: Option<Timestamp>,
-    /// The phase that took too long under its newest order; the node may still be at it.
-    #[serde(default)]
-    pub overdue: Option<Phase>,
-    /// Its wave went on without it: it was not to be told.
-    #[serde(default)]
-    pub skipped: bool,
-    /// A newer rollout has told the node to move, as after it was labelled into another
-    /// environment: of this one it speaks no more.
-    #[serde(default)]
-    pub taken_over: bool,
-    /// An operator resumed in spite of it: nobody waits for it or counts it any more.
-    pub forgiven: bool,
-    /// It was told after its wave had gone on without it, or passed before.
-    #[serde(default)]
-    pub came_after: bool,
-}
-
-impl Step {
-    pub fn is_issued(&self) -> bool {
-        self.generation > 0
-    }
-
-    /// The node was told, and its move is not over. (After a resume a step that was told
-    /// before is pending again.)
-    pub fn is_in_flight(&self) -> bool {
-        self.phase != Phase::Pending && !self.phase.is_settled()
-    }
-
-    /// Verified, or beyond.
-    pub fn is_good(&self) -> bool {
-        matches!(self.phase, Phase::Baking | Phase::Done)
-    }
-
-    /// Told to keep the release.
-    pub fn is_committed(&self) -> bool {
-        self.order == Some(Order::Commit)
-    }
-
-    /// Done and well, or yet to come: nothing follows from it while that wave runs.
-    pub fn is_quiet(&self, wave: usize) -> bool {
-        let is_to_come = self.phase == Phase::Pending && self.wave > wave;
-        (is_to_come || self.phase == Phase::Done) && self.failure.is_none()
-    }
-
-    /// Told, and nothing has gone wrong so far.
-    pub fn is_on_its_way(&self) -> bool {
-        self.is_in_flight() && self.failure.is_none() && !self.forgiven && !self.taken_over
-    }
-
-    /// Failed, and not to be tried again by itself.
-    pub fn has_given_up(&self) -> bool {
-        self.failure.is_some() && self.retry_at.is_none()
-    }
-
-    pub fn failed_as(&self, class: FailureClass) -> bool {
-        self.failure
-            .as_ref()
-            .is_some_and(|failure| failure.class == class)
-    }
-}
-
-impl Rollout {
-    pub fn is_ended(&self) -> bool {
-        matches!(self.course, Course::Ended { .. })
-    }
-
-    pub fn succeeded(&self) -> bool {
-        matches!(
-            self.course,
-            Course::Ended {
-                outcome: Outcome::Succeeded,
-                ..
-            }
-        )
-    }
-
-    /// Its release was in service on some node.
-    pub fn has_proven_it(&self) -> bool {
-        self.succeeded() || self.steps.values().any(|step| step.phase == Phase::Done)
-    }
-
-    /// Brings a release, and does not put one back.
-    pub fn is_forward(&self) -> bool {
-        !matches!(self.kind, RolloutKind::Rollback { .. })
-    }
-
-    pub fn is_catch_up(&self) -> bool {
-        matches!(self.kind, RolloutKind::CatchUp { .. })
-    }
-
-    pub fn release(&self) -> Option<&ReleaseRef> {
-        match &self.kind {
-            RolloutKind::Forward { release } | RolloutKind::CatchUp { release } => Some(release),
-            RolloutKind::Rollback { to, .. } => to.as_ref(),
-        }
-    }
-
-    /// Those that anything may follow from.
-    pub fn open_steps(&self) -> impl Iterator<Item = (&NodeId, &Step)> {
-        self.open.iter().filter_map(|id| Some((id, self.steps.get(id)?)))
-    }
-
-    pub fn has_in_its_plan(&self, node: &NodeId) -> bool {
-        self.steps.contains_key(node) || self.held_back.contains(node)
-    }
-
-    pub fn ended_at(&self) -> Option<Timestamp> {
-        match self.course {
-            Course::Ended { at, .. } => Some(at),
-            _ => None,
-        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! One match over all events. An event that cannot follow from the state is an error
 //! with a name: the journal would be somebody else's, or this code wrong.
 
+mod course;
+mod desired;
 mod drain;
+mod ends;
 mod fleet;
 mod rollouts;
+mod steps;
 
-pub use rollouts::moves;
+pub use steps::moves;
 
 use std::collections::BTreeMap;
 
