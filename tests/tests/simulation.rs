@@ -25,6 +25,12 @@ fn fleets_come_through_storms() {
     storms(0..8, 50);
 }
 
+/// A report after the end of a rollout rewrote why a step had failed (105923).
+#[test]
+fn what_storms_found_once_stays_mended() {
+    storms(105_923..105_924, 10);
+}
+
 #[test]
 fn a_seed_is_the_same_run_each_time() {
     let told = |seed| run(seed, 10, Telling::Everything).1;
