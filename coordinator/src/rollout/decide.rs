@@ -115,7 +115,8 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
         too_many_failures,
         too_many_lost,
         gone_back_to_an_ill_one,
-        held_or_paused,
+        paused,
+        held,
         try_again,
         too_long_in_a_phase,
         too_long_without_progress,
@@ -164,9 +165,8 @@ pub fn supersede(rollout: &Rollout, by: RolloutNumber, why: String) -> Event {
 
 /// Nothing moves, whatever else is so; only an emergency does.
 fn halted(state: &State, rollout: &Rollout, _progress: &Progress, _now: Timestamp) -> Option<Decision> {
-    state.halts(rollout)?;
-    let gates = gate::before_wave(state, rollout);
-    shut_gate(&gates).map(Decision::wait)
+    let gate = gate::shut(state, rollout, gate::HALT)?;
+    shut_gate(&[gate]).map(Decision::wait)
 }
 
 /// What the first gate that is not open says.
@@ -185,53 +185,41 @@ fn shut_gate(gates: &[gate::Gate]) -> Option<Waiting> {
     })
 }
 
-fn held_or_paused(
-    state: &State,
-    rollout: &Rollout,
-    _progress: &Progress,
-    _now: Timestamp,
-) -> Option<Decision> {
-    let number = rollout.number.0;
-    match &rollout.course {
-        Course::Held { since } => Some(Decision::wait(Waiting {
-            since: Some(*since),
-            hint: Some(format!("fleetctl resume {number} --waves 100")),
-            ..Waiting::new(format!(
-                "held: its waves have passed, {} covered by none",
-                match rollout.plan.held_back.len() {
-                    1 => "1 node is".to_owned(),
-                    more => format!("{more} nodes are"),
-                }
-            ))
-        })),
-        Course::Paused { why, since, cause } => Some(Decision::wait(Waiting {
-            since: Some(*since),
-            hint: Some(match cause {
-                PauseCause::Operator => format!("fleetctl resume {number}"),
-                PauseCause::NobodyGood if !budgets::can_be_accepted(rollout) => {
-                    format!("fleetctl abort {number}")
-                }
-                PauseCause::Migration => {
-                    sentences::way_out_of_a_migration(rollout, migrate::in_doubt(state, rollout))
-                }
-                PauseCause::Failures if back::is_frozen(state, rollout).is_some() => {
-                    format!(
-                        "fleetctl resume {number} to go on, fleetctl abort {number} to stop and leave nodes where they are, fleetctl rollback {number} --again to go back all the same"
-                    )
-                }
-                _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
-            }),
-            ..Waiting::new(match cause {
-                PauseCause::Operator => why.clone(),
-                PauseCause::Migration => format!(
-                    "paused: {why}{}",
-                    migrate::known_since(state, rollout, *since).unwrap_or_default()
-                ),
-                _ => format!("paused: {why}"),
-            })
-        })),
-        Course::Running | Course::Ended { .. } => None,
-    }
+fn held(_state: &State, rollout: &Rollout, _progress: &Progress, _now: Timestamp) -> Option<Decision> {
+    let Course::Held { since } = &rollout.course else {
+        return None;
+    };
+    Some(Decision::wait(Waiting {
+        since: Some(*since),
+        hint: Some(format!("fleetctl resume {} --waves 100", rollout.number.0)),
+        ..Waiting::new(format!(
+            "held: its waves have passed, {} covered by none",
+            match rollout.plan.held_back.len() {
+                1 => "1 node is".to_owned(),
+                more => format!("{more} nodes are"),
+            }
+        ))
+    }))
+}
+
+/// At the first gate there is, whatever it was that shut it.
+fn paused(state: &State, rollout: &Rollout, _progress: &Progress, _now: Timestamp) -> Option<Decision> {
+    let gate = gate::shut(state, rollout, gate::PAUSE)?;
+    let Course::Paused { why, since, cause } = &rollout.course else {
+        return shut_gate(&[gate]).map(Decision::wait);
+    };
+    Some(Decision::wait(Waiting {
+        since: gate.since,
+        hint: Some(sentences::way_out_of_a_pause(state, rollout, *cause)),
+        ..Waiting::new(match cause {
+            PauseCause::Operator => why.clone(),
+            PauseCause::Migration => format!(
+                "paused: {why}{}",
+                migrate::known_since(state, rollout, *since).unwrap_or_default()
+            ),
+            _ => format!("paused: {why}"),
+        })
+    }))
 }
 
 fn all_waves_passed(

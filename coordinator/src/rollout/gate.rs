@@ -11,7 +11,7 @@ use fleet_proto::release::ReleaseRef;
 use fleet_proto::time::Timestamp;
 
 use super::event::Urgency;
-use super::state::{Halt, Rollout, State};
+use super::state::{Course, Halt, Rollout, State};
 use super::way_back::{self, Reach};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,11 @@ const BEFORE_ROLLOUT: [BeforeRollout; 4] = [
     not_known_to_be_bad,
     not_behind_a_migration,
 ];
-const BEFORE_WAVE: [BeforeWave; 1] = [still_not_halted];
+/// People come first.
+const BEFORE_WAVE: [BeforeWave; 2] = [not_paused, still_not_halted];
+
+pub const PAUSE: &str = "pause";
+pub const HALT: &str = "halt";
 
 pub fn before_rollout(state: &State, asked: &Asked<'_>) -> Vec<Gate> {
     BEFORE_ROLLOUT.iter().map(|gate| gate(state, asked)).collect()
@@ -123,31 +127,47 @@ pub fn before_wave(state: &State, rollout: &Rollout) -> Vec<Gate> {
     BEFORE_WAVE.iter().map(|gate| gate(state, rollout)).collect()
 }
 
+/// The first of these that is not open.
+pub fn shut(state: &State, rollout: &Rollout, name: &str) -> Option<Gate> {
+    let mut gates = before_wave(state, rollout).into_iter();
+    gates.find(|gate| gate.name == name && !gate.is_open())
+}
+
+fn not_paused(_state: &State, rollout: &Rollout) -> Gate {
+    match &rollout.course {
+        Course::Paused { why, since, .. } => Gate::waiting(
+            PAUSE,
+            why.clone(),
+            *since,
+            format!("fleetctl resume {}", rollout.number.0),
+        ),
+        Course::Running | Course::Held { .. } | Course::Ended { .. } => Gate::open(PAUSE),
+    }
+}
+
 fn not_halted(state: &State, asked: &Asked<'_>) -> Gate {
-    const NAME: &str = "halt";
     match state.halt_of(asked.environment) {
         Some(halt) if asked.insistence.urgency == Urgency::Ordinary => Gate::shut(
-            NAME,
+            HALT,
             halted(halt),
             format!(
                 "{}, or --emergency --reason WHY",
                 unhalt(state, asked.environment)
             ),
         ),
-        _ => Gate::open(NAME),
+        _ => Gate::open(HALT),
     }
 }
 
 fn still_not_halted(state: &State, rollout: &Rollout) -> Gate {
-    const NAME: &str = "halt";
     match state.halts(rollout) {
         Some(halt) => Gate::waiting(
-            NAME,
+            HALT,
             halted(halt),
             halt.since,
             unhalt(state, &rollout.plan.environment),
         ),
-        None => Gate::open(NAME),
+        None => Gate::open(HALT),
     }
 }
 

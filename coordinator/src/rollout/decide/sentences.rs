@@ -4,8 +4,9 @@ use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Span;
 use fleet_proto::session::Failure;
 
-use super::Waiting;
+use super::{Waiting, back, budgets, migrate};
 use crate::rollout::availability::{Availability, Rule};
+use crate::rollout::event::PauseCause;
 use crate::rollout::node::Node;
 use crate::rollout::progress::Progress;
 use crate::rollout::state::{MigrationRecord, Rollout, State};
@@ -221,6 +222,20 @@ pub(super) fn unavailable(
     Waiting {
         hint: Some(what_would_help(state, availability, rollout)),
         ..Waiting::new(format!("{waits}: {}", limit_of(availability)))
+    }
+}
+
+/// The commands that would end a pause, one way or the other.
+pub(super) fn way_out_of_a_pause(state: &State, rollout: &Rollout, cause: PauseCause) -> String {
+    let number = rollout.number.0;
+    match cause {
+        PauseCause::Operator => format!("fleetctl resume {number}"),
+        PauseCause::NobodyGood if !budgets::can_be_accepted(rollout) => format!("fleetctl abort {number}"),
+        PauseCause::Migration => way_out_of_a_migration(rollout, migrate::in_doubt(state, rollout)),
+        PauseCause::Failures if back::is_frozen(state, rollout).is_some() => format!(
+            "fleetctl resume {number} to go on, fleetctl abort {number} to stop and leave nodes where they are, fleetctl rollback {number} --again to go back all the same"
+        ),
+        _ => format!("fleetctl resume {number} to go on, fleetctl abort {number} to give up"),
     }
 }
 
