@@ -11,6 +11,7 @@
 
 pub mod claim;
 pub mod control_group;
+pub mod fleet;
 pub mod host;
 pub mod machine;
 pub mod network;
