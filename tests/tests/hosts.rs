@@ -85,6 +85,74 @@ fn a_service_is_the_host_s_own() {
 }
 
 #[test]
+fn limits_of_a_service_hold() {
+    if !can_boot() {
+        return;
+    }
+    let hosts = Hosts::start(1).unwrap();
+    let host = hosts.host("n01").unwrap();
+    let limited = |limit: &str, script: &str| {
+        let service = ["systemd-run", "--quiet", "--wait", "--pipe", "-p", limit];
+        host.run(&[&service[..], &["bash", "-c", script]].concat())
+            .unwrap()
+    };
+    // The shell would try again for half a minute.
+    let forks = "timeout 1 bash -c 'for i in {1..8}; do sleep 60 & done'";
+    assert_eq!(limited("TasksMax=50", forks).code, 0);
+    let refused = limited("TasksMax=5", forks);
+    assert!(
+        refused.stderr.contains("Resource temporarily unavailable"),
+        "{refused:?}"
+    );
+    // With no line in it, tail has to keep all.
+    let keep = "set -o pipefail; head -c 60000000 /dev/zero | tail >/dev/null";
+    assert_eq!(limited("MemoryMax=500M", keep).code, 0);
+    assert_ne!(limited("MemoryMax=20M", keep).code, 0);
+}
+
+#[test]
+fn a_host_that_is_not_well_says_what_failed() {
+    if !can_boot() {
+        return;
+    }
+    let mut hosts = Hosts::start(1).unwrap();
+    let host = hosts.host_mut("n01").unwrap();
+    let unit = "[Service]\nExecStart=false\n\n[Install]\nWantedBy=multi-user.target\n";
+    host.write("/etc/systemd/system/broken.service", unit.as_bytes(), 0o644)
+        .unwrap();
+    run(host, &["systemctl", "enable", "broken"]);
+    run(host, &["sync"]);
+    host.pull_the_plug().unwrap();
+    let error = host.boot().unwrap_err().to_string();
+    assert!(
+        error.contains("degraded") && error.contains("broken.service"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_is_left_of_hosts_whose_test_panics() {
+    if !can_boot() {
+        return;
+    }
+    let (send, receive) = std::sync::mpsc::channel();
+    let panicked = std::thread::spawn(move || {
+        let hosts = Hosts::start(1).unwrap();
+        let host = hosts.host("n01").unwrap();
+        send.send((host.leader().unwrap(), host.home().to_owned()))
+            .unwrap();
+        unreachable!("as a test does that fails");
+    })
+    .join();
+    assert!(panicked.is_err());
+    let (leader, home) = receive.recv().unwrap();
+    assert!(!Path::new(&format!("/proc/{leader}/root")).exists());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(&format!("{}/", home.display())));
+    assert!(!home.join("disk.img").exists());
+}
+
+#[test]
 fn files_come_back_as_they_were_written() {
     if !can_boot() {
         return;

@@ -2,7 +2,8 @@
 //!
 //! nspawn, asked to stay in the group that it is in, makes `payload` below that. Two hosts
 //! in the same group would share it, and each systemd would find the other's services
-//! under its own names and stop them.
+//! under its own names and stop them. Nor would any limit of a service hold: nspawn lets a
+//! host see the controllers of version 1, and write to none.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,18 +16,32 @@ use crate::wait::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where systemd keeps its processes: version 2 alone, or beside version 1.
+/// Controllers of version 1 that limits of services need: tasks, memory, processor.
+pub const CONTROLLERS: [&str; 4] = ["pids", "memory", "cpu", "cpuacct"];
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Where groups of hosts are: below the roots in which systemd keeps processes, and beside
+/// those that limit this process, so that the hosts stay within its own limits.
 fn hierarchies() -> Vec<PathBuf> {
-    let beside: Vec<PathBuf> = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"]
-        .into_iter()
-        .map(PathBuf::from)
-        .filter(|path| path.is_dir())
-        .collect();
-    if beside.is_empty() {
-        vec![PathBuf::from("/sys/fs/cgroup")]
-    } else {
-        beside
+    let root = Path::new(ROOT);
+    let named = ["systemd", "unified"].map(|name| root.join(name));
+    let mut found: Vec<PathBuf> = named.into_iter().filter(|path| path.is_dir()).collect();
+    if found.is_empty() {
+        // Version 2 alone: one hierarchy for everything.
+        return vec![root.to_owned()];
     }
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for line in own.lines() {
+        // `4:memory:/path`
+        let mut parts = line.splitn(3, ':').skip(1);
+        if let (Some(controller), Some(path)) = (parts.next(), parts.next())
+            && CONTROLLERS.contains(&controller)
+        {
+            found.push(root.join(controller).join(path.trim_start_matches('/')));
+        }
+    }
+    found
 }
 
 /// The files into which a process writes itself to be in the group.

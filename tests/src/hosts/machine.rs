@@ -44,13 +44,7 @@ impl Machine {
                 "sh",
             ])
             .env("GROUPS_OF_HOST", groups.join(" "))
-            .args([
-                "systemd-nspawn",
-                "--quiet",
-                "--boot",
-                "--keep-unit",
-                "--register=no",
-            ])
+            .args(["systemd-nspawn", "--quiet", "--keep-unit", "--register=no"])
             .args(["--link-journal=no", "--resolv-conf=off", "--timezone=off"])
             .arg("--console=pipe")
             .arg(format!("--machine={}", boot.machine))
@@ -58,6 +52,9 @@ impl Machine {
             .arg(format!("--network-bridge={}", boot.bridge))
             .arg("--directory")
             .arg(boot.root)
+            // What `--boot` would say, too.
+            .arg("--kill-signal=SIGRTMIN+3")
+            .args(["sh", "-c", &init()])
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)
@@ -95,6 +92,18 @@ impl Machine {
             .stdin(Stdio::null());
         inside
     }
+}
+
+/// What the host begins with: systemd, which learns at its start which controllers it may
+/// write to. Those of version 1 are read-only for any host that nspawn is told to boot.
+fn init() -> String {
+    let controllers = control_group::CONTROLLERS.join(" ");
+    format!(
+        "for c in {controllers}; do
+            test ! -d /sys/fs/cgroup/$c || mount -o remount,bind,rw /sys/fs/cgroup/$c
+         done
+         exec /lib/systemd/systemd"
+    )
 }
 
 /// Process 1 of the host, when it has become systemd.
