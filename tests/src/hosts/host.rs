@@ -183,6 +183,16 @@ impl Host {
         Ok(())
     }
 
+    /// As an orderly person does: every service is stopped, and what it wrote is kept.
+    pub fn shut_down(&mut self) -> anyhow::Result<()> {
+        let mut machine = self.machine.take().context("the power is off already")?;
+        machine.power_off()?;
+        drop(machine);
+        self.link.remove()?;
+        succeed("umount", [self.root()])?;
+        Ok(())
+    }
+
     /// Packets vanish from now on, both ways; the link stays up.
     pub fn cut_network(&self) -> anyhow::Result<()> {
         self.cut_one_way(Cut::FromHost)?;

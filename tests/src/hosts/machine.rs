@@ -79,6 +79,15 @@ impl Machine {
         self.leader
     }
 
+    pub fn power_off(&mut self) -> anyhow::Result<()> {
+        // It may be gone before it can say that it was told.
+        self.command(&["systemctl", "poweroff"]).output()?;
+        wait_for(&format!("{} to shut down", self.name), PATIENCE, || {
+            self.nspawn.try_wait().transpose()
+        })??;
+        Ok(())
+    }
+
     /// A command as root in the host, with nothing of this process's environment.
     pub fn command(&self, command: &[&str]) -> Command {
         let mut inside = Command::new("timeout");
