@@ -18,58 +18,95 @@ fn wait_until_all_serve(fleet: &HostFleet, version: &str) {
     }
 }
 
-/// Agents are services; the app outlives its agent, and not its host's power.
-#[test]
-fn a_host_loses_its_power_in_the_middle_of_a_rollout() {
-    if !can_boot() {
-        return;
-    }
-    let mut fleet = HostFleet::start(3).unwrap();
+/// Three hosts that run the first release, and have the second before them.
+fn fleet_on_v1() -> HostFleet {
+    let fleet = HostFleet::start(3).unwrap();
     fleet.fleet.push("v1.0.0", Behaviour::Good).unwrap();
     fleet.fleet.push("v1.1.0", Behaviour::Good).unwrap();
     let first = fleet.fleet.ctl(&["rollout", "v1.0.0"]).unwrap();
     assert_eq!(first.code, 0, "{}", first.stderr);
     wait_until_all_serve(&fleet, "v1.0.0");
+    fleet
+}
 
-    let restarted = fleet.hosts.host("n01").unwrap();
-    let restart = restarted.run(&["systemctl", "restart", "fleet-agent"]).unwrap();
-    assert_eq!(restart.code, 0, "{}", restart.stderr);
-    assert_eq!(fleet.serves("n01").as_deref(), Some("v1.0.0"), "it never stopped");
-    fleet.fleet.wait_for_connections(3).unwrap();
-
+/// Begins the second rollout: its number, and the first host that is in the middle of it.
+fn begin(fleet: &HostFleet) -> (u64, String) {
     let second = ["rollout", "v1.1.0", "--max-unreachable", "1", "--detach"];
     let second = fleet.fleet.ctl(&second).unwrap();
     assert_eq!(second.code, 0, "{}", second.stderr);
-    let number = newest_rollout(&fleet);
-    let in_the_middle = wait_for("a host in the middle of its step", PATIENCE, || {
+    let rollouts = fleet.fleet.status().unwrap().rollouts;
+    let number = rollouts.iter().map(|rollout| rollout.number.0).max().unwrap();
+    let host = wait_for("a host in the middle of its step", PATIENCE, || {
         let rollout = fleet.fleet.rollout(number).ok()?;
         assert!(!rollout.state.is_ended(), "too late: {rollout:#?}");
-        let step = rollout.steps.iter().find(|step| is_in_the_middle(step.phase))?;
+        let in_the_middle = |phase| matches!(phase, Phase::Activating | Phase::Verifying);
+        let step = rollout.steps.iter().find(|step| in_the_middle(step.phase))?;
         Some(step.node.to_string())
-    })
-    .unwrap();
-    let host = fleet.hosts.host_mut(&in_the_middle).unwrap();
-    host.pull_the_plug().unwrap();
-    host.boot().unwrap();
+    });
+    (number, host.unwrap())
+}
 
+fn assert_succeeds(fleet: &HostFleet, number: u64, disturbed: &str) {
     let state = wait_for("the rollout to end", 2 * PATIENCE, || {
         let state = fleet.fleet.rollout(number).ok()?.state;
         state.is_ended().then_some(state)
     })
     .unwrap_or_else(|error| {
         let explained = fleet.fleet.ctl(&["explain"]).unwrap().stdout;
-        let host = fleet.hosts.host(&in_the_middle).unwrap();
+        let host = fleet.hosts.host(disturbed).unwrap();
         unreachable!("{error}\n{explained}\n{}", agent_log(host))
     });
     assert_eq!(state, RolloutStateView::Succeeded);
-    wait_until_all_serve(&fleet, "v1.1.0");
+    wait_until_all_serve(fleet, "v1.1.0");
 }
 
-fn is_in_the_middle(phase: Phase) -> bool {
-    matches!(phase, Phase::Activating | Phase::Verifying)
+#[test]
+fn an_app_outlives_a_restart_of_the_agent_s_service() {
+    if !can_boot() {
+        return;
+    }
+    let fleet = fleet_on_v1();
+    let host = fleet.hosts.host("n01").unwrap();
+    let app = || host.run(&["pgrep", "--exact", "fleet-sample"]).unwrap().stdout;
+    let before = app();
+    let restart = host.run(&["systemctl", "restart", "fleet-agent"]).unwrap();
+    assert_eq!(restart.code, 0, "{}", restart.stderr);
+    fleet.fleet.wait_for_connections(3).unwrap();
+    assert_eq!(app(), before);
+    assert!(!before.is_empty());
 }
 
-fn newest_rollout(fleet: &HostFleet) -> u64 {
-    let rollouts = fleet.fleet.status().unwrap().rollouts;
-    rollouts.iter().map(|rollout| rollout.number.0).max().unwrap()
+#[test]
+fn a_host_loses_its_power_in_the_middle_of_a_rollout() {
+    if !can_boot() {
+        return;
+    }
+    let mut fleet = fleet_on_v1();
+    let (number, name) = begin(&fleet);
+    let host = fleet.hosts.host_mut(&name).unwrap();
+    host.pull_the_plug().unwrap();
+    host.boot().unwrap();
+    assert_succeeds(&fleet, number, &name);
+}
+
+#[test]
+fn a_host_is_cut_off_in_the_middle_of_a_rollout() {
+    if !can_boot() {
+        return;
+    }
+    let fleet = fleet_on_v1();
+    let (number, name) = begin(&fleet);
+    let host = fleet.hosts.host(&name).unwrap();
+    host.cut_network().unwrap();
+    wait_for("the host to be missed", PATIENCE, || {
+        let rollout = fleet.fleet.rollout(number).ok()?;
+        rollout
+            .steps
+            .iter()
+            .any(|step| step.node.as_str() == name && step.unreachable)
+            .then_some(())
+    })
+    .unwrap();
+    host.mend_network().unwrap();
+    assert_succeeds(&fleet, number, &name);
 }
