@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools bench sim package clean
+.PHONY: demo build test lint tools hosts-base bench sim package clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -14,7 +14,7 @@ build:
 	$(CARGO) build --locked --workspace --bins
 
 # The binaries are built first: tests start them as real processes.
-test: tools lint build
+test: tools hosts-base lint build
 	$(CARGO) nextest run --locked --workspace --no-fail-fast
 
 lint:
@@ -27,6 +27,11 @@ lint:
 tools:
 	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+
+# The tree that test hosts boot from, and what boots them. Without root or Debian it says
+# that there is none, and the tests that need it are skipped by name.
+hosts-base:
+	@tests/hosts-base >/dev/null
 
 # What is measured is what was built just now.
 bench:

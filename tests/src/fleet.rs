@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -67,12 +68,17 @@ impl Fleet {
     }
 
     pub fn with_coordinator() -> anyhow::Result<Self> {
+        Self::with_coordinator_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// A coordinator that listens where others than this machine's processes reach it.
+    pub fn with_coordinator_at(address: Ipv4Addr) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("fleet-test-").tempdir()?;
         let root = directory.path().to_owned();
         std::fs::create_dir_all(root.join("logs"))?;
         let coordinator = root.join("coordinator");
         let port = Port::reserve()?;
-        let listen = format!("127.0.0.1:{port}");
+        let listen = format!("{address}:{port}");
         let made = Command::new(program("fleet-coordinator")?)
             .args(["init", "--dir"])
             .arg(&coordinator)
@@ -170,13 +176,7 @@ impl Fleet {
         let state = home.join("state");
         let config = home.join("agent.toml");
         let port = Port::reserve()?;
-        let text = format!(
-            "node = \"{name}\"\ncoordinators = [\"{}\"]\nstate = \"{}\"\n\n[trust]\nrelease_keys = [\"{}\"]\n\n\
-             [vars]\nport = \"{port}\"\n\n[limits]\ndisk_reserve = \"1MiB\"\n",
-            self.address,
-            state.display(),
-            self.pinned,
-        );
+        let text = self.agent_config(name, &state, port.number());
         std::fs::write(&config, text)?;
         let node = Node {
             config,
@@ -186,6 +186,17 @@ impl Fleet {
         };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
+    }
+
+    /// `agent.toml` for a node of this fleet.
+    pub fn agent_config(&self, name: &str, state: &Path, port: u16) -> String {
+        format!(
+            "node = \"{name}\"\ncoordinators = [\"{}\"]\nstate = \"{}\"\n\n[trust]\nrelease_keys = [\"{}\"]\n\n\
+             [vars]\nport = \"{port}\"\n\n[limits]\ndisk_reserve = \"1MiB\"\n",
+            self.address,
+            state.display(),
+            self.pinned,
+        )
     }
 
     pub fn token(&self, flags: &[&str]) -> anyhow::Result<String> {
@@ -318,7 +329,10 @@ impl Fleet {
     }
 
     pub fn wait_until_connected(&self) -> anyhow::Result<()> {
-        let expected = self.nodes.len();
+        self.wait_for_connections(self.nodes.len())
+    }
+
+    pub fn wait_for_connections(&self, expected: usize) -> anyhow::Result<()> {
         wait_for("all nodes to connect", PATIENCE, || {
             let ended = self.ctl(&["nodes", "--output", "json"]).ok()?;
             let nodes: Vec<NodeView> = serde_json::from_str(&ended.stdout).ok()?;

@@ -5,6 +5,7 @@ pub mod chance;
 pub mod fleet;
 pub mod forwarder;
 pub mod host;
+pub mod hosts;
 pub mod layers;
 pub mod port;
 pub mod power;

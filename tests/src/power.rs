@@ -4,29 +4,16 @@
 //! this, because the page cache outlives the process.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::process::succeed;
 
 /// A small ext4 filesystem, mounted from an image file; unmounted on drop.
 pub struct Disk {
     image: PathBuf,
     mount: PathBuf,
-}
-
-fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<()> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .with_context(|| program.to_owned())?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test has to say that it was")]
@@ -47,15 +34,15 @@ impl Disk {
     pub fn create(directory: &Path, name: &str, mebibytes: u64) -> anyhow::Result<Self> {
         let image = directory.join(format!("{name}.img"));
         std::fs::File::create(&image)?.set_len(mebibytes << 20)?;
-        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_os_str()])?;
+        succeed("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), image.as_os_str()])?;
         Self::mount(image, directory.join(name))
     }
 
     fn mount(image: PathBuf, mount: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&mount)?;
-        run(
+        succeed(
             "mount",
-            &[
+            [
                 "-o".as_ref(),
                 "loop".as_ref(),
                 image.as_os_str(),
@@ -73,7 +60,15 @@ impl Disk {
     /// writes to it is stopped meanwhile: a copy takes longer than an instant.
     pub fn image_at_this_instant(&self, directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
         let image = directory.join(format!("{name}.img"));
-        std::fs::copy(&self.image, &image)?;
+        // What was never written takes no room in the copy either.
+        succeed(
+            "cp",
+            [
+                "--sparse=always".as_ref(),
+                self.image.as_os_str(),
+                image.as_os_str(),
+            ],
+        )?;
         Ok(image)
     }
 
@@ -85,10 +80,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let unmounted = run("umount", &[self.mount.as_os_str()]);
+        let unmounted = succeed("umount", [self.mount.as_os_str()]);
         if unmounted.is_err() {
             // Something in it is still in use; let it go when that ends.
-            let _ = run("umount", &["-l".as_ref(), self.mount.as_os_str()]);
+            let _ = succeed("umount", ["-l".as_ref(), self.mount.as_os_str()]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Programs of the workspace, as child processes that do not outlive their test.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,24 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
         .find(|directory| directory.join(name).is_file())
         .with_context(|| format!("{name} is not built; run cargo build --workspace"))?;
     Ok(directory.join(name))
+}
+
+/// Runs a command that has to succeed; what it printed.
+pub fn succeed<A: AsRef<OsStr>>(
+    program: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> anyhow::Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A process that is killed, by its own id, when it is dropped.
