@@ -1,7 +1,7 @@
 //! The flags that say how a release shall go out, and the intent made of them.
 
 use fleet_proto::digest::Digest;
-use fleet_proto::labels::Selector;
+use fleet_proto::labels::{LabelError, Selector};
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::OnFailure;
 use fleet_proto::time::Timestamp;
@@ -42,10 +42,10 @@ pub struct IntentArgs {
     #[arg(long, value_name = "AMOUNT")]
     pub max_unreachable: Option<Amount>,
     /// Nodes that go first
-    #[arg(long, value_name = "SELECTOR")]
+    #[arg(long, value_name = "SELECTOR", value_parser = some_nodes)]
     pub canary: Option<Selector>,
     /// Only these nodes of the environment
-    #[arg(long, value_name = "SELECTOR")]
+    #[arg(long, value_name = "SELECTOR", value_parser = some_nodes)]
     pub select: Option<Selector>,
     /// What to do when more fail than may
     #[arg(long, value_name = "WHAT", value_parser = on_failure)]
@@ -69,6 +69,14 @@ pub struct InsistenceArgs {
     /// Also a release that failed in this environment before
     #[arg(long)]
     pub again: bool,
+}
+
+/// An empty one would mean every node: most likely a variable of a script that is not set.
+fn some_nodes(text: &str) -> Result<Selector, String> {
+    if text.trim().is_empty() {
+        return Err("an empty selector names no node; leave the option away to mean all".to_owned());
+    }
+    text.parse().map_err(|error: LabelError| error.to_string())
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {

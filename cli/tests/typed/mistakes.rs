@@ -187,6 +187,17 @@ fn a_release_without_a_key_or_a_file() {
     );
 }
 
+/// As of a variable of a script that is not set.
+#[test]
+fn an_empty_selector_is_not_everybody() {
+    for option in ["--select", "--canary"] {
+        let home = tempfile::tempdir().unwrap();
+        let text = transcript(fleetctl(home.path(), &["rollout", "v1.0.0", option, ""]));
+        assert!(text.starts_with("exit 2\n"), "{text}");
+        assert!(text.contains("an empty selector names no node"), "{text}");
+    }
+}
+
 /// One object, in one line, on stderr.
 #[test]
 fn errors_for_programs() {
