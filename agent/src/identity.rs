@@ -1,5 +1,6 @@
 //! The node's key and certificate on the disk, replaced as one.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::identity::{Identity, Peer, Who};
@@ -38,11 +39,16 @@ pub fn read(layout: &Layout, config: &Path, node: &NodeId) -> Result<(Credential
     if !directory.is_dir() && Credentials::read(&new).is_ok() {
         std::fs::rename(&new, &directory).map_err(failed("rename", &new))?;
     }
-    if !directory.is_dir() {
-        return Err(IdentityError::None {
-            directory,
-            config: config.to_owned(),
-        });
+    match directory.metadata() {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(IdentityError::None {
+                directory,
+                config: config.to_owned(),
+            });
+        }
+        // Whoever may not look cannot say that there is none.
+        Err(error) => return Err(failed("read", &directory)(error).into()),
     }
     let credentials = Credentials::read(&directory)?;
     let peer = credentials.peer()?;

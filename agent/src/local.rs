@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
@@ -75,6 +75,10 @@ impl Told {
 pub enum LocalError {
     #[error("cannot ask the agent at its socket")]
     Io(#[from] std::io::Error),
+    #[error(
+        "the agent's socket {} may not be used by this user\nhint: ask as the user that the agent runs as, or as root", .path.display()
+    )]
+    NotAllowed { path: PathBuf },
     #[error("the agent gave no answer within {}s", ANSWER_DEADLINE.as_secs())]
     NoAnswer,
     #[error("the answer is not read")]
@@ -173,11 +177,18 @@ fn asker(stream: &UnixStream) -> Result<String, std::io::Error> {
 /// None if no agent listens there.
 pub async fn ask(path: &Path, question: &Question) -> Result<Option<Answer>, LocalError> {
     let connected = by_short_name(path, |short| std::os::unix::net::UnixStream::connect(short));
-    let Ok(stream) = connected.and_then(|stream| {
+    let stream = match connected.and_then(|stream| {
         stream.set_nonblocking(true)?;
         UnixStream::from_std(stream)
-    }) else {
-        return Ok(None);
+    }) {
+        Ok(stream) => stream,
+        // Whoever may not ask cannot say that nobody is there.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(LocalError::NotAllowed {
+                path: path.to_owned(),
+            });
+        }
+        Err(_) => return Ok(None),
     };
     let mut stream = BufReader::new(stream);
     write_line(&mut stream, question).await?;

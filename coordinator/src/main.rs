@@ -188,10 +188,14 @@ fn make(options: Init) -> anyhow::Result<()> {
         },
         Timestamp::now(),
     )?;
+    // Nobody can be reached at the address of all interfaces.
+    let reached_at = match options.listen.ip().is_unspecified() {
+        true => format!("THIS-MACHINE:{}", options.listen.port()),
+        false => options.listen.to_string(),
+    };
     println!(
-        "made {config}\n\nnext:\n  fleet-coordinator run --config {config}\n  fleetctl --coordinator https://{listen} --identity {operator} status",
+        "made {config}\n\nnext:\n  fleet-coordinator run --config {config}\n  fleetctl --coordinator https://{reached_at} --identity {operator} status",
         config = made.config.display(),
-        listen = options.listen,
         operator = made.operator.display(),
     );
     Ok(())
