@@ -7,7 +7,7 @@ use fleet_coordinator::rollout::event::Outcome;
 use fleet_coordinator::rollout::input::{Intent, Request};
 use fleet_coordinator::rollout::state::{Course, Rollout};
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
-use fleet_proto::quantity::Amount;
+use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{OnFailure, ReleaseRef};
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
@@ -18,6 +18,8 @@ use super::releases::Nature;
 
 /// Longer than any progress deadline, bake and backoff together.
 const ENDS_WITHIN_MINUTES: u64 = 45;
+/// A bit more than the longest progress deadline.
+const PROGRESS_WITHIN: Span = Span::from_secs(900);
 /// Aborting a rollout begins a rollback; aborting that begins nothing.
 const ABORTS: usize = 3;
 
@@ -122,7 +124,9 @@ impl Storm {
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
             // Nobody asked for a catch-up: it ends by itself, and begins again.
-            must(stands || rollout.beside, "calm", || {
+            // A large fleet, two nodes at a time, takes longer than a calm lasts.
+            let goes_on = Timestamp(self.now).since(rollout.progress_at) < PROGRESS_WITHIN;
+            must(stands || rollout.beside || goes_on, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;
