@@ -7,7 +7,7 @@ use fleet_coordinator::rollout::event::Outcome;
 use fleet_coordinator::rollout::input::{Intent, Request};
 use fleet_coordinator::rollout::state::{Course, Rollout};
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
-use fleet_proto::quantity::{Amount, Span};
+use fleet_proto::quantity::Amount;
 use fleet_proto::release::{OnFailure, ReleaseRef};
 use fleet_proto::session::Phase;
 use fleet_proto::time::Timestamp;
@@ -17,9 +17,7 @@ use super::invariants::{Broken, Held, must};
 use super::releases::Nature;
 
 /// Longer than any progress deadline, bake and backoff together.
-const ENDS_WITHIN_MINUTES: u64 = 45;
-/// A bit more than the longest progress deadline.
-const PROGRESS_WITHIN: Span = Span::from_secs(900);
+const MOVES_WITHIN_MINUTES: usize = 45;
 /// Aborting a rollout begins a rollback; aborting that begins nothing.
 const ABORTS: usize = 3;
 
@@ -44,18 +42,41 @@ impl Storm {
     /// Until nothing moves any more, or for as long as anything may take.
     fn rest(&mut self) -> anyhow::Result<()> {
         self.pass(60_000)?;
-        for _ in 0..ENDS_WITHIN_MINUTES {
-            if self.is_at_rest() {
+        self.pass_until(|storm| {
+            if storm.is_at_rest() {
                 // The last words are still on their way.
-                self.pass(30_000)?;
-                // A bake fails when it likes, also where its rollout stands.
-                if self.is_at_rest() {
-                    break;
-                }
+                storm.pass(30_000)?;
             }
+            // A bake fails when it likes, also where its rollout stands.
+            Ok(storm.is_at_rest())
+        })
+    }
+
+    /// Gives up on rollouts of which none has moved for as long as anything may take, and on
+    /// a fleet that has had a minute for each of its nodes.
+    fn pass_until(
+        &mut self,
+        mut is_over: impl FnMut(&mut Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut unmoved = 0;
+        for _ in 0..self.machines.len().max(MOVES_WITHIN_MINUTES) {
+            if unmoved == MOVES_WITHIN_MINUTES || is_over(self)? {
+                break;
+            }
+            let before = self.last_progress();
             self.pass(60_000)?;
+            unmoved = if self.last_progress() == before {
+                unmoved + 1
+            } else {
+                0
+            };
         }
         Ok(())
+    }
+
+    /// Of what people asked for: nodes that catch up come and go.
+    fn last_progress(&self) -> Option<Timestamp> {
+        self.asked_for().map(|rollout| rollout.progress_at).max()
     }
 
     fn heal(&mut self) -> anyhow::Result<()> {
@@ -90,14 +111,13 @@ impl Storm {
         }
     }
 
-    /// What people asked for: nodes that catch up come and go.
-    fn asked_for_is_over(&self) -> bool {
+    fn asked_for(&self) -> impl Iterator<Item = &Rollout> {
         let state = &self.coordinator.acknowledged;
-        state
+        let active = state
             .active
             .iter()
-            .filter_map(|number| state.rollouts.get(number))
-            .all(|rollout| rollout.beside)
+            .filter_map(|number| state.rollouts.get(number));
+        active.filter(|rollout| !rollout.beside)
     }
 
     fn is_at_rest(&self) -> bool {
@@ -124,9 +144,7 @@ impl Storm {
             let waiting = decide_rollout(state, rollout, Timestamp(self.now)).waiting;
             let stands = matches!(rollout.course, Course::Paused { .. } | Course::Held { .. });
             // Nobody asked for a catch-up: it ends by itself, and begins again.
-            // A large fleet, two nodes at a time, takes longer than a calm lasts.
-            let goes_on = Timestamp(self.now).since(rollout.progress_at) < PROGRESS_WITHIN;
-            must(stands || rollout.beside || goes_on, "calm", || {
+            must(stands || rollout.beside, "calm", || {
                 let waits: Vec<_> = waiting.iter().map(|waiting| waiting.what.clone()).collect();
                 format!("rollout {number} is running for ever, waiting for {waits:?}")
             })?;
@@ -203,21 +221,16 @@ impl Storm {
     fn end_what_is_active(&mut self) -> anyhow::Result<()> {
         for _ in 0..ABORTS {
             let active: Vec<RolloutNumber> = self.coordinator.acknowledged.active.iter().copied().collect();
-            if self.asked_for_is_over() {
+            if self.asked_for().next().is_none() {
                 return Ok(());
             }
             for number in active {
                 self.ask(Request::Abort { number, reason: None });
             }
-            for _ in 0..ENDS_WITHIN_MINUTES {
-                self.pass(60_000)?;
-                if self.asked_for_is_over() {
-                    break;
-                }
-            }
+            self.pass_until(|storm| Ok(storm.asked_for().next().is_none()))?;
         }
         let active = &self.coordinator.acknowledged.active;
-        must(self.asked_for_is_over(), "5", || {
+        must(self.asked_for().next().is_none(), "5", || {
             format!("{active:?} were aborted and do not end")
         })?;
         Ok(())
@@ -251,12 +264,8 @@ impl Storm {
             on_failure: Some(OnFailure::Pause),
             ..Intent::default()
         }));
-        for _ in 0..ENDS_WITHIN_MINUTES {
-            self.pass(60_000)?;
-            if self.coordinator.acknowledged.active.is_empty() {
-                break;
-            }
-        }
+        self.pass(60_000)?;
+        self.pass_until(|storm| Ok(storm.coordinator.acknowledged.active.is_empty()))?;
         let state = &self.coordinator.acknowledged;
         let of_people = |rollout: &&Rollout| !rollout.beside && rollout.number >= before;
         let Some(rollout) = state.rollouts.values().find(of_people) else {
