@@ -21,7 +21,8 @@ use crate::effects::fetch::Node;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
-use crate::process::log;
+use crate::process::managers::log_tail;
+use crate::process::run_directory::RunDirectory;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
 use put_back::put_back;
@@ -314,9 +315,9 @@ impl RunLane {
             Purpose::Activate | Purpose::Verify | Purpose::Bake => {
                 let mut failure = failure(error.class(), format!("cannot start: {why}"));
                 if let Some(component) = error.component() {
-                    let run = self.converge.layout.run(&self.converge.app, component);
+                    let run = RunDirectory::new(self.converge.layout.run(&self.converge.app, component));
                     failure.check = Some(format!("{component}/process"));
-                    failure.log_tail = log::tail(&run.join("log"), LOG_LINES);
+                    failure.log_tail = log_tail(&run, LOG_LINES);
                 }
                 self.tell(now, Outcome::Failed(*failure)).await?;
             }

@@ -12,8 +12,8 @@ use crate::probe::judge::{Finding, Judge, Verdict};
 use crate::probe::resources::{Meter, Share};
 use crate::probe::window::Baseline;
 use crate::probe::{Reading, look};
-use crate::process::log;
-use crate::process::supervise::glance;
+use crate::process::managers::log_tail;
+use crate::process::standing::glance;
 
 /// Until a check passes for the first time it is looked at this often, so that a node
 /// is found healthy soon after it is.
@@ -139,8 +139,7 @@ impl Crew {
     /// Of the component that the check belongs to, else of the first that said anything.
     fn log_tail(&self, check: &str) -> Vec<String> {
         let name = check.split('/').next().unwrap_or_default();
-        let tail =
-            |part: &Part| Some(log::tail(&part.run.log(), LOG_LINES)).filter(|lines| !lines.is_empty());
+        let tail = |part: &Part| Some(log_tail(&part.run, LOG_LINES)).filter(|lines| !lines.is_empty());
         let parts = &self.started.parts;
         parts
             .iter()

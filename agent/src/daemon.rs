@@ -40,7 +40,7 @@ use crate::layout::Layout;
 use crate::ledger::{AppRecord, Ledger, LedgerError};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
-use crate::process::supervise::Supervisor;
+use crate::process::managers::Managers;
 use crate::renew::Renewal;
 use crate::tasks::{Ended, Tasks};
 
@@ -302,7 +302,7 @@ impl Daemon {
             config: self.node.config.clone(),
             layout: self.node.layout.clone(),
             app: app.clone(),
-            supervisor: Supervisor::this_program(),
+            managers: Managers::of_this_node(),
             gate: Arc::default(),
         }
     }

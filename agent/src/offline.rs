@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::ledger::{Ledger, LedgerError, Step};
 use crate::local::RolledBack;
 use crate::person;
-use crate::process::supervise::Supervisor;
+use crate::process::managers::Managers;
 
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -187,7 +187,7 @@ fn converge(config: &Arc<Config>, layout: &Layout, app: &AppName) -> Converge {
         config: config.clone(),
         layout: layout.clone(),
         app: app.clone(),
-        supervisor: Supervisor::this_program(),
+        managers: Managers::of_this_node(),
         gate: Arc::default(),
     }
 }

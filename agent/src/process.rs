@@ -10,6 +10,9 @@
 pub mod keeper;
 pub mod launch;
 pub mod log;
+pub mod managers;
 pub mod proc;
 pub mod run_directory;
+pub mod spec;
+pub mod standing;
 pub mod supervise;

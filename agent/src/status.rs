@@ -15,7 +15,7 @@ use crate::drained;
 use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::process::run_directory::RunDirectory;
-use crate::process::supervise::glance;
+use crate::process::standing::glance;
 use crate::slots::Slots;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,8 +117,11 @@ fn components(layout: &Layout, app: &AppName) -> Vec<ComponentView> {
         let state = glance(&RunDirectory::new(layout.run(app, &component)));
         ComponentView {
             component,
-            pid: state.as_ref().and_then(|state| state.app).map(|app| app.pid),
-            keeper_pid: state.as_ref().map(|state| state.keeper.pid),
+            pid: state.as_ref().and_then(|state| state.main).map(|main| main.pid),
+            keeper_pid: state
+                .as_ref()
+                .and_then(|state| state.keeper)
+                .map(|keeper| keeper.pid),
             restarts: state.as_ref().map_or(0, |state| state.restarts),
             since: state.as_ref().map(|state| state.since),
             last_exit: state.and_then(|state| state.last_exit),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fleet_agent::process::log;
 use fleet_agent::process::proc::{self, ProcessId};
-use fleet_agent::process::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
+use fleet_agent::process::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
+use fleet_agent::process::spec::{How, Spec, Supervised};
 use fleet_agent::process::supervise::{Supervisor, glance};
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
@@ -38,12 +39,14 @@ impl Bench {
         Spec {
             release: Digest::of(b"release"),
             tree: Digest::of(b"tree"),
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            directory: self.directory.path().to_owned(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             home: "/".to_owned(),
-            directory: self.directory.path().to_owned(),
-            stop_signal: StopSignal::Term,
-            grace: Span::from_millis(300),
+            how: How::Supervise(Supervised {
+                command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+                stop_signal: StopSignal::Term,
+                grace: Span::from_millis(300),
+            }),
         }
     }
 
@@ -64,6 +67,11 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _stopped = self.supervisor.stop(&self.run);
     }
+}
+
+fn supervised(spec: &mut Spec) -> &mut Supervised {
+    let How::Supervise(supervised) = &mut spec.how;
+    supervised
 }
 
 fn running(run: &Path) -> Vec<i32> {
@@ -119,8 +127,8 @@ fn who_ignores_the_stop_signal_is_killed_after_the_grace() {
 fn the_stop_signal_is_the_one_asked_for_and_reaches_the_app() {
     let bench = Bench::new();
     let mut spec = bench.spec("trap 'echo bye; exit 0' USR1; echo up; while :; do sleep 0.02; done");
-    spec.stop_signal = StopSignal::User1;
-    spec.grace = Span::from_secs(10);
+    supervised(&mut spec).stop_signal = StopSignal::User1;
+    supervised(&mut spec).grace = Span::from_secs(10);
     bench.supervisor.start(&bench.run, &spec).unwrap();
     wait_for("the app", || log::tail(&bench.run.log(), 1).first().cloned());
     bench.supervisor.stop(&bench.run).unwrap();
@@ -144,7 +152,7 @@ fn an_app_that_ends_is_started_again_with_longer_and_longer_pauses() {
 fn a_command_that_is_not_there_says_so_in_the_log() {
     let bench = Bench::new();
     let mut spec = bench.spec("");
-    spec.command = vec!["./nothing-here".to_owned()];
+    supervised(&mut spec).command = vec!["./nothing-here".to_owned()];
     bench.supervisor.start(&bench.run, &spec).unwrap();
     let exit = bench.until("its end", |state| state.last_exit.clone());
     assert_eq!(exit, "exited with code 127");
@@ -182,10 +190,10 @@ fn a_keeper_is_adopted_from_the_slot_of_an_earlier_release() {
     let mut known = first.keeper;
     let changes: [fn(&mut Spec); 5] = [
         |spec| spec.tree = Digest::of(b"other files"),
-        |spec| spec.command[2] = "exec sleep 1001".to_owned(),
+        |spec| supervised(spec).command[2] = "exec sleep 1001".to_owned(),
         |spec| drop(spec.env.insert("LEVEL".to_owned(), "2".to_owned())),
-        |spec| spec.stop_signal = StopSignal::Interrupt,
-        |spec| spec.grace = Span::from_millis(301),
+        |spec| supervised(spec).stop_signal = StopSignal::Interrupt,
+        |spec| supervised(spec).grace = Span::from_millis(301),
     ];
     for change in changes {
         change(&mut spec);
@@ -271,7 +279,7 @@ fn the_grace_is_for_the_whole_family() {
         format!("setsid sh -c \"{}\" & exec sleep 1000", work.replace('"', "\\\"")),
     ] {
         let mut spec = bench.spec(&script);
-        spec.grace = Span::from_secs(10);
+        supervised(&mut spec).grace = Span::from_secs(10);
         bench.supervisor.start(&bench.run, &spec).unwrap();
         wait_for("the worker", || {
             log::tail(&bench.run.log(), 1)

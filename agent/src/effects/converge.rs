@@ -16,8 +16,10 @@ use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
 use crate::layout::Layout;
-use crate::process::run_directory::{RunDirectory, Spec};
-use crate::process::supervise::{SuperviseError, Supervisor, glance};
+use crate::process::managers::{Managers, ProcessError};
+use crate::process::run_directory::RunDirectory;
+use crate::process::spec::{How, Spec, Supervised};
+use crate::process::standing::glance;
 use crate::slots::{Slot, SlotError, Slots};
 use crate::template::{TemplateError, Words};
 
@@ -46,13 +48,13 @@ pub enum ConvergeError {
     Start {
         component: ComponentName,
         #[source]
-        source: SuperviseError,
+        source: ProcessError,
     },
     #[error("component {component} cannot be stopped")]
     Stop {
         component: ComponentName,
         #[source]
-        source: SuperviseError,
+        source: ProcessError,
     },
 }
 
@@ -70,23 +72,15 @@ impl ConvergeError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Template { .. } | Self::NoArtifact { .. } => FailureClass::Release,
-            Self::Slot(_)
-            | Self::File(_)
-            | Self::Damaged { .. }
-            | Self::Shut
-            | Self::Start { .. }
-            | Self::Stop { .. } => FailureClass::Infrastructure,
+            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
+            Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
         }
     }
 
     pub fn is_no_room(&self) -> bool {
         match self {
-            Self::Slot(SlotError::File(error))
-            | Self::File(error)
-            | Self::Start {
-                source: SuperviseError::File(error),
-                ..
-            } => error.is_no_room(),
+            Self::Slot(SlotError::File(error)) | Self::File(error) => error.is_no_room(),
+            Self::Start { source, .. } => source.is_no_room(),
             _ => false,
         }
     }
@@ -112,7 +106,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn cannot_start(&self, source: SuperviseError) -> ConvergeError {
+    fn cannot_start(&self, source: ProcessError) -> ConvergeError {
         ConvergeError::Start {
             component: self.component.name.clone(),
             source,
@@ -151,7 +145,7 @@ pub struct Converge {
     pub config: Arc<Config>,
     pub layout: Layout,
     pub app: AppName,
-    pub supervisor: Supervisor,
+    pub managers: Managers,
     /// One at a time, and none once the app is to stay stopped: an activation that is
     /// in the middle when the agent is told to stop must not start anything after it.
     pub gate: Arc<Mutex<Gate>>,
@@ -226,7 +220,7 @@ impl Converge {
             .iter()
             .filter(|part| changes.start.contains(&part.component.name))
         {
-            self.supervisor
+            self.managers
                 .prepare(&part.run, &part.spec)
                 .map_err(|source| part.cannot_start(source))?;
         }
@@ -240,7 +234,7 @@ impl Converge {
         // All of them, in their order: what is kept is adopted, and if it has been lost in
         // this moment it is started anew, from the slot that is current now.
         for part in parts {
-            self.supervisor
+            self.managers
                 .start(&part.run, &part.spec)
                 .map_err(|source| part.cannot_start(source))?;
             part.move_to_where_it_lives();
@@ -267,7 +261,7 @@ impl Converge {
     }
 
     fn stop(&self, component: &ComponentName) -> Result<(), ConvergeError> {
-        self.supervisor
+        self.managers
             .stop(&self.run_directory(component))
             .map_err(|source| ConvergeError::Stop {
                 component: component.clone(),
@@ -297,7 +291,7 @@ impl Converge {
         let run = self.run_directory(component);
         let state = glance(&run)?;
         let spec = run.spec()?;
-        let is_up = state.app.is_some() || !moves;
+        let is_up = state.is_up || !moves;
         (is_up && state.spec == spec.fingerprint()).then_some(state.spec)
     }
 
@@ -357,12 +351,14 @@ impl Converge {
         let spec = Spec {
             release: release.digest,
             tree: artifact.tree,
-            command: words.fill_all(&supervise.command).map_err(wrong)?,
+            directory,
             env,
             home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
-            directory,
-            stop_signal: supervise.stop_signal,
-            grace: supervise.grace,
+            how: How::Supervise(Supervised {
+                command: words.fill_all(&supervise.command).map_err(wrong)?,
+                stop_signal: supervise.stop_signal,
+                grace: supervise.grace,
+            }),
         };
         Ok(Part {
             component: component.clone(),

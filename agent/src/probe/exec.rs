@@ -8,7 +8,8 @@ use tokio::process::{ChildStderr, Command};
 
 use super::{Miss, Passed};
 use crate::process::log::harmless;
-use crate::process::run_directory::{RUN_VARIABLE, Spec};
+use crate::process::run_directory::RUN_VARIABLE;
+use crate::process::spec::Spec;
 
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// What is in a pipe is read in less; only a process that left the group can hold it open.
@@ -105,8 +106,9 @@ mod tests {
 
     async fn check(script: &str) -> Result<Passed, Miss> {
         let spec = serde_json::json!({
-            "release": "00".repeat(32), "tree": "00".repeat(32), "command": [], "home": "/", "env": {"PATH": "/usr/bin:/bin"},
-            "directory": "/", "stop_signal": "SIGTERM", "grace": "1s",
+            "release": "00".repeat(32), "tree": "00".repeat(32), "directory": "/",
+            "env": {"PATH": "/usr/bin:/bin"}, "home": "/",
+            "how": {"by": "supervise", "command": [], "stop_signal": "SIGTERM", "grace": "1s"},
         });
         let spec = serde_json::from_value(spec).unwrap();
         let command = ["sh", "-c", script].map(str::to_owned);

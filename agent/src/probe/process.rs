@@ -1,12 +1,12 @@
-//! The process runs and is not restarting, by its keeper's word.
+//! The process runs and is not restarting, by its manager's word.
 
 use super::{Miss, Passed};
 use crate::process::run_directory::RunDirectory;
-use crate::process::supervise::glance;
+use crate::process::standing::glance;
 
 pub fn look(run: &RunDirectory) -> Result<Passed, Miss> {
     match glance(run) {
-        Some(state) if state.app.is_some() => Ok(Passed::default()),
+        Some(state) if state.is_up => Ok(Passed::default()),
         Some(state) => Err(Miss::against(
             format!(
                 "does not run: it {}",

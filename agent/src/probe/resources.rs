@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use crate::facts::{self, PAGE_BYTES, TICKS_PER_SECOND};
-use crate::process::proc;
 use crate::process::run_directory::RunDirectory;
-use crate::process::supervise::glance;
+use crate::process::standing::{glance, processes};
 
 /// In percent of the node's cores and memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,12 +26,8 @@ impl Meter {
 
     #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
     pub fn look(&mut self) -> Option<Share> {
-        let state = glance(&self.run)?;
-        let processes = proc::all();
-        let own = processes
-            .iter()
-            .filter(|stat| stat.session == state.keeper.pid && stat.id != state.keeper);
-        let (ticks, pages) = own.fold((0, 0), |(ticks, pages), stat| {
+        let own = processes(&glance(&self.run)?);
+        let (ticks, pages) = own.iter().fold((0, 0), |(ticks, pages), stat| {
             (ticks + stat.cpu_ticks, pages + stat.resident_pages)
         });
         let now = Instant::now();

@@ -24,7 +24,8 @@ use nix::unistd::{Pid, setsid};
 
 use super::log::Log;
 use super::proc::{self, ProcessId};
-use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
+use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
+use super::spec::{How, Spec, Supervised};
 use crate::durable::FileError;
 use crate::effects::chain;
 
@@ -78,6 +79,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
     let log = std::thread::spawn(move || log.take_down(output));
 
     let spec = run.spec().ok_or(KeeperError::NoSpec)?;
+    let How::Supervise(supervised) = spec.how.clone();
     let own =
         ProcessId::own().ok_or_else(|| system("find oneself in /proc")(io::Error::other("no /proc")))?;
     let state = KeeperState {
@@ -92,6 +94,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
     let mut keeper = Keeper {
         run,
         spec,
+        supervised,
         state,
         signals,
         writer: Some(writer),
@@ -136,6 +139,7 @@ fn blocked_signals() -> Result<Receiver<Signal>, KeeperError> {
 struct Keeper {
     run: RunDirectory,
     spec: Spec,
+    supervised: Supervised,
     state: KeeperState,
     signals: Receiver<Signal>,
     writer: Option<PipeWriter>,
@@ -215,7 +219,7 @@ impl Keeper {
             .arg0("fleet-agent")
             .arg("launch")
             .arg("--")
-            .args(&self.spec.command)
+            .args(&self.supervised.command)
             .current_dir(&self.spec.directory)
             .env_clear()
             .env("HOME", &self.spec.home)
@@ -280,7 +284,7 @@ impl Keeper {
     fn stop(&mut self) -> Result<(), KeeperError> {
         let own = self.state.keeper.pid;
         self.ask_to_stop();
-        let deadline = Instant::now() + self.spec.grace.as_duration();
+        let deadline = Instant::now() + self.supervised.grace.as_duration();
         loop {
             self.reap();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -296,7 +300,7 @@ impl Keeper {
     }
 
     fn ask_to_stop(&self) {
-        let signal = signal_of(self.spec.stop_signal);
+        let signal = signal_of(self.supervised.stop_signal);
         if let Some(app) = self.state.app {
             let _gone = killpg(Pid::from_raw(app.pid), signal);
         }

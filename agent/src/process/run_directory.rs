@@ -1,50 +1,20 @@
 //! `apps/<app>/run/<component>/`: what agent and keeper tell each other.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
-use fleet_proto::quantity::Span;
-use fleet_proto::release::StopSignal;
 use fleet_proto::time::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::proc::ProcessId;
+use super::spec::Spec;
 use crate::durable::{self, FileError, failed};
 
 /// Marks all that a keeper starts: by it a leftover is found that has left its session.
 pub const RUN_VARIABLE: &str = "FLEET_RUN";
-
-/// What shall run, and from where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spec {
-    /// In whose slot the process lives.
-    pub release: Digest,
-    /// The component's files.
-    pub tree: Digest,
-    pub command: Vec<String>,
-    pub env: BTreeMap<String, String>,
-    /// Where the environment does not say otherwise. It is the agent's, not the
-    /// release's, and a person who takes the agent's place has another one.
-    pub home: String,
-    pub directory: PathBuf,
-    pub stop_signal: StopSignal,
-    pub grace: Span,
-}
-
-impl Spec {
-    /// What defines the process, in whichever release: a keeper is the right one if it
-    /// was started with the same. The directory is not part of it, for the same files
-    /// lie in every slot that has them; a command that names it is another command.
-    pub fn fingerprint(&self) -> Digest {
-        let defined_by = (&self.tree, &self.command, &self.env, self.stop_signal, self.grace);
-        Digest::of(&serde_json::to_vec(&defined_by).unwrap_or_default())
-    }
-}
 
 /// What runs, as its keeper says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

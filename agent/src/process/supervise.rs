@@ -9,7 +9,8 @@ use fleet_proto::quantity::Span;
 use nix::sys::signal::Signal;
 
 use super::proc::{self, ProcessId};
-use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory, Spec};
+use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
+use super::spec::{How, Spec};
 use crate::durable::FileError;
 
 /// A keeper needs milliseconds; a machine that is short of them gets some more.
@@ -119,7 +120,9 @@ impl Supervisor {
         if !run.path().exists() {
             return Ok(());
         }
-        let grace = run.spec().map_or(GRACE_UNKNOWN, |spec| spec.grace);
+        let grace = run.spec().map_or(GRACE_UNKNOWN, |spec| match spec.how {
+            How::Supervise(supervised) => supervised.grace,
+        });
         run.forget_spec()?;
         if let Running::Yes(state) = look(run)? {
             state.keeper.signal(Signal::SIGTERM);

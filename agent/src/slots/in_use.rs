@@ -13,7 +13,7 @@ use fleet_proto::release::ReleaseRef;
 
 use super::Slots;
 use crate::process::run_directory::RunDirectory;
-use crate::process::supervise::glance;
+use crate::process::standing::glance;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {

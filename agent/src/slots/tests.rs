@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::process::proc::{self, ProcessId};
-use crate::process::run_directory::{KeeperState, RunDirectory, Spec};
+use crate::process::run_directory::{KeeperState, RunDirectory};
+use crate::process::spec::Spec;
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -275,8 +276,9 @@ fn a_slot_in_which_a_process_lives_is_not_taken_away() {
     let run = RunDirectory::new(bench.slots.layout.run(&app, &web));
     run.create().unwrap();
     let spec: Spec = serde_json::from_value(json!({
-        "release": first.digest, "tree": first.digest, "command": ["./web"], "env": {}, "home": "/",
-        "directory": bench.file(&first, ""), "stop_signal": "SIGTERM", "grace": "1s",
+        "release": first.digest, "tree": first.digest, "directory": bench.file(&first, ""),
+        "env": {}, "home": "/",
+        "how": {"by": "supervise", "command": ["./web"], "stop_signal": "SIGTERM", "grace": "1s"},
     }))
     .unwrap();
     let is_kept = || {
