@@ -3,7 +3,8 @@
 //! The manifest's own types say what a run and a check are; the sections here are flat
 //! mirrors of them, so that every unknown key is found on its own line.
 
-mod section;
+mod check;
+mod run;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,9 +60,9 @@ struct Component {
     path: Option<PathBuf>,
     #[serde(default)]
     platforms: BTreeMap<String, PathBuf>,
-    run: section::RunSection,
+    run: run::RunSection,
     #[serde(default)]
-    check: Vec<section::CheckSection>,
+    check: Vec<check::CheckSection>,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -168,11 +169,11 @@ impl Component {
                 ));
             }
         }
-        let checks = self.check.into_iter().map(section::CheckSection::into_check);
+        let checks = self.check.into_iter().map(check::CheckSection::into_check);
         Ok(ComponentSource {
             name,
             paths,
-            run: self.run.into_run(),
+            run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
         })
     }
@@ -236,6 +237,31 @@ waves = "10,50,100"
     }
 
     #[test]
+    fn a_unit_and_a_web_root_read() {
+        let run = |text: &str| {
+            let before = GOOD.find("kind = \"supervise\"").unwrap();
+            let after = GOOD.find("[[component.check]]").unwrap();
+            let text = format!("{}{text}\n{}", &GOOD[..before], &GOOD[after..]);
+            parse("fleet.toml", &text, Path::new("/app")).unwrap().components[0]
+                .run
+                .clone()
+        };
+        let worker = run(
+            "kind = \"systemd\"\nunit = \"worker@.service\"\ninstances = [\"1\", \"2\"]\n\
+             file = \"deploy/worker@.service\"\non_change = \"reload\"",
+        );
+        let Run::Systemd(worker) = worker else {
+            unreachable!("{worker:?}")
+        };
+        let units: Vec<String> = worker.units().into_iter().map(String::from).collect();
+        assert_eq!(units, ["worker@1.service", "worker@2.service"]);
+        assert!(matches!(
+            run("kind = \"static\"\nroot = \"/srv/shop\""),
+            Run::Static(_)
+        ));
+    }
+
+    #[test]
     fn mistakes_name_their_line_and_what_was_meant() {
         for (from, to, message) in [
             (
@@ -274,6 +300,23 @@ waves = "10,50,100"
                 "kind = \"tcp\"",
                 "fleet.toml:19:8: check `alive` is of kind `tcp` and lacks the key `address`\n\
                  hint: address = \"127.0.0.1:${var.port}\"",
+            ),
+            (
+                "kind = \"supervise\"",
+                "kind = \"static\"",
+                "fleet.toml:8:8: kind `static` has no key `command`\n\
+                 hint: leave it out, or write kind = \"supervise\"",
+            ),
+            (
+                "kind = \"supervise\"\ncommand = [\"./server\", \"--port\", \"${var.port}\"]",
+                "kind = \"systemd\"",
+                "fleet.toml:8:8: kind `systemd` lacks the key `unit`\nhint: unit = \"shop-api.service\"",
+            ),
+            (
+                "kind = \"supervise\"\ncommand = [\"./server\", \"--port\", \"${var.port}\"]",
+                "kind = \"systemd\"\nunit = \"shop\"",
+                "fleet.toml:9:8: `shop` is not the name of a service, as shop-api.service or \
+                 worker@.service: it does not end with .service",
             ),
         ] {
             assert_eq!(refused(from, to), message);

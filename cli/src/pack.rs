@@ -104,6 +104,13 @@ impl Packed {
     }
 }
 
+impl Packed {
+    pub fn has_file(&self, path: &TreePath) -> bool {
+        let mut entries = self.tree.entries().iter();
+        entries.any(|(place, entry)| place == path && matches!(entry, Entry::File { .. }))
+    }
+}
+
 pub fn pack(path: &Path) -> Result<Packed, PackError> {
     // The component itself may be a link (`dist -> build/42`); what is in it is not followed.
     let root = path.canonicalize().map_err(|source| PackError::Read {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::app_file::{AppFile, ComponentSource};
 use crate::error::Error;
 use crate::operator::{Answer, Operator};
-use crate::pack::{self, PackError, Source};
+use crate::pack::{self, PackError, Packed, Source};
 use crate::upload::{self, Uploaded};
 
 /// What was pushed, and how little of it had to travel.
@@ -149,13 +149,9 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
     let mut artifacts = BTreeMap::new();
     for (platform, path) in &source.paths {
         let packed = pack::pack(path).map_err(|error| unpackable(&source.name, error))?;
-        let Run::Supervise(supervise) = &source.run;
-        let program = supervise.command.first().map_or("", String::as_str);
-        if let Some(why) = packed.why_not_started(program) {
-            return Err(Error::usage(
-                format!("component `{}` {why} in {}", source.name, path.display()),
-                "name a program that is there, as `./web`; `chmod +x` makes a file executable",
-            ));
+        if let Some((why, hint)) = why_not_run(&source.run, &packed) {
+            let message = format!("component `{}` {why} in {}", source.name, path.display());
+            return Err(Error::usage(message, hint));
         }
         contents.files += packed.artifact.files;
         contents.bytes += packed.artifact.bytes;
@@ -168,6 +164,23 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         run: source.run.clone(),
         checks: source.checks.clone(),
     })
+}
+
+/// What these files could never be run as, and what to do about it.
+fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
+    match run {
+        Run::Supervise(supervise) => {
+            let program = supervise.command.first().map_or("", String::as_str);
+            let hint = "name a program that is there, as `./web`; `chmod +x` makes a file executable";
+            packed.why_not_started(program).map(|why| (why, hint))
+        }
+        Run::Systemd(systemd) => {
+            let file = systemd.file.as_ref().filter(|file| !packed.has_file(file))?;
+            let hint = "`file` is the unit's own file, from the component's directory";
+            Some((format!("installs `{file}`, which is not among its files"), hint))
+        }
+        Run::Static(_) => None,
+    }
 }
 
 fn unpackable(component: &ComponentName, source: PackError) -> Error {

@@ -1,6 +1,7 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod run;
 mod signed;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use run::{OnChange, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.
@@ -129,46 +131,6 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
-}
-
-/// How a component's process is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Run {
-    Supervise(Supervise),
-}
-
-/// The agent runs the process itself. Words in `${…}` are filled in on the node:
-/// `${node}`, `${app}`, `${version}`, `${dir}` and `${var.NAME}` from the agent's
-/// configuration; `$$` is a dollar sign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Supervise {
-    pub command: Vec<String>,
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    #[serde(default)]
-    pub stop_signal: StopSignal,
-    /// Between the stop signal and SIGKILL.
-    #[serde(default = "defaults::grace")]
-    pub grace: Span,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StopSignal {
-    #[default]
-    #[serde(rename = "SIGTERM")]
-    Term,
-    #[serde(rename = "SIGINT")]
-    Interrupt,
-    #[serde(rename = "SIGQUIT")]
-    Quit,
-    #[serde(rename = "SIGHUP")]
-    Hangup,
-    #[serde(rename = "SIGUSR1")]
-    User1,
-    #[serde(rename = "SIGUSR2")]
-    User2,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,9 +286,6 @@ pub enum OnFailure {
 mod defaults {
     use crate::quantity::Span;
 
-    pub(super) fn grace() -> Span {
-        Span::from_secs(10)
-    }
     pub(super) fn check_interval() -> Span {
         Span::from_secs(1)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use fleet_proto::quantity::Bytes;
-use fleet_proto::release::{Manifest, Probe, Run, SignedManifest};
+use fleet_proto::release::{Manifest, OnChange, Probe, Run, SignedManifest};
 use fleet_proto::view::ReleaseView;
 
 use super::rollouts::count;
@@ -66,6 +66,28 @@ fn files(number: u64) -> String {
     count(usize::try_from(number).unwrap_or(usize::MAX), "file")
 }
 
+fn how(run: &Run) -> String {
+    match run {
+        Run::Supervise(run) => format!("runs {}", run.command.join(" ")),
+        Run::Systemd(run) => {
+            let units: Vec<String> = run.units().iter().map(ToString::to_string).collect();
+            let verb = match run.on_change {
+                OnChange::Restart => "restarts",
+                OnChange::Reload => "reloads",
+            };
+            let mut text = format!("{verb} {}", units.join(" "));
+            if let Some(user) = &run.user {
+                let _infallible = write!(text, " of {user}");
+            }
+            if let Some(file) = &run.file {
+                let _infallible = write!(text, ", installed from {file}");
+            }
+            text
+        }
+        Run::Static(files) => format!("links {} to its files", files.root),
+    }
+}
+
 pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
     let mut text = format!(
         "{} {} ({})\ncreated {}, counter {}",
@@ -79,13 +101,7 @@ pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
         let _infallible = write!(text, "\nsigned by {} {}", signature.key.id(), signature.key);
     }
     for component in &manifest.components {
-        let Run::Supervise(run) = &component.run;
-        let _infallible = write!(
-            text,
-            "\ncomponent {}: runs {}",
-            component.name,
-            run.command.join(" ")
-        );
+        let _infallible = write!(text, "\ncomponent {}: {}", component.name, how(&component.run));
         for (platform, artifact) in &component.artifacts {
             let _infallible = write!(
                 text,

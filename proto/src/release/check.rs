@@ -1,10 +1,12 @@
 //! What no type can say about a manifest.
 
-use super::{Check, Component, MANIFEST_FORMAT, Manifest, Probe, ReleaseError, Run};
+use super::{Check, Component, MANIFEST_FORMAT, Manifest, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
 const COMPONENTS_MAX: usize = 64;
 const CHECKS_MAX: usize = 64;
+/// Of a template on one node.
+const INSTANCES_MAX: usize = 64;
 
 impl Manifest {
     pub fn check(&self) -> Result<(), ReleaseError> {
@@ -50,13 +52,52 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
     if component.checks.len() > CHECKS_MAX {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
-    let Run::Supervise(supervise) = &component.run;
-    if supervise.command.first().is_none_or(String::is_empty) {
-        return Err(format!("component `{name}` has an empty command"));
-    }
+    run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
     component.checks.iter().try_for_each(|check| {
         check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
     })
+}
+
+fn run_must_make_sense(run: &Run) -> Result<(), String> {
+    match run {
+        Run::Supervise(supervise) if supervise.command.first().is_none_or(String::is_empty) => {
+            Err("has an empty command".to_owned())
+        }
+        Run::Systemd(systemd) => systemd_must_make_sense(systemd),
+        Run::Static(files) if !files.root.starts_with(['/', '$']) => Err(format!(
+            "has the root `{}`, which is not an absolute path",
+            files.root
+        )),
+        Run::Supervise(_) | Run::Static(_) => Ok(()),
+    }
+}
+
+fn systemd_must_make_sense(systemd: &Systemd) -> Result<(), String> {
+    let (unit, instances) = (&systemd.unit, &systemd.instances);
+    if instances.len() > INSTANCES_MAX {
+        return Err(format!("has more than {INSTANCES_MAX} instances"));
+    }
+    if unit.is_template() && instances.is_empty() {
+        return Err(format!("has the template {unit} and no instances of it"));
+    }
+    for (i, instance) in instances.iter().enumerate() {
+        if unit.instance(instance).is_none() {
+            return Err(format!(
+                "has the instance `{instance}`, and there is no such one of {unit}"
+            ));
+        }
+        if instances[..i].contains(instance) {
+            return Err(format!("has the instance `{instance}` twice"));
+        }
+    }
+    if systemd
+        .env
+        .keys()
+        .any(|name| name.is_empty() || name.contains(['=', '"', '\n']))
+    {
+        return Err("has a variable without a proper name".to_owned());
+    }
+    Ok(())
 }
 
 fn check_must_make_sense(check: &Check) -> Result<(), String> {
@@ -146,6 +187,29 @@ mod tests {
             refused(|m| m.format = 2),
             "the manifest has format 2; this build reads format 1"
         );
+        let run =
+            |run: serde_json::Value| refused(|m| m.components[0].run = serde_json::from_value(run).unwrap());
+        for (json, why) in [
+            (
+                serde_json::json!({"kind": "systemd", "unit": "w@.service"}),
+                "no instances of it",
+            ),
+            (
+                serde_json::json!({"kind": "systemd", "unit": "w.service", "instances": ["1"]}),
+                "there is no such one of w.service",
+            ),
+            (
+                serde_json::json!({"kind": "systemd", "unit": "w@.service", "instances": ["1", "1"]}),
+                "`1` twice",
+            ),
+            (
+                serde_json::json!({"kind": "static", "root": "www"}),
+                "not an absolute path",
+            ),
+        ] {
+            let found = run(json);
+            assert!(found.contains(why), "{found}");
+        }
         assert!(
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")

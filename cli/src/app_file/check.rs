@@ -1,47 +1,15 @@
-//! `[component.run]` and `[[component.check]]`: flat, because a tagged enum would lose
-//! the line of a key that it does not know.
+//! `[[component.check]]`: flat, because a tagged enum would lose the line of a key that it
+//! does not know.
 
 use std::collections::BTreeMap;
 
 use fleet_proto::ids::CheckName;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Check, Probe, Run, StopSignal, Supervise};
+use fleet_proto::release::{Check, Probe};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::Misplaced;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunSection {
-    kind: RunKind,
-    command: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default)]
-    stop_signal: StopSignal,
-    #[serde(default = "ten_seconds")]
-    grace: Span,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RunKind {
-    Supervise,
-}
-
-impl RunSection {
-    pub fn into_run(self) -> Run {
-        match self.kind {
-            RunKind::Supervise => Run::Supervise(Supervise {
-                command: self.command,
-                env: self.env,
-                stop_signal: self.stop_signal,
-                grace: self.grace,
-            }),
-        }
-    }
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,10 +54,6 @@ fn one_second() -> Span {
 
 fn two_seconds() -> Span {
     Span::from_secs(2)
-}
-
-fn ten_seconds() -> Span {
-    Span::from_secs(10)
 }
 
 impl CheckSection {
