@@ -208,19 +208,20 @@ impl RunLane {
             Purpose::Activate => Look::AtNothing,
             _ => Look::AtBytes,
         };
-        let started = self.make_run(now.work.run.clone(), look).await?;
+        let started = self.make_run(now, look).await?;
         self.converged = Some(wanted);
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
 
-    async fn make_run(
-        &self,
-        release: Option<ReleaseRef>,
-        look: Look,
-    ) -> Result<Option<Started>, ConvergeError> {
+    async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        self.blocking(move || converge.run(release.as_ref(), look)).await
+        let release = now.work.run.clone();
+        let (assignment, number) = (self.assignment.clone(), now.number);
+        // A unit may take minutes to be ready; whoever orders something else does not wait.
+        let is_interrupted = move || assignment.borrow().number != number;
+        self.blocking(move || converge.run(release.as_ref(), look, &is_interrupted))
+            .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -307,6 +308,9 @@ impl RunLane {
     }
 
     async fn could_not(&mut self, now: &Task, error: &ConvergeError) -> Result<(), Over> {
+        if error.is_interrupted() {
+            return Ok(());
+        }
         let why = chain(error);
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {

@@ -13,7 +13,7 @@ use crate::probe::resources::{Meter, Share};
 use crate::probe::window::Baseline;
 use crate::probe::{Reading, look};
 use crate::process::managers::log_tail;
-use crate::process::standing::glance;
+use crate::process::standing::{Standing, glance, is_in_hand};
 
 /// Until a check passes for the first time it is looked at this often, so that a node
 /// is found healthy soon after it is.
@@ -115,7 +115,7 @@ impl Crew {
 
     /// Somebody has killed a keeper: its process has to be taken in hand again.
     pub fn has_lost_a_keeper(&self) -> bool {
-        self.started.parts.iter().any(|part| glance(&part.run).is_none())
+        self.started.parts.iter().any(|part| !is_in_hand(&part.run))
     }
 
     /// The deadlines of a verification count from here.
@@ -194,7 +194,7 @@ async fn keep_looking(part: Part, check: Check, name: String, began: Instant, to
 async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
     let mut before = None;
     loop {
-        if let Some(state) = glance(&part.run) {
+        if let Some(state) = look_at(&part).await {
             let before = *before.get_or_insert(state.restarts);
             let sight = Sight::Restarts {
                 component: part.component.name.to_string(),
@@ -207,6 +207,12 @@ async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
         }
         tokio::time::sleep(PROCESS_EVERY).await;
     }
+}
+
+/// Where systemd has to be asked it may keep one waiting.
+pub async fn look_at(part: &Part) -> Option<Standing> {
+    let run = part.run.clone();
+    tokio::task::spawn_blocking(move || glance(&run)).await.ok()?
 }
 
 async fn keep_measuring(part: Part, to: mpsc::Sender<Sight>) {

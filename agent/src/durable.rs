@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What could not be done to which file.
@@ -79,6 +79,32 @@ pub fn create_directory(path: &Path) -> Result<(), FileError> {
     }
     std::fs::create_dir_all(path).map_err(failed("create", path))?;
     sync_directory(parent(path))
+}
+
+/// A directory that is for all to read, and those above it, durably. What is there already
+/// is as somebody wanted it.
+pub fn create_public_directory(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    create_public_directory(parent(path))?;
+    std::fs::create_dir(path).map_err(failed("create", path))?;
+    set_mode(path, 0o755)?;
+    sync_directory(parent(path))
+}
+
+/// Others may pass through it to what is theirs to read, and may not look around in it.
+pub fn let_pass(directory: &Path) -> Result<(), FileError> {
+    set_mode(directory, 0o711)
+}
+
+pub fn keep_private(directory: &Path) -> Result<(), FileError> {
+    set_mode(directory, 0o700)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).map_err(failed("set the mode of", path))
 }
 
 /// Removes a file or a directory with all that is in it, if it is there.

@@ -1,13 +1,12 @@
 //! The node's durable side, held by one process at a time: lock and ledger.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use nix::fcntl::Flock;
 
 use crate::ballast::Ballast;
-use crate::durable::{self, FileError, failed};
+use crate::durable::{self, FileError};
 use crate::effects::chain;
 use crate::layout::Layout;
 use crate::ledger::{Ledger, LedgerError, LedgerFile};
@@ -32,9 +31,9 @@ pub struct Held {
 
 pub fn hold(layout: &Layout) -> Result<Held, HoldError> {
     durable::create_directory(layout.root())?;
-    // Keys, sockets and logs lie in it.
-    std::fs::set_permissions(layout.root(), std::fs::Permissions::from_mode(0o700))
-        .map_err(failed("set the mode of", layout.root()))?;
+    // To the files of releases, which apps run as other users. Keys and logs lie in
+    // directories of their own.
+    durable::let_pass(layout.root())?;
     let lock = lock(&layout.lock())?.ok_or_else(|| HoldError::Held(layout.root().to_owned()))?;
     let ledger = LedgerFile::open(&layout.ledger())?;
     if let Some(damage) = &ledger.fell_back {

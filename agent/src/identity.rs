@@ -83,6 +83,7 @@ pub fn write(layout: &Layout, chain: &str, key: &str, authority: &str) -> Result
     let new = durable::beside(&directory, "new");
     durable::remove(&new)?;
     std::fs::create_dir_all(&new).map_err(failed("create", &new))?;
+    durable::keep_private(&new)?;
     for (name, text) in [
         (CERTIFICATE_FILE, chain),
         (KEY_FILE, key),

@@ -96,6 +96,9 @@ enum Verb {
     /// Keep one component's process (started by the agent)
     #[command(hide = true)]
     Keep { directory: PathBuf },
+    /// Pass bytes to a socket (started by the agent, as another user)
+    #[command(hide = true)]
+    Relay { socket: PathBuf },
     /// Become the app (started by its keeper)
     #[command(hide = true)]
     Launch {
@@ -120,6 +123,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.verb {
         Verb::Keep { directory } => {
             process::keeper::keep(directory)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Relay { socket } => {
+            process::systemd::relay::relay(socket)?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Launch { command } => {
@@ -206,7 +213,7 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
                 render::note(&format!("{} apps have stopped", apps.len()));
             }
         },
-        Verb::Keep { .. } | Verb::Launch { .. } => {}
+        Verb::Keep { .. } | Verb::Launch { .. } | Verb::Relay { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -126,7 +126,7 @@ pub async fn rollback(
     let ran = if drained {
         converge.stand_still(Some(&moved.to)).map(|()| None)
     } else {
-        converge.run(Some(&moved.to), Look::AtNothing)
+        converge.run(Some(&moved.to), Look::AtNothing, &|| false)
     };
     let ill = match ran {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,

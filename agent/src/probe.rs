@@ -95,7 +95,7 @@ pub async fn look(part: &Part, check: &Check) -> Result<Passed, Miss> {
                     .map_err(|error| Miss::new(error.to_string()))?;
                 exec::run(&command, &part.spec).await
             }
-            Probe::Process => process::look(&part.run),
+            Probe::Process => process::look(part).await,
         }
     };
     tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| {

@@ -1,5 +1,12 @@
-//! Processes: each component has a keeper of its own, a small process that is the
-//! app's parent and outlives the agent.
+//! Processes: each component is in the hands of a manager, the one that its release names.
+//!
+//! | `kind` | manager |
+//! |---|---|
+//! | `supervise` | a keeper of its own, below |
+//! | `systemd` | the node's systemd, told over its socket |
+//! | `static` | none: a link, switched to the files |
+//!
+//! A keeper is a small process that is the app's parent and outlives the agent.
 //!
 //! ```text
 //! agent ─spawns→ keeper ─spawns→ launch, which becomes the app
@@ -15,4 +22,6 @@ pub mod proc;
 pub mod run_directory;
 pub mod spec;
 pub mod standing;
+pub mod static_files;
 pub mod supervise;
+pub mod systemd;

@@ -200,7 +200,15 @@ impl Slots {
     }
 
     pub fn build(&self, release: &ReleaseRef) -> Result<Building, FileError> {
-        durable::create_directory(&self.layout.slots(&self.app))?;
+        let (apps, app, slots) = (
+            self.layout.apps(),
+            self.layout.app(&self.app),
+            self.layout.slots(&self.app),
+        );
+        durable::create_directory(&slots)?;
+        for directory in [&apps, &app, &slots] {
+            durable::let_pass(directory)?;
+        }
         let staging = self.beside_slots(&release.digest.to_string());
         Building::begin(staging, self.layout.slot(&self.app, &release.digest))
     }
@@ -208,6 +216,14 @@ impl Slots {
     pub fn current(&self) -> Option<Digest> {
         let target = std::fs::read_link(self.layout.current(&self.app)).ok()?;
         target.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// Where a component's files are, whichever release is current.
+    pub fn current_files(&self, component: &ComponentName) -> PathBuf {
+        self.layout
+            .current(&self.app)
+            .join(FILES)
+            .join(component.as_str())
     }
 
     /// All of the switch that needs room on the disk. What is current stays so.

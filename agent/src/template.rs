@@ -59,6 +59,28 @@ impl Words {
         Ok(filled)
     }
 
+    /// In a text with a `$` of its own, as a unit has: only the words that are known here.
+    pub fn fill_known(&self, text: &str) -> Result<String, TemplateError> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            filled.push_str(before);
+            let word = after.split_once('}').map(|(word, _)| word);
+            match word.map(|word| self.word(word)) {
+                None | Some(Err(TemplateError::Word { .. })) => {
+                    filled.push_str("${");
+                    rest = after;
+                }
+                Some(known) => {
+                    filled.push_str(&known?);
+                    rest = after.split_once('}').map_or("", |(_, rest)| rest);
+                }
+            }
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
     pub fn fill_all(&self, texts: &[String]) -> Result<Vec<String>, TemplateError> {
         texts.iter().map(|text| self.fill(text)).collect()
     }
@@ -122,6 +144,25 @@ mod tests {
         ] {
             assert_eq!(words().fill(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_unit_means_for_systemd_stays() {
+        for (text, expected) in [
+            (
+                "Environment=PORT=${var.port} HOST=${node}",
+                "Environment=PORT=8080 HOST=n01",
+            ),
+            (
+                "ExecStart=${dir}/web --port ${PORT} $ARGS $$x",
+                "ExecStart=/d/web --port ${PORT} $ARGS $$x",
+            ),
+            ("${unclosed ${app", "${unclosed ${app"),
+        ] {
+            assert_eq!(words().fill_known(text).as_deref(), Ok(expected), "{text}");
+        }
+        let error = words().fill_known("${var.prot}").unwrap_err().to_string();
+        assert!(error.contains("is not set on this node"), "{error}");
     }
 
     #[test]

@@ -25,7 +25,9 @@ use store::{Bench, Shelf, Visit};
 
 /// Something that runs until it is stopped.
 fn runs(manifest: &mut Manifest) {
-    let Run::Supervise(run) = &mut manifest.components[0].run;
+    let Run::Supervise(run) = &mut manifest.components[0].run else {
+        unreachable!()
+    };
     run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
     run.grace = Span::from_secs(1);
     manifest.health.min_healthy = Span::from_millis(50);

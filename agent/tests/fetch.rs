@@ -114,11 +114,15 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
         artifacts.insert("plan9/mips".parse().unwrap(), artifact);
     });
     shelf.put("template", 9, files, |manifest| {
-        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
+        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run else {
+            unreachable!()
+        };
         run.command.push("${var.nope}".to_owned());
     });
     shelf.put("patient", 9, files, |manifest| {
-        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run;
+        let fleet_proto::release::Run::Supervise(run) = &mut manifest.components[0].run else {
+            unreachable!()
+        };
         run.grace = fleet_proto::quantity::Span::from_secs(3600);
     });
     shelf.put("address", 9, files, |manifest| {

@@ -70,7 +70,9 @@ impl Drop for Bench {
 }
 
 fn supervised(spec: &mut Spec) -> &mut Supervised {
-    let How::Supervise(supervised) = &mut spec.how;
+    let How::Supervise(supervised) = &mut spec.how else {
+        unreachable!()
+    };
     supervised
 }
 

@@ -27,7 +27,9 @@ use store::{Bench, Shelf, Visit};
 /// Something that runs, and proves itself in so many milliseconds.
 fn runs(min_healthy_ms: u64) -> impl Fn(&mut Manifest) {
     move |manifest| {
-        let Run::Supervise(run) = &mut manifest.components[0].run;
+        let Run::Supervise(run) = &mut manifest.components[0].run else {
+            unreachable!()
+        };
         run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
         run.grace = Span::from_secs(1);
         manifest.health.min_healthy = Span::from_millis(min_healthy_ms);
@@ -213,7 +215,9 @@ async fn apps_that_do_not_want_to_stop_are_stopped_at_once_and_not_one_by_one() 
         move |manifest: &mut Manifest| {
             runs(50)(manifest);
             manifest.app = app.parse().unwrap();
-            let Run::Supervise(run) = &mut manifest.components[0].run;
+            let Run::Supervise(run) = &mut manifest.components[0].run else {
+                unreachable!()
+            };
             run.command[2] = "trap '' TERM; while :; do sleep 0.1; done".to_owned();
             run.grace = Span::from_millis(u64::try_from(GRACE.as_millis()).unwrap());
         }

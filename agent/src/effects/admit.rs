@@ -2,7 +2,7 @@
 
 use fleet_proto::ids::AppName;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest};
+use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest, Systemd};
 use fleet_proto::session::FailureClass;
 
 use super::{Failed, chain, failure};
@@ -114,12 +114,17 @@ fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Resu
         vars: config.vars.clone(),
     };
     fill(&words, component).map_err(|error| error.to_string())?;
-    let Run::Supervise(supervise) = &component.run;
-    if supervise.grace > GRACE_MAX {
-        return Err(format!(
-            "its grace is {}, the limit is {GRACE_MAX}: so long a rollback would wait for it",
-            supervise.grace
-        ));
+    match &component.run {
+        Run::Supervise(supervise) if supervise.grace > GRACE_MAX => {
+            return Err(format!(
+                "its grace is {}, the limit is {GRACE_MAX}: so long a rollback would wait for it",
+                supervise.grace
+            ));
+        }
+        Run::Systemd(Systemd { user: Some(user), .. }) if !is_user(user) => {
+            return Err(format!("there is no user {user} on this node"));
+        }
+        Run::Supervise(_) | Run::Systemd(_) | Run::Static(_) => {}
     }
     for check in &component.checks {
         let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
@@ -137,10 +142,17 @@ fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Resu
 }
 
 fn fill(words: &Words, component: &Component) -> Result<(), TemplateError> {
-    let Run::Supervise(supervise) = &component.run;
-    words.fill_all(&supervise.command)?;
-    for value in supervise.env.values() {
-        words.fill(value)?;
-    }
-    Ok(())
+    let env = match &component.run {
+        Run::Supervise(supervise) => {
+            words.fill_all(&supervise.command)?;
+            &supervise.env
+        }
+        Run::Systemd(systemd) => &systemd.env,
+        Run::Static(files) => return words.fill(&files.root).map(drop),
+    };
+    env.values().try_for_each(|value| words.fill(value).map(drop))
+}
+
+fn is_user(name: &str) -> bool {
+    nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
 }

@@ -24,6 +24,8 @@ pub struct Member {
     pub component: ComponentName,
     /// What defines its process; none if there is no process that could be kept.
     pub fingerprint: Option<Digest>,
+    /// Of what shall run: it takes over from what runs, which need not be stopped for it.
+    pub takes_over: bool,
 }
 
 /// Each list in the order in which it is gone through.
@@ -32,17 +34,26 @@ pub struct Changes {
     pub stop: Vec<ComponentName>,
     pub start: Vec<ComponentName>,
     pub keep: Vec<ComponentName>,
+    /// Stopped, and not started again.
+    pub gone: Vec<ComponentName>,
 }
 
 /// Both in the order in which they start.
 pub fn changes(old: &[Member], new: &[Member]) -> Changes {
-    let is_kept =
-        |member: &&Member| member.fingerprint.is_some() && old.contains(*member) && new.contains(*member);
+    let is_like = |a: &Member, b: &Member| {
+        a.fingerprint.is_some() && (&a.component, a.fingerprint) == (&b.component, b.fingerprint)
+    };
+    let is_kept = |member: &&Member| {
+        old.iter().any(|old| is_like(old, member)) && new.iter().any(|new| is_like(new, member))
+    };
+    let next = |member: &Member| new.iter().find(|new| new.component == member.component);
+    let goes_on = |member: &&Member| is_kept(member) || next(member).is_some_and(|next| next.takes_over);
     let name = |member: &Member| member.component.clone();
     Changes {
-        stop: old.iter().rev().filter(|m| !is_kept(m)).map(name).collect(),
+        stop: old.iter().rev().filter(|m| !goes_on(m)).map(name).collect(),
         start: new.iter().filter(|m| !is_kept(m)).map(name).collect(),
         keep: new.iter().filter(is_kept).map(name).collect(),
+        gone: old.iter().filter(|m| next(m).is_none()).map(name).collect(),
     }
 }
 
@@ -52,12 +63,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `db=1 web=2`; `db=` has no process.
+    /// `db=1 web=2`; `db=` has no process; `web=2+` takes over from the one before it.
     fn members(text: &str) -> Vec<Member> {
         text.split_whitespace()
             .map(|word| {
                 let (name, defined_by) = word.split_once('=').unwrap();
+                let takes_over = defined_by.ends_with('+');
+                let defined_by = defined_by.trim_end_matches('+');
                 Member {
+                    takes_over,
                     component: name.parse().unwrap(),
                     fingerprint: (!defined_by.is_empty()).then(|| Digest::of(defined_by.as_bytes())),
                 }
@@ -104,6 +118,15 @@ mod tests {
         let (a, b) = ("db=1 old=1 web=1", "cache=1 web=2 db=1 edge=1");
         check(a, b, "web old", "cache web edge", "db");
         check(b, a, "edge web cache", "old web", "db");
+    }
+
+    #[test]
+    fn what_takes_over_is_not_stopped_before() {
+        let (a, b) = ("api=1 worker=1 web=1+", "api=2 worker=1 web=2+");
+        check(a, b, "api", "api web", "worker");
+        check(b, a, "api", "api web", "worker");
+        check(a, "api=1", "web worker", "", "api");
+        assert_eq!(words(&changes(&members(a), &members("api=1")).gone), "worker web");
     }
 
     #[test]

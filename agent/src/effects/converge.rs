@@ -1,14 +1,14 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
+mod describe;
 mod still;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Component, Platform, ReleaseRef, Run};
+use fleet_proto::release::{Component, Platform, ReleaseRef};
 use fleet_proto::session::FailureClass;
 
 use super::changes::{Changes, Member, changes};
@@ -18,13 +18,10 @@ use crate::durable::FileError;
 use crate::layout::Layout;
 use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
-use crate::process::spec::{How, Spec, Supervised};
+use crate::process::spec::Spec;
 use crate::process::standing::glance;
 use crate::slots::{Slot, SlotError, Slots};
 use crate::template::{TemplateError, Words};
-
-/// What an app finds where nothing else was said.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
@@ -44,6 +41,12 @@ pub enum ConvergeError {
     },
     #[error("component {component} has no artifact for {}", Platform::here())]
     NoArtifact { component: ComponentName },
+    #[error("the unit file {} of component {component} {why}", .path.display())]
+    UnitFile {
+        component: ComponentName,
+        path: PathBuf,
+        why: &'static str,
+    },
     #[error("component {component} cannot be started")]
     Start {
         component: ComponentName,
@@ -71,7 +74,7 @@ impl ConvergeError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Template { .. } | Self::NoArtifact { .. } => FailureClass::Release,
+            Self::Template { .. } | Self::NoArtifact { .. } | Self::UnitFile { .. } => FailureClass::Release,
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
             Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
         }
@@ -85,10 +88,16 @@ impl ConvergeError {
         }
     }
 
+    /// What was to be made so is not wanted any more.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Start { source, .. } if source.is_interrupted())
+    }
+
     pub fn component(&self) -> Option<&ComponentName> {
         match self {
             Self::Template { component, .. }
             | Self::NoArtifact { component }
+            | Self::UnitFile { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
@@ -117,6 +126,10 @@ impl Part {
         Member {
             component: self.component.name.clone(),
             fingerprint: Some(self.spec.fingerprint()),
+            takes_over: self
+                .run
+                .spec()
+                .is_some_and(|before| self.spec.takes_over(&before)),
         }
     }
 
@@ -172,23 +185,33 @@ impl Converge {
     /// Stops what should not run; switches; starts what should. What both have goes on as
     /// it is. What a full disk would not let through is tried before anything is stopped.
     /// Blocks as long as stopping takes.
-    pub fn run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
+    pub fn run(
+        &self,
+        to: Option<&ReleaseRef>,
+        look: Look,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
-        match self.make_run(to, look) {
+        match self.make_run(to, look, is_interrupted) {
             // Kept for going back: on the way forward a full disk ends the attempt.
             Err(error)
                 if error.is_no_room() && look == Look::AtBytes && Ballast::new(&self.layout).give_up() =>
             {
-                self.make_run(to, look)
+                self.make_run(to, look, is_interrupted)
             }
             other => other,
         }
     }
 
-    fn make_run(&self, to: Option<&ReleaseRef>, look: Look) -> Result<Option<Started>, ConvergeError> {
+    fn make_run(
+        &self,
+        to: Option<&ReleaseRef>,
+        look: Look,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
         let mut target = to.map(|release| self.describe(&slots, release)).transpose()?;
         let moves = slots.current() != to.map(|release| release.digest);
@@ -199,7 +222,7 @@ impl Converge {
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
             target.as_ref().map_or(Ok(()), must_be_whole)?;
         }
-        self.change(&slots, to, target.as_mut(), &changes)?;
+        self.change(&slots, to, target.as_mut(), &changes, is_interrupted)?;
         if moves {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
         }
@@ -212,6 +235,7 @@ impl Converge {
         to: Option<&ReleaseRef>,
         target: Option<&mut Started>,
         changes: &Changes,
+        is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ConvergeError> {
         let parts = target
             .map(|target| target.parts.as_mut_slice())
@@ -235,11 +259,23 @@ impl Converge {
         // this moment it is started anew, from the slot that is current now.
         for part in parts {
             self.managers
-                .start(&part.run, &part.spec)
+                .start(&part.run, &part.spec, is_interrupted)
                 .map_err(|source| part.cannot_start(source))?;
             part.move_to_where_it_lives();
         }
+        self.retire(changes);
         Ok(())
+    }
+
+    /// What the release that runs now does not have leaves nothing behind. That it does is
+    /// no reason to leave the release.
+    fn retire(&self, changes: &Changes) {
+        for component in &changes.gone {
+            if let Err(error) = self.managers.retire(&self.run_directory(component)) {
+                let error = super::chain(&error);
+                tracing::warn!(app = %self.app, %component, error, "something of a component is left");
+            }
+        }
     }
 
     pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
@@ -279,6 +315,7 @@ impl Converge {
             .map(|component| Member {
                 fingerprint: self.runs_as(&component, moves),
                 component,
+                takes_over: false,
             })
             .collect()
     }
@@ -307,64 +344,5 @@ impl Converge {
         let left: Vec<ComponentName> = on_disk.into_iter().filter(|name| !order.contains(name)).collect();
         order.extend(left.into_iter().rev());
         order
-    }
-
-    fn describe(&self, slots: &Slots, release: &ReleaseRef) -> Result<Started, ConvergeError> {
-        let slot = slots.open(release)?;
-        let parts = slot
-            .manifest
-            .components
-            .iter()
-            .map(|component| self.part(&slot, release, component))
-            .collect::<Result<_, _>>()?;
-        Ok(Started {
-            release: release.clone(),
-            slot,
-            parts,
-        })
-    }
-
-    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
-        let directory: PathBuf = slot.files(&component.name);
-        let words = Words {
-            node: self.config.node.clone(),
-            app: self.app.clone(),
-            version: release.version.clone(),
-            directory: directory.clone(),
-            vars: self.config.vars.clone(),
-        };
-        let wrong = |source| ConvergeError::Template {
-            component: component.name.clone(),
-            source,
-        };
-        let Run::Supervise(supervise) = &component.run;
-        let artifact =
-            component
-                .artifact_for(&Platform::here())
-                .ok_or_else(|| ConvergeError::NoArtifact {
-                    component: component.name.clone(),
-                })?;
-        let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
-        for (name, value) in &supervise.env {
-            env.insert(name.clone(), words.fill(value).map_err(wrong)?);
-        }
-        let spec = Spec {
-            release: release.digest,
-            tree: artifact.tree,
-            directory,
-            env,
-            home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
-            how: How::Supervise(Supervised {
-                command: words.fill_all(&supervise.command).map_err(wrong)?,
-                stop_signal: supervise.stop_signal,
-                grace: supervise.grace,
-            }),
-        };
-        Ok(Part {
-            component: component.clone(),
-            words,
-            spec,
-            run: self.run_directory(&component.name),
-        })
     }
 }

@@ -1,11 +1,11 @@
 //! The process runs and is not restarting, by its manager's word.
 
 use super::{Miss, Passed};
-use crate::process::run_directory::RunDirectory;
-use crate::process::standing::glance;
+use crate::crew::look_at;
+use crate::effects::converge::Part;
 
-pub fn look(run: &RunDirectory) -> Result<Passed, Miss> {
-    match glance(run) {
+pub async fn look(part: &Part) -> Result<Passed, Miss> {
+    match look_at(part).await {
         Some(state) if state.is_up => Ok(Passed::default()),
         Some(state) => Err(Miss::against(
             format!(

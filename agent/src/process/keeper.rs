@@ -79,7 +79,9 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
     let log = std::thread::spawn(move || log.take_down(output));
 
     let spec = run.spec().ok_or(KeeperError::NoSpec)?;
-    let How::Supervise(supervised) = spec.how.clone();
+    let How::Supervise(supervised) = spec.how.clone() else {
+        return Err(KeeperError::NoSpec);
+    };
     let own =
         ProcessId::own().ok_or_else(|| system("find oneself in /proc")(io::Error::other("no /proc")))?;
     let state = KeeperState {

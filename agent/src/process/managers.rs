@@ -6,27 +6,45 @@ use fleet_proto::session::FailureClass;
 use super::log;
 use super::run_directory::RunDirectory;
 use super::spec::{How, Spec};
+use super::static_files::{self, StaticError};
 use super::supervise::{SuperviseError, Supervisor};
+use super::systemd::{self, SystemdError};
+use crate::durable::FileError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    #[error(transparent)]
+    Static(#[from] StaticError),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl ProcessError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Supervise(_) => FailureClass::Infrastructure,
+            Self::Systemd(error) => error.class(),
+            Self::Supervise(_) | Self::Static(_) | Self::File(_) => FailureClass::Infrastructure,
         }
     }
 
     pub fn is_no_room(&self) -> bool {
         match self {
-            Self::Supervise(SuperviseError::File(error)) => error.is_no_room(),
-            Self::Supervise(_) => false,
+            Self::Supervise(SuperviseError::File(error))
+            | Self::Systemd(SystemdError::File(error))
+            | Self::Static(StaticError::File(error))
+            | Self::File(error) => error.is_no_room(),
+            Self::Supervise(_) | Self::Systemd(_) | Self::Static(_) => false,
         }
+    }
+
+    /// It was given up for something newer.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Systemd(SystemdError::Interrupted))
     }
 }
 
@@ -46,24 +64,73 @@ impl Managers {
     pub fn prepare(&self, run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
         match &spec.how {
             How::Supervise(_) => Ok(self.supervisor.prepare(run, spec)?),
+            How::Systemd(unit) => Ok(systemd::prepare(run, spec, unit)?),
+            How::Static(link) => Ok(static_files::prepare(run, spec, link)?),
         }
     }
 
     /// Makes the spec run: adopts what was started with the like of it, replaces what was not.
-    pub fn start(&self, run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
+    pub fn start(
+        &self,
+        run: &RunDirectory,
+        spec: &Spec,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), ProcessError> {
+        // Another manager had it, or this one has it elsewhere.
+        if let Some(before) = run.spec().filter(|before| is_elsewhere(before, spec)) {
+            self.stop(run)?;
+            retire(run, &before)?;
+        }
         match &spec.how {
             How::Supervise(_) => self.supervisor.start(run, spec).map(drop)?,
+            How::Systemd(unit) => systemd::start(run, spec, unit, is_interrupted)?,
+            How::Static(link) => static_files::start(run, spec, link)?,
         }
         Ok(())
     }
 
-    /// Nothing of the component runs when this returns well.
+    /// Nothing of the component runs when this returns well. Files are served on: they do
+    /// not run.
     pub fn stop(&self, run: &RunDirectory) -> Result<(), ProcessError> {
-        Ok(self.supervisor.stop(run)?)
+        match run.spec().map(|spec| spec.how) {
+            Some(How::Systemd(unit)) => Ok(systemd::stop(run, &unit)?),
+            Some(How::Static(_)) => Ok(()),
+            Some(How::Supervise(_)) | None => Ok(self.supervisor.stop(run)?),
+        }
+    }
+
+    /// After a stop, for good: nothing on the node names the component any more.
+    pub fn retire(&self, run: &RunDirectory) -> Result<(), ProcessError> {
+        if let Some(spec) = run.spec() {
+            retire(run, &spec)?;
+            run.forget_spec()?;
+        }
+        Ok(())
+    }
+}
+
+fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
+    match &spec.how {
+        How::Supervise(_) => Ok(()),
+        How::Systemd(unit) => Ok(systemd::retire(unit)?),
+        How::Static(link) => Ok(static_files::retire(run, link)?),
+    }
+}
+
+/// What the one leaves behind is not what the other puts in its place.
+fn is_elsewhere(before: &Spec, spec: &Spec) -> bool {
+    match (&before.how, &spec.how) {
+        (How::Supervise(_), How::Supervise(_)) | (How::Systemd(_), How::Systemd(_)) => false,
+        (How::Static(before), How::Static(link)) => before.root != link.root,
+        _ => true,
     }
 }
 
 /// The last lines of what the component wrote, made harmless.
 pub fn log_tail(run: &RunDirectory, lines: usize) -> Vec<String> {
-    log::tail(&run.log(), lines)
+    match run.spec().map(|spec| spec.how) {
+        Some(How::Systemd(unit)) => systemd::log_tail(&unit, lines),
+        Some(How::Static(_)) => vec![],
+        Some(How::Supervise(_)) | None => log::tail(&run.log(), lines),
+    }
 }

@@ -1,6 +1,7 @@
 //! `apps/<app>/run/<component>/`: what agent and keeper tell each other.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
@@ -51,7 +52,9 @@ impl RunDirectory {
     }
 
     pub fn create(&self) -> Result<(), FileError> {
-        std::fs::create_dir_all(&self.path).map_err(failed("create", &self.path))
+        std::fs::create_dir_all(&self.path).map_err(failed("create", &self.path))?;
+        // What an app writes is not for everybody.
+        durable::keep_private(&self.path)
     }
 
     pub fn spec(&self) -> Option<Spec> {
@@ -71,6 +74,51 @@ impl RunDirectory {
     /// A keeper that was started and has not read it yet ends at once.
     pub fn forget_spec(&self) -> Result<(), FileError> {
         durable::remove(&self.path.join("spec.json"))
+    }
+
+    /// As [`RunDirectory::write_spec`], for what goes on after a power cut.
+    pub fn write_spec_durably(&self, spec: &Spec) -> Result<(), FileError> {
+        self.prepare_spec(spec)?;
+        let new = durable::beside(&self.path.join("spec.json"), "new");
+        let sync = File::open(&new).and_then(|file| file.sync_all());
+        sync.map_err(failed("sync", &new))?;
+        self.rename_new("spec.json")?;
+        durable::sync_directory(&self.path)
+    }
+
+    /// The fingerprint of what was started and has not been touched since, where no keeper
+    /// says it.
+    pub fn started(&self) -> Option<Digest> {
+        std::fs::read_to_string(self.path.join("started"))
+            .ok()?
+            .parse()
+            .ok()
+    }
+
+    /// All of [`RunDirectory::note_started`] that needs room.
+    pub fn prepare_started(&self, spec: Digest) -> Result<(), FileError> {
+        let new = durable::beside(&self.path.join("started"), "new");
+        let text = spec.to_string();
+        match std::fs::read_to_string(&new) {
+            Ok(prepared) if prepared == text => Ok(()),
+            _ => durable::write_new(&new, text.as_bytes(), 0o600),
+        }
+    }
+
+    pub fn note_started(&self, spec: Digest) -> Result<(), FileError> {
+        self.prepare_started(spec)?;
+        self.rename_new("started")?;
+        durable::sync_directory(&self.path)
+    }
+
+    /// Before anything is done to it: after a power cut it must not seem untouched.
+    pub fn forget_started(&self) -> Result<(), FileError> {
+        let path = self.path.join("started");
+        if !path.exists() {
+            return Ok(());
+        }
+        durable::remove(&path)?;
+        durable::sync_directory(&self.path)
     }
 
     /// None also when it speaks of an earlier boot.
@@ -122,6 +170,7 @@ pub fn lock(path: &Path) -> Result<Option<Flock<File>>, FileError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(0o600)
         .open(path)
         .map_err(failed("open", path))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

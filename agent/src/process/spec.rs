@@ -8,6 +8,9 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::StopSignal;
 use serde::{Deserialize, Serialize};
 
+use super::static_files::LinkSpec;
+use super::systemd::UnitSpec;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -28,6 +31,8 @@ pub struct Spec {
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum How {
     Supervise(Supervised),
+    Systemd(UnitSpec),
+    Static(LinkSpec),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +44,15 @@ pub struct Supervised {
 }
 
 impl Spec {
+    /// What runs as `before` says need not be stopped for it.
+    pub fn takes_over(&self, before: &Self) -> bool {
+        match (&before.how, &self.how) {
+            (How::Systemd(before), How::Systemd(unit)) => unit.takes_over(before),
+            (How::Static(before), How::Static(link)) => link == before,
+            _ => false,
+        }
+    }
+
     /// What defines the process, in whichever release: one that was started with the same
     /// is the right one. The directory is not part of it, for the same files lie in every
     /// slot that has them; a command that names it is another command.

@@ -1,11 +1,18 @@
 //! How a component's process is, by the word of whoever manages it.
 
+use std::path::{Path, PathBuf};
+
 use fleet_proto::digest::Digest;
 use fleet_proto::time::Timestamp;
 
 use super::proc::{self, ProcessId, Stat};
 use super::run_directory::{KeeperState, RunDirectory};
-use super::supervise;
+use super::spec::How;
+use super::{static_files, supervise, systemd};
+
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+/// Of groups within groups; a bound on a look, not on apps.
+const GROUPS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -15,26 +22,59 @@ pub struct Standing {
     pub is_up: bool,
     pub main: Option<ProcessId>,
     pub keeper: Option<ProcessId>,
+    /// Where systemd keeps its processes.
+    pub control_groups: Vec<String>,
     /// Since its manager took it in hand.
     pub restarts: u64,
     /// Since when it is up, or since when it is not.
     pub since: Timestamp,
+    /// Continues "it …".
     pub last_exit: Option<String>,
 }
 
-/// Without waiting. None if nobody has the component in hand.
+/// None if nobody has the component in hand. Asks systemd where that has it.
 pub fn glance(run: &RunDirectory) -> Option<Standing> {
-    supervise::glance(run).map(Standing::from)
+    let spec = run.spec();
+    match spec.as_ref().map(|spec| &spec.how) {
+        Some(How::Systemd(unit)) => systemd::glance(run, unit),
+        Some(How::Static(link)) => static_files::glance(run, link, &spec.as_ref()?.directory),
+        Some(How::Supervise(_)) | None => supervise::glance(run).map(Standing::from),
+    }
+}
+
+/// Whether somebody has the component in hand, however it does; without asking anybody.
+pub fn is_in_hand(run: &RunDirectory) -> bool {
+    match run.spec().map(|spec| spec.how) {
+        Some(How::Systemd(_) | How::Static(_)) => run.started().is_some(),
+        Some(How::Supervise(_)) | None => supervise::glance(run).is_some(),
+    }
 }
 
 /// All processes of the component.
 pub fn processes(standing: &Standing) -> Vec<Stat> {
-    let Some(keeper) = standing.keeper else {
-        return Vec::new();
-    };
-    let mut all = proc::all();
-    all.retain(|stat| stat.session == keeper.pid && stat.id != keeper);
-    all
+    if let Some(keeper) = standing.keeper {
+        let mut all = proc::all();
+        all.retain(|stat| stat.session == keeper.pid && stat.id != keeper);
+        return all;
+    }
+    let groups = standing.control_groups.iter();
+    groups
+        .flat_map(|group| pids_in(&Path::new(CONTROL_GROUPS).join(group.trim_start_matches('/'))))
+        .filter_map(Stat::of)
+        .collect()
+}
+
+fn pids_in(group: &Path) -> Vec<i32> {
+    let mut pids = Vec::new();
+    let mut groups: Vec<PathBuf> = vec![group.to_owned()];
+    for _ in 0..GROUPS_MAX {
+        let Some(group) = groups.pop() else { break };
+        let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        let below = std::fs::read_dir(&group).into_iter().flatten().flatten();
+        groups.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    pids
 }
 
 impl From<KeeperState> for Standing {
@@ -44,6 +84,7 @@ impl From<KeeperState> for Standing {
             is_up: state.app.is_some(),
             main: state.app,
             keeper: Some(state.keeper),
+            control_groups: vec![],
             restarts: state.restarts,
             since: state.since,
             last_exit: state.last_exit,

@@ -1,0 +1,451 @@
+//! Units of the node's systemd: installed from the release, and run by systemd's own rules.
+//!
+//! ```text
+//! prepare  unit.service.new, beside the one that holds         (the old release runs)
+//! start    forget what was started → rename → reload if a file changed → job → note it
+//! stop     forget what was started → job → disable
+//! retire   remove what was installed → reload
+//! ```
+//!
+//! While it is noted what was started, the unit on the disk and the files of the current
+//! release are those: a machine that boots then runs what the agent would have started. In
+//! between the unit is not enabled, and the agent starts it.
+//!
+//! A unit that ends is systemd's to start again, or not; and what a person has stopped stays
+//! stopped until the agent is told to do something.
+
+pub mod bus;
+mod journal;
+pub mod relay;
+pub mod unit_file;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use fleet_proto::release::{OnChange, UnitName};
+use fleet_proto::session::FailureClass;
+use fleet_proto::time::Timestamp;
+use nix::unistd::{User, geteuid};
+use serde::{Deserialize, Serialize};
+
+use self::bus::{Bus, BusError, Job, UnitState};
+use super::proc::ProcessId;
+use super::run_directory::RunDirectory;
+use super::spec::{How, Spec};
+use super::standing::Standing;
+use crate::durable::{self, FileError, failed};
+
+const SYSTEM_UNITS: &str = "/etc/systemd/system";
+const USER_UNITS: &str = "/etc/systemd/user";
+const DROP_IN: &str = "50-fleet.conf";
+
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error("there is no user {name} on this node")]
+    NoUser { name: String },
+    #[error(
+        "{unit} is not on this node\nhint: name it as `file` in the component's [component.run], and the release brings it"
+    )]
+    Absent { unit: UnitName },
+    #[error("{unit} cannot be used: systemd says it is {load}")]
+    Unusable { unit: UnitName, load: String },
+    #[error("{} was not put there by Fleet, and is not replaced\nhint: remove it, or leave `file` out of [component.run] to use it as it is", .path.display())]
+    NotOurs { path: PathBuf },
+    #[error("{unit} did not start: {how}")]
+    NotStarted { unit: UnitName, how: String },
+    #[error("{unit} did not stop: {how}")]
+    NotStopped { unit: UnitName, how: String },
+    #[error("something else is to be done meanwhile")]
+    Interrupted,
+}
+
+impl SystemdError {
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Absent { .. } | Self::Unusable { .. } | Self::NoUser { .. } | Self::NotStarted { .. } => {
+                FailureClass::Release
+            }
+            Self::File(_)
+            | Self::Bus(_)
+            | Self::NotOurs { .. }
+            | Self::NotStopped { .. }
+            | Self::Interrupted => FailureClass::Infrastructure,
+        }
+    }
+}
+
+/// A component that systemd runs, every word filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitSpec {
+    pub name: UnitName,
+    /// What is started: the unit, or instances of it.
+    pub units: Vec<UnitName>,
+    pub user: Option<String>,
+    pub on_change: OnChange,
+    /// What the release brings, marked as Fleet's.
+    pub file: Option<String>,
+    pub drop_in: Option<String>,
+}
+
+impl UnitSpec {
+    fn of(spec: &Spec) -> Option<&Self> {
+        match &spec.how {
+            How::Systemd(unit) => Some(unit),
+            _ => None,
+        }
+    }
+
+    /// The units go on and are told to take what is new.
+    pub fn takes_over(&self, before: &Self) -> bool {
+        let same = |spec: &Self| (spec.name.clone(), spec.units.clone(), spec.user.clone());
+        self.on_change == OnChange::Reload && same(before) == same(self)
+    }
+
+    /// What is installed for it, below the manager's directory.
+    fn files(&self) -> Vec<(PathBuf, &str)> {
+        let unit = self
+            .file
+            .iter()
+            .map(|text| (PathBuf::from(self.name.as_str()), text.as_str()));
+        let drop_in = self.drop_in.iter().map(|text| {
+            let directory = format!("{}.d", self.name);
+            (Path::new(&directory).join(DROP_IN), text.as_str())
+        });
+        unit.chain(drop_in).collect()
+    }
+
+    fn manager(&self) -> Result<Manager, SystemdError> {
+        let Some(name) = &self.user else {
+            return Ok(Manager {
+                bus: bus::bus(None),
+                units: PathBuf::from(SYSTEM_UNITS),
+                user: None,
+            });
+        };
+        let no_user = || SystemdError::NoUser { name: name.clone() };
+        let user = User::from_name(name).ok().flatten().ok_or_else(no_user)?;
+        // An agent that is not root has only its own directory, and only its own manager.
+        let units = match geteuid().is_root() {
+            true => PathBuf::from(USER_UNITS),
+            false => user.dir.join(".config/systemd/user"),
+        };
+        Ok(Manager {
+            user: Some(user.uid.as_raw()),
+            bus: bus::bus(Some(user)),
+            units,
+        })
+    }
+}
+
+struct Manager {
+    bus: Bus,
+    units: PathBuf,
+    user: Option<u32>,
+}
+
+/// Takes no notice of whoever wants something else meanwhile.
+fn never() -> bool {
+    false
+}
+
+pub fn prepare(run: &RunDirectory, spec: &Spec, unit: &UnitSpec) -> Result<(), SystemdError> {
+    run.create()?;
+    run.prepare_spec(spec)?;
+    run.prepare_started(spec.fingerprint())?;
+    let manager = unit.manager()?;
+    if unit.file.is_none() {
+        manager.must_be_there(&unit.units)?;
+    }
+    manager.prepare(unit)
+}
+
+/// Makes the units run as the spec says. Those that do already go on.
+pub fn start(
+    run: &RunDirectory,
+    spec: &Spec,
+    unit: &UnitSpec,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<(), SystemdError> {
+    if run.started() == Some(spec.fingerprint()) && glance(run, unit).is_some_and(|standing| standing.is_up) {
+        return Ok(());
+    }
+    prepare(run, spec, unit)?;
+    let manager = unit.manager()?;
+    let before = run.spec();
+    run.forget_started()?;
+    match before.as_ref().and_then(UnitSpec::of) {
+        Some(before) if unit.takes_over(before) => {}
+        Some(before) => manager_stops(before)?,
+        None => manager.stop(unit)?,
+    }
+    let before = before.as_ref().and_then(UnitSpec::of);
+    run.write_spec_durably(spec)?;
+    let is_changed = manager.install(unit, before)?;
+    if is_changed || manager.needs_reload(&unit.units)? {
+        manager.reload()?;
+    }
+    for name in &unit.units {
+        manager.start(name, unit.on_change, is_interrupted)?;
+    }
+    if unit.file.is_some() {
+        manager.enable(&unit.units)?;
+    }
+    Ok(run.note_started(spec.fingerprint())?)
+}
+
+/// Nothing of it runs when this returns well.
+pub fn stop(run: &RunDirectory, unit: &UnitSpec) -> Result<(), SystemdError> {
+    run.forget_started()?;
+    manager_stops(unit)
+}
+
+fn manager_stops(unit: &UnitSpec) -> Result<(), SystemdError> {
+    unit.manager()?.stop(unit)
+}
+
+/// Takes back what was installed for it.
+pub fn retire(unit: &UnitSpec) -> Result<(), SystemdError> {
+    let manager = unit.manager()?;
+    manager.remove(&unit.files())?;
+    manager.reload()
+}
+
+pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {
+    let spec = run.started()?;
+    let mut standing = Standing {
+        spec,
+        is_up: true,
+        main: None,
+        keeper: None,
+        control_groups: vec![],
+        restarts: 0,
+        since: Timestamp(0),
+        last_exit: None,
+    };
+    let looked = unit.manager().and_then(|manager| manager.look(&unit.units));
+    match looked {
+        Ok(states) => states
+            .iter()
+            .for_each(|(name, state)| add(&mut standing, name, state)),
+        Err(error) => {
+            standing.is_up = false;
+            standing.last_exit = Some(format!("cannot be seen: {}", crate::effects::chain(&error)));
+        }
+    }
+    Some(standing)
+}
+
+fn add(standing: &mut Standing, name: &UnitName, state: &UnitState) {
+    if !is_up(state) {
+        standing.is_up = false;
+        standing.last_exit.get_or_insert_with(|| how_it_is(name, state));
+    }
+    let pid = i32::try_from(state.main_pid).ok().filter(|pid| *pid > 0);
+    standing.main = standing.main.or_else(|| pid.and_then(ProcessId::of));
+    standing.restarts += u64::from(state.restarts);
+    standing.since = standing.since.max(Timestamp(state.changed_at / 1000));
+    if !state.control_group.is_empty() {
+        standing.control_groups.push(state.control_group.clone());
+    }
+}
+
+/// The last lines of the first unit that is not up, else of the first.
+pub fn log_tail(unit: &UnitSpec, lines: usize) -> Vec<String> {
+    let Ok(manager) = unit.manager() else {
+        return Vec::new();
+    };
+    let states = manager.look(&unit.units).unwrap_or_default();
+    let ill = states.iter().find(|(_, state)| !is_up(state));
+    ill.or(states.first()).map_or_else(Vec::new, |(_, state)| {
+        journal::tail(&state.invocation, manager.user, lines)
+    })
+}
+
+fn is_up(state: &UnitState) -> bool {
+    matches!(state.active.as_str(), "active" | "reloading")
+}
+
+fn runs(state: &UnitState) -> bool {
+    !matches!(state.active.as_str(), "inactive" | "failed")
+}
+
+/// Continues "it …".
+fn how_it_is(name: &UnitName, state: &UnitState) -> String {
+    const EXITED: i32 = nix::libc::CLD_EXITED;
+    const KILLED: i32 = nix::libc::CLD_KILLED;
+    const DUMPED: i32 = nix::libc::CLD_DUMPED;
+    let UnitState { active, sub, .. } = state;
+    let ended = match (state.exit_code, state.exit_status) {
+        (EXITED, status) => format!("exited with code {status}"),
+        (KILLED | DUMPED, signal) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("was killed by {signal}"),
+            Err(_) => format!("was killed by signal {signal}"),
+        },
+        _ if state.load == "not-found" => "is not on this node".to_owned(),
+        _ => "ended".to_owned(),
+    };
+    let why = match state.result.as_str() {
+        "" | "success" | "exit-code" | "signal" => String::new(),
+        result => format!(", {result}"),
+    };
+    format!("{ended}; {name} is {active} ({sub}{why})")
+}
+
+impl Manager {
+    fn look(&self, units: &[UnitName]) -> Result<Vec<(UnitName, UnitState)>, SystemdError> {
+        let look = |name: &UnitName| {
+            let state = bus::wait(self.bus.clone().unit(name.clone()), &never)?;
+            Ok((name.clone(), state.unwrap_or_default()))
+        };
+        units.iter().map(look).collect()
+    }
+
+    fn must_be_there(&self, units: &[UnitName]) -> Result<(), SystemdError> {
+        for (unit, state) in self.look(units)? {
+            match state.load.as_str() {
+                "loaded" => {}
+                "not-found" => return Err(SystemdError::Absent { unit }),
+                load => {
+                    let load = load.to_owned();
+                    return Err(SystemdError::Unusable { unit, load });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Beside those that hold, so that after this no room is needed to make them hold.
+    fn prepare(&self, unit: &UnitSpec) -> Result<(), SystemdError> {
+        for (name, text) in unit.files() {
+            let path = self.units.join(name);
+            let there = std::fs::read_to_string(&path).ok();
+            if there.as_ref().is_some_and(|there| !unit_file::is_ours(there)) {
+                return Err(SystemdError::NotOurs { path });
+            }
+            let new = durable::beside(&path, "new");
+            let is_prepared = std::fs::read_to_string(&new).is_ok_and(|there| there == text);
+            if there.as_deref() != Some(text) && !is_prepared {
+                durable::create_public_directory(durable::parent(&path))?;
+                durable::write_new(&new, text.as_bytes(), 0o644)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was prepared hold, and removes what only the one before it had. Tells
+    /// whether anything is another now.
+    fn install(&self, unit: &UnitSpec, before: Option<&UnitSpec>) -> Result<bool, SystemdError> {
+        let wanted = unit.files();
+        let mut directories = BTreeSet::new();
+        for (name, text) in &wanted {
+            let path = self.units.join(name);
+            if std::fs::read_to_string(&path).is_ok_and(|there| there == *text) {
+                continue;
+            }
+            let new = durable::beside(&path, "new");
+            std::fs::rename(&new, &path).map_err(failed("rename", &new))?;
+            directories.insert(durable::parent(&path).to_owned());
+        }
+        for directory in &directories {
+            durable::sync_directory(directory)?;
+        }
+        let mut old = before.map(UnitSpec::files).unwrap_or_default();
+        old.retain(|(name, _)| !wanted.iter().any(|(wanted, _)| wanted == name));
+        // Of another user's manager: that one reads it no more, and it is no other's.
+        let is_removed = match before.map(UnitSpec::manager).transpose()? {
+            Some(manager) => manager.remove(&old)?,
+            None => false,
+        };
+        Ok(is_removed || !directories.is_empty())
+    }
+
+    fn remove(&self, files: &[(PathBuf, &str)]) -> Result<bool, SystemdError> {
+        let mut is_removed = false;
+        for (name, _) in files {
+            let path = self.units.join(name);
+            if !std::fs::read_to_string(&path).is_ok_and(|there| unit_file::is_ours(&there)) {
+                continue;
+            }
+            durable::remove(&path)?;
+            // Only if nobody else has put something there.
+            if name.parent().is_some_and(|parent| parent != Path::new("")) {
+                let _not_empty = std::fs::remove_dir(durable::parent(&path));
+            }
+            is_removed = true;
+        }
+        Ok(is_removed)
+    }
+
+    fn needs_reload(&self, units: &[UnitName]) -> Result<bool, SystemdError> {
+        let states = self.look(units)?;
+        Ok(states
+            .iter()
+            .any(|(_, state)| state.needs_reload || state.load != "loaded"))
+    }
+
+    fn reload(&self) -> Result<(), SystemdError> {
+        bus::wait(self.bus.clone().reload(), &never)?;
+        Ok(())
+    }
+
+    fn enable(&self, units: &[UnitName]) -> Result<(), SystemdError> {
+        bus::wait(self.bus.clone().enable(units.to_vec()), &never)?;
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        name: &UnitName,
+        on_change: OnChange,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), SystemdError> {
+        self.must_be_there(std::slice::from_ref(name))?;
+        // After a crash loop systemd would refuse the next start, whatever it starts.
+        bus::wait(self.bus.clone().reset_failed(name.clone()), &never)?;
+        let job = match on_change {
+            OnChange::Restart => Job::Start,
+            OnChange::Reload => Job::ReloadOrRestart,
+        };
+        let result = bus::wait(self.bus.clone().job(job, name.clone()), is_interrupted)?;
+        match result.as_deref() {
+            None => Err(SystemdError::Interrupted),
+            Some("done") => Ok(()),
+            Some(result) => {
+                let states = self.look(std::slice::from_ref(name))?;
+                let how = states.first().map(|(name, state)| how_it_is(name, state));
+                Err(SystemdError::NotStarted {
+                    unit: name.clone(),
+                    how: how.unwrap_or_else(|| result.to_owned()),
+                })
+            }
+        }
+    }
+
+    /// Last started, first stopped.
+    fn stop(&self, unit: &UnitSpec) -> Result<(), SystemdError> {
+        for (name, state) in self.look(&unit.units)?.into_iter().rev() {
+            if runs(&state) {
+                bus::wait(self.bus.clone().job(Job::Stop, name), &never)?;
+            }
+        }
+        let mut loaded = Vec::new();
+        for (name, state) in self.look(&unit.units)? {
+            if runs(&state) {
+                let how = format!("it is {} ({})", state.active, state.sub);
+                return Err(SystemdError::NotStopped { unit: name, how });
+            }
+            if state.load == "loaded" {
+                loaded.push(name);
+            }
+        }
+        if unit.file.is_some() && !loaded.is_empty() {
+            bus::wait(self.bus.clone().disable(loaded), &never)?;
+        }
+        Ok(())
+    }
+}

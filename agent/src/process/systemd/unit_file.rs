@@ -1,0 +1,73 @@
+//! What is written into systemd's directories, and whose it is.
+
+use std::collections::BTreeMap;
+
+use fleet_proto::ids::{AppName, ComponentName};
+
+/// How every file begins that Fleet has put there: others are not touched.
+const MARK: &str = "# Installed by Fleet";
+
+pub fn is_ours(text: &str) -> bool {
+    text.starts_with(MARK)
+}
+
+/// A unit as a release brings it.
+pub fn installed(app: &AppName, component: &ComponentName, text: &str) -> String {
+    format!("{}{text}", mark(app, component))
+}
+
+/// What the manifest adds to a unit, whoever brought that. None if it adds nothing.
+pub fn drop_in(app: &AppName, component: &ComponentName, env: &BTreeMap<String, String>) -> Option<String> {
+    if env.is_empty() {
+        return None;
+    }
+    let mut text = format!("{}[Service]\n", mark(app, component));
+    for (name, value) in env {
+        text.push_str(&format!("Environment=\"{}={}\"\n", quoted(name), quoted(value)));
+    }
+    Some(text)
+}
+
+fn mark(app: &AppName, component: &ComponentName) -> String {
+    format!("{MARK} for {component} of {app}; the next release replaces it\n")
+}
+
+/// Within double quotes, and with nothing that systemd would fill in.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '%' => quoted.push_str("%%"),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_taken_as_they_are() {
+        let (app, component) = ("shop".parse().unwrap(), "api".parse().unwrap());
+        let env = [("GREETING", "50% \"off\"\\\nnow"), ("PORT", "80")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let text = drop_in(&app, &component, &env.into()).unwrap();
+        assert!(is_ours(&text));
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "[Service]",
+                r#"Environment="GREETING=50%% \"off\"\\\nnow""#,
+                r#"Environment="PORT=80""#
+            ]
+        );
+        assert_eq!(drop_in(&app, &component, &BTreeMap::new()), None);
+    }
+}
