@@ -38,7 +38,8 @@ pub fn sync_directory(path: &Path) -> Result<(), FileError> {
         .map_err(failed("sync", path))
 }
 
-/// A new file with these bytes, on the disk when this returns; its name is not.
+/// A new file with these bytes, on the disk when this returns; its name is not. The mode is
+/// what it says, whatever the umask.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -47,6 +48,9 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> 
         .mode(mode)
         .open(path)
         .map_err(failed("create", path))?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    file.set_permissions(permissions)
+        .map_err(failed("set the mode of", path))?;
     file.write_all(bytes).map_err(failed("write", path))?;
     file.sync_all().map_err(failed("sync", path))
 }

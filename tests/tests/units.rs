@@ -225,6 +225,57 @@ fn a_reload_and_instances_and_a_unit_of_the_node_s_own() {
 }
 
 #[test]
+fn a_unit_of_a_user_is_run_by_that_user_s_own_manager() {
+    if !can_boot() {
+        return;
+    }
+    let bench = Bench::new();
+    let run = "kind = \"systemd\"\nunit = \"mine.service\"\nfile = \"mine.service\"\nuser = \"ann\"\n";
+    let unit = "[Service]\nType=exec\nWorkingDirectory=${dir}\nExecStart=${dir}/run\n\
+                [Install]\nWantedBy=default.target\n";
+    let mine = |version: &str| {
+        let script = format!(
+            "#!/bin/sh\necho \"{version} of $(id --user --name)\" | tee /tmp/mine\nexec sleep 1000\n"
+        );
+        Piece::new("mine", run)
+            .with("mine.service", unit)
+            .with("run", script)
+    };
+    bench.push("v1.0.0", &[mine("v1.0.0")]);
+    let refused = bench.rollout("v1.0.0");
+    assert!(
+        refused.stdout.contains("there is no user ann on this node"),
+        "{}",
+        refused.stdout
+    );
+    let made = bench.on_host(&["useradd", "--create-home", "ann"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    bench.on_host(&["loginctl", "enable-linger", "ann"]);
+    wait_for("ann's manager", PATIENCE, || {
+        (bench
+            .on_host(&["sh", "-c", "test -S /run/user/$(id --user ann)/bus"])
+            .code
+            == 0)
+            .then_some(())
+    })
+    .unwrap();
+    bench.push("v1.1.0", &[mine("v1.1.0")]);
+    bench.succeeds("v1.1.0");
+    assert_eq!(bench.says(&["cat", "/tmp/mine"]), "v1.1.0 of ann");
+    bench.push("v1.2.0", &[mine("v1.2.0")]);
+    bench.succeeds("v1.2.0");
+    assert_eq!(bench.says(&["cat", "/tmp/mine"]), "v1.2.0 of ann");
+    let back = bench.fleet.fleet.ctl(&["rollback"]).unwrap();
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    assert_eq!(bench.says(&["cat", "/tmp/mine"]), "v1.1.0 of ann");
+    // What wrote goes with the agent's end of the talk.
+    let stopped = bench.on_host(&["fleet-agent", "stop"]);
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    assert_ne!(bench.on_host(&["pgrep", "--uid", "ann", "sleep"]).code, 0);
+    assert_ne!(bench.on_host(&["pgrep", "--uid", "ann", "fleet-agent"]).code, 0);
+}
+
+#[test]
 fn what_a_person_has_put_there_or_stopped_is_let_be() {
     if !can_boot() {
         return;

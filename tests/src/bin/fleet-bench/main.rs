@@ -3,6 +3,8 @@
 //!     make bench
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
+mod restart;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -43,7 +45,11 @@ fn main() -> anyhow::Result<()> {
         say("binary", &json!({ "program": name, "bytes": bytes }));
     }
     measure_memory_at_rest()?;
-    measure_takeover()
+    measure_takeover()?;
+    if let Some(figures) = restart::measure()? {
+        say("restart", &figures);
+    }
+    Ok(())
 }
 
 fn say(what: &str, figures: &Value) {
