@@ -33,6 +33,7 @@ pub enum Sight {
         component: String,
         restarts: u64,
         last_exit: Option<String>,
+        is_given_up: bool,
     },
     Share {
         component: String,
@@ -90,7 +91,11 @@ impl Crew {
                 component,
                 restarts,
                 last_exit,
-            }) => self.judge.take_restarts(&component, restarts, last_exit),
+                is_given_up,
+            }) => {
+                self.judge.take_restarts(&component, restarts, last_exit);
+                self.judge.take_given_up(&component, is_given_up);
+            }
             Some(Sight::Share { component, share }) => self.judge.take_share(&component, share),
             // No check is left to say anything; the caller's own clock goes on.
             None => std::future::pending().await,
@@ -200,6 +205,7 @@ async fn keep_counting(part: Part, to: mpsc::Sender<Sight>) {
                 component: part.component.name.to_string(),
                 restarts: state.restarts.saturating_sub(before),
                 last_exit: state.last_exit,
+                is_given_up: state.is_given_up,
             };
             if to.send(sight).await.is_err() {
                 return;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `supervise` | a keeper of its own, below |
 //! | `systemd` | the node's systemd, told over its socket |
+//! | `pm2` | the node's pm2, by its command |
 //! | `static` | none: a link, switched to the files |
 //!
 //! A keeper is a small process that is the app's parent and outlives the agent.
@@ -18,6 +19,7 @@ pub mod keeper;
 pub mod launch;
 pub mod log;
 pub mod managers;
+pub mod pm2;
 pub mod proc;
 pub mod run_directory;
 pub mod spec;

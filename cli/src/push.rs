@@ -179,7 +179,14 @@ fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
             let hint = "`file` is the unit's own file, from the component's directory";
             Some((format!("installs `{file}`, which is not among its files"), hint))
         }
-        Run::Static(_) => None,
+        Run::Pm2(pm2) if !packed.has_file(&pm2.file) => {
+            let hint = "`file` is pm2's ecosystem file, from the component's directory";
+            Some((
+                format!("starts `{}`, which is not among its files", pm2.file),
+                hint,
+            ))
+        }
+        Run::Pm2(_) | Run::Static(_) => None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
-pub use run::{OnChange, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.

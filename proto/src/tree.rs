@@ -47,6 +47,12 @@ pub enum TreeError {
 pub struct TreePath(String);
 
 impl TreePath {
+    /// Of a name that is written in the code: one part, and a plain one.
+    pub(crate) fn from_static(name: &'static str) -> Self {
+        debug_assert!(!name.contains('/') && !name.starts_with('.') && !name.is_empty());
+        Self(name.to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -2,7 +2,9 @@
 
 use fleet_proto::ids::AppName;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Component, Manifest, Platform, Probe, ReleaseRef, Run, SignedManifest, Systemd};
+use fleet_proto::release::{
+    Component, Manifest, Platform, Pm2, Probe, ReleaseRef, Run, SignedManifest, Systemd,
+};
 use fleet_proto::session::FailureClass;
 
 use super::{Failed, chain, failure};
@@ -121,10 +123,12 @@ fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Resu
                 supervise.grace
             ));
         }
-        Run::Systemd(Systemd { user: Some(user), .. }) if !is_user(user) => {
+        Run::Systemd(Systemd { user: Some(user), .. }) | Run::Pm2(Pm2 { user: Some(user), .. })
+            if !is_user(user) =>
+        {
             return Err(format!("there is no user {user} on this node"));
         }
-        Run::Supervise(_) | Run::Systemd(_) | Run::Static(_) => {}
+        Run::Supervise(_) | Run::Systemd(_) | Run::Pm2(_) | Run::Static(_) => {}
     }
     for check in &component.checks {
         let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
@@ -148,6 +152,10 @@ fn fill(words: &Words, component: &Component) -> Result<(), TemplateError> {
             &supervise.env
         }
         Run::Systemd(systemd) => &systemd.env,
+        Run::Pm2(pm2) => {
+            pm2.home.iter().try_for_each(|home| words.fill(home).map(drop))?;
+            &pm2.env
+        }
         Run::Static(files) => return words.fill(&files.root).map(drop),
     };
     env.values().try_for_each(|value| words.fill(value).map(drop))

@@ -49,6 +49,7 @@ struct Standing {
 struct ComponentStanding {
     restarts: u64,
     last_exit: Option<String>,
+    is_given_up: bool,
     cpu_over: u32,
     memory_over: u32,
     share: Option<Share>,
@@ -110,6 +111,12 @@ impl Judge {
         standing.last_exit = last_exit;
     }
 
+    /// Whether whoever starts it again, when it ends, does so no more.
+    pub fn take_given_up(&mut self, component: &str, is_given_up: bool) {
+        let standing = self.components.entry(component.to_owned()).or_default();
+        standing.is_given_up = is_given_up;
+    }
+
     pub fn take_share(&mut self, component: &str, share: Share) {
         let (cpu, memory) = (f64::from(self.rules.cpu), f64::from(self.rules.memory));
         let standing = self.components.entry(component.to_owned()).or_default();
@@ -132,7 +139,7 @@ impl Judge {
     }
 
     pub fn verify(&self, now: Duration) -> Verdict {
-        if let Some(finding) = self.restart_loop() {
+        if let Some(finding) = self.restart_loop().or_else(|| self.given_up()) {
             return Verdict::Failed(finding);
         }
         let since = self.checks.values().map(|standing| standing.passing_since);
@@ -152,6 +159,7 @@ impl Judge {
     pub fn bake(&self, now: Duration) -> Verdict {
         let finding = self
             .restart_loop()
+            .or_else(|| self.given_up())
             .or_else(|| self.misses_in_a_row(now))
             .or_else(|| self.error_rate())
             .or_else(|| self.response_time())
@@ -218,6 +226,21 @@ impl Judge {
             ),
             figure: Some(standing.restarts.to_string()),
             limit: Some(limit.to_string()),
+        })
+    }
+
+    /// There is nothing to wait for.
+    fn given_up(&self) -> Option<Finding> {
+        let (name, standing) = self
+            .components
+            .iter()
+            .find(|(_, standing)| standing.is_given_up)?;
+        let exit = standing.last_exit.as_deref().unwrap_or("ended");
+        Some(Finding {
+            check: format!("{name}/process"),
+            message: format!("{name} does not run and is not started again: it {exit}"),
+            figure: Some(exit.to_owned()),
+            limit: Some("running".to_owned()),
         })
     }
 

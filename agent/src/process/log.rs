@@ -106,10 +106,20 @@ pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
     lines
 }
 
+/// As [`tail`], of what came after so many bytes; of all, if it has been begun anew since.
+pub fn tail_from(path: &Path, from: u64, lines_max: usize) -> Vec<String> {
+    let length = std::fs::metadata(path).map_or(0, |about| about.len());
+    last_lines_from(path, if from <= length { from } else { 0 }, lines_max)
+}
+
 fn last_lines(path: &Path, lines_max: usize) -> Vec<String> {
+    last_lines_from(path, 0, lines_max)
+}
+
+fn last_lines_from(path: &Path, least: u64, lines_max: usize) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
-        let from = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+        let from = file.metadata()?.len().saturating_sub(TAIL_BYTES).max(least);
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;

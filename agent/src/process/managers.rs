@@ -4,6 +4,7 @@
 use fleet_proto::session::FailureClass;
 
 use super::log;
+use super::pm2::{self, Pm2Error};
 use super::run_directory::RunDirectory;
 use super::spec::{How, Spec};
 use super::static_files::{self, StaticError};
@@ -18,6 +19,8 @@ pub enum ProcessError {
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     #[error(transparent)]
+    Pm2(#[from] Pm2Error),
+    #[error(transparent)]
     Static(#[from] StaticError),
     #[error(transparent)]
     File(#[from] FileError),
@@ -28,6 +31,7 @@ impl ProcessError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Systemd(error) => error.class(),
+            Self::Pm2(error) => error.class(),
             Self::Supervise(_) | Self::Static(_) | Self::File(_) => FailureClass::Infrastructure,
         }
     }
@@ -36,9 +40,10 @@ impl ProcessError {
         match self {
             Self::Supervise(SuperviseError::File(error))
             | Self::Systemd(SystemdError::File(error))
+            | Self::Pm2(Pm2Error::File(error))
             | Self::Static(StaticError::File(error))
             | Self::File(error) => error.is_no_room(),
-            Self::Supervise(_) | Self::Systemd(_) | Self::Static(_) => false,
+            Self::Supervise(_) | Self::Systemd(_) | Self::Pm2(_) | Self::Static(_) => false,
         }
     }
 
@@ -65,6 +70,7 @@ impl Managers {
         match &spec.how {
             How::Supervise(_) => Ok(self.supervisor.prepare(run, spec)?),
             How::Systemd(unit) => Ok(systemd::prepare(run, spec, unit)?),
+            How::Pm2(pm2) => Ok(pm2::prepare(run, spec, pm2)?),
             How::Static(link) => Ok(static_files::prepare(run, spec, link)?),
         }
     }
@@ -84,6 +90,7 @@ impl Managers {
         match &spec.how {
             How::Supervise(_) => self.supervisor.start(run, spec).map(drop)?,
             How::Systemd(unit) => systemd::start(run, spec, unit, is_interrupted)?,
+            How::Pm2(pm2) => pm2::start(run, spec, pm2)?,
             How::Static(link) => static_files::start(run, spec, link)?,
         }
         Ok(())
@@ -94,6 +101,7 @@ impl Managers {
     pub fn stop(&self, run: &RunDirectory) -> Result<(), ProcessError> {
         match run.spec().map(|spec| spec.how) {
             Some(How::Systemd(unit)) => Ok(systemd::stop(run, &unit)?),
+            Some(How::Pm2(pm2)) => Ok(pm2::stop(run, &pm2)?),
             Some(How::Static(_)) => Ok(()),
             Some(How::Supervise(_)) | None => Ok(self.supervisor.stop(run)?),
         }
@@ -111,7 +119,7 @@ impl Managers {
 
 fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
     match &spec.how {
-        How::Supervise(_) => Ok(()),
+        How::Supervise(_) | How::Pm2(_) => Ok(()),
         How::Systemd(unit) => Ok(systemd::retire(unit)?),
         How::Static(link) => Ok(static_files::retire(run, link)?),
     }
@@ -121,6 +129,10 @@ fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
 fn is_elsewhere(before: &Spec, spec: &Spec) -> bool {
     match (&before.how, &spec.how) {
         (How::Supervise(_), How::Supervise(_)) | (How::Systemd(_), How::Systemd(_)) => false,
+        // By another daemon, or under other names.
+        (How::Pm2(before), How::Pm2(pm2)) => {
+            (&before.only, &before.user, &before.home) != (&pm2.only, &pm2.user, &pm2.home)
+        }
         (How::Static(before), How::Static(link)) => before.root != link.root,
         _ => true,
     }
@@ -130,6 +142,7 @@ fn is_elsewhere(before: &Spec, spec: &Spec) -> bool {
 pub fn log_tail(run: &RunDirectory, lines: usize) -> Vec<String> {
     match run.spec().map(|spec| spec.how) {
         Some(How::Systemd(unit)) => systemd::log_tail(&unit, lines),
+        Some(How::Pm2(pm2)) => pm2::log_tail(run, &pm2, lines),
         Some(How::Static(_)) => vec![],
         Some(How::Supervise(_)) | None => log::tail(&run.log(), lines),
     }

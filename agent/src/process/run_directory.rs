@@ -1,5 +1,6 @@
 //! `apps/<app>/run/<component>/`: what agent and keeper tell each other.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,16 @@ impl RunDirectory {
         sync.map_err(failed("sync", &new))?;
         self.rename_new("spec.json")?;
         durable::sync_directory(&self.path)
+    }
+
+    /// Where logs ended when the component was started, of a manager that goes on writing to
+    /// the same ones.
+    pub fn write_logs(&self, ends: &BTreeMap<PathBuf, u64>) -> Result<(), FileError> {
+        self.write("logs.json", ends)
+    }
+
+    pub fn logs(&self) -> Option<BTreeMap<PathBuf, u64>> {
+        self.read("logs.json")
     }
 
     /// The fingerprint of what was started and has not been touched since, where no keeper

@@ -8,6 +8,7 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::StopSignal;
 use serde::{Deserialize, Serialize};
 
+use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
 
@@ -32,6 +33,7 @@ pub struct Spec {
 pub enum How {
     Supervise(Supervised),
     Systemd(UnitSpec),
+    Pm2(Pm2Spec),
     Static(LinkSpec),
 }
 
@@ -46,8 +48,10 @@ pub struct Supervised {
 impl Spec {
     /// What runs as `before` says need not be stopped for it.
     pub fn takes_over(&self, before: &Self) -> bool {
+        let same_env = self.env == before.env;
         match (&before.how, &self.how) {
             (How::Systemd(before), How::Systemd(unit)) => unit.takes_over(before),
+            (How::Pm2(before), How::Pm2(pm2)) => same_env && pm2.takes_over(before),
             (How::Static(before), How::Static(link)) => link == before,
             _ => false,
         }

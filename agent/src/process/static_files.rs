@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run_directory::RunDirectory;
 use super::spec::Spec;
-use super::standing::Standing;
+use super::standing::{Members, Standing};
 use crate::durable::{self, FileError, failed};
 
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +105,10 @@ pub fn glance(run: &RunDirectory, link: &LinkSpec, directory: &Path) -> Option<S
     Some(Standing {
         spec,
         is_up,
+        is_given_up: false,
         main: None,
         keeper: None,
-        control_groups: vec![],
+        members: Members::None,
         restarts: 0,
         since: Timestamp(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))),
         last_exit: how,

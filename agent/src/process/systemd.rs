@@ -32,7 +32,7 @@ use self::bus::{Bus, BusError, Job, UnitState};
 use super::proc::ProcessId;
 use super::run_directory::RunDirectory;
 use super::spec::{How, Spec};
-use super::standing::Standing;
+use super::standing::{Members, Standing};
 use crate::durable::{self, FileError, failed};
 
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
@@ -220,18 +220,23 @@ pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {
     let mut standing = Standing {
         spec,
         is_up: true,
+        is_given_up: false,
         main: None,
         keeper: None,
-        control_groups: vec![],
+        members: Members::None,
         restarts: 0,
         since: Timestamp(0),
         last_exit: None,
     };
     let looked = unit.manager().and_then(|manager| manager.look(&unit.units));
     match looked {
-        Ok(states) => states
-            .iter()
-            .for_each(|(name, state)| add(&mut standing, name, state)),
+        Ok(states) => {
+            let groups = states.iter().map(|(_, state)| state.control_group.clone());
+            standing.members = Members::Groups(groups.filter(|group| !group.is_empty()).collect());
+            states
+                .iter()
+                .for_each(|(name, state)| add(&mut standing, name, state));
+        }
         Err(error) => {
             standing.is_up = false;
             standing.last_exit = Some(format!("cannot be seen: {}", crate::effects::chain(&error)));
@@ -243,15 +248,13 @@ pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {
 fn add(standing: &mut Standing, name: &UnitName, state: &UnitState) {
     if !is_up(state) {
         standing.is_up = false;
+        standing.is_given_up |= !runs(state);
         standing.last_exit.get_or_insert_with(|| how_it_is(name, state));
     }
     let pid = i32::try_from(state.main_pid).ok().filter(|pid| *pid > 0);
     standing.main = standing.main.or_else(|| pid.and_then(ProcessId::of));
     standing.restarts += u64::from(state.restarts);
     standing.since = standing.since.max(Timestamp(state.changed_at / 1000));
-    if !state.control_group.is_empty() {
-        standing.control_groups.push(state.control_group.clone());
-    }
 }
 
 /// The last lines of the first unit that is not up, else of the first.

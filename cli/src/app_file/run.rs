@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{OnChange, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+use fleet_proto::release::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 use fleet_proto::tree::TreePath;
 use serde::Deserialize;
 use toml::Spanned;
@@ -25,6 +25,9 @@ pub struct RunSection {
     file: Option<TreePath>,
     user: Option<String>,
     on_change: Option<OnChange>,
+    only: Option<Vec<String>>,
+    profile: Option<String>,
+    home: Option<String>,
     root: Option<String>,
 }
 
@@ -33,6 +36,7 @@ pub struct RunSection {
 enum RunKind {
     Supervise,
     Systemd,
+    Pm2,
     Static,
 }
 
@@ -41,6 +45,7 @@ impl RunKind {
         match self {
             Self::Supervise => "supervise",
             Self::Systemd => "systemd",
+            Self::Pm2 => "pm2",
             Self::Static => "static",
         }
     }
@@ -73,6 +78,15 @@ impl RunSection {
                 on_change: self.on_change.unwrap_or_default(),
                 env: self.env.unwrap_or_default(),
             }),
+            RunKind::Pm2 => Run::Pm2(Pm2 {
+                file: self.file.unwrap_or_else(Pm2::ecosystem),
+                only: self.only.unwrap_or_default(),
+                profile: self.profile,
+                user: self.user,
+                home: self.home,
+                on_change: self.on_change.unwrap_or_default(),
+                env: self.env.unwrap_or_default(),
+            }),
             RunKind::Static => Run::Static(StaticFiles {
                 root: self
                     .root
@@ -82,17 +96,20 @@ impl RunSection {
     }
 
     fn no_foreign_key(&self) -> Result<(), Misplaced> {
-        use RunKind::{Static, Supervise, Systemd};
-        let owners: [(_, _, &[RunKind]); 10] = [
+        use RunKind::{Pm2, Static, Supervise, Systemd};
+        let owners: [(_, _, &[RunKind]); 13] = [
             ("command", self.command.is_some(), &[Supervise]),
             ("stop_signal", self.stop_signal.is_some(), &[Supervise]),
             ("grace", self.grace.is_some(), &[Supervise]),
-            ("env", self.env.is_some(), &[Supervise, Systemd]),
+            ("env", self.env.is_some(), &[Supervise, Systemd, Pm2]),
             ("unit", self.unit.is_some(), &[Systemd]),
             ("instances", self.instances.is_some(), &[Systemd]),
-            ("file", self.file.is_some(), &[Systemd]),
-            ("user", self.user.is_some(), &[Systemd]),
-            ("on_change", self.on_change.is_some(), &[Systemd]),
+            ("file", self.file.is_some(), &[Systemd, Pm2]),
+            ("user", self.user.is_some(), &[Systemd, Pm2]),
+            ("on_change", self.on_change.is_some(), &[Systemd, Pm2]),
+            ("only", self.only.is_some(), &[Pm2]),
+            ("profile", self.profile.is_some(), &[Pm2]),
+            ("home", self.home.is_some(), &[Pm2]),
             ("root", self.root.is_some(), &[Static]),
         ];
         let kind = *self.kind.get_ref();

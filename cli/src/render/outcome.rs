@@ -13,7 +13,8 @@ use crate::exit::Exit;
 
 /// Beyond these the nodes fail alike; `fleetctl explain` names them all.
 const FAILURES_SHOWN: usize = 3;
-const LOG_LINES_SHOWN: usize = 10;
+/// All that an agent keeps: what is wrong stands above a trace of calls, and not at its end.
+const LOG_LINES_SHOWN: usize = 20;
 
 /// The good end, for stdout.
 pub fn success(view: &RolloutView) -> String {

@@ -84,6 +84,13 @@ fn how(run: &Run) -> String {
             }
             text
         }
+        Run::Pm2(pm2) => {
+            let apps = match pm2.only.as_slice() {
+                [] => "the app of its name".to_owned(),
+                only => only.join(" "),
+            };
+            format!("{apps} of {} by pm2", pm2.file)
+        }
         Run::Static(files) => format!("links {} to its files", files.root),
     }
 }

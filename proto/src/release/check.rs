@@ -1,6 +1,6 @@
 //! What no type can say about a manifest.
 
-use super::{Check, Component, MANIFEST_FORMAT, Manifest, Probe, ReleaseError, Run, Systemd};
+use super::{Check, Component, MANIFEST_FORMAT, Manifest, Pm2, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
 const COMPONENTS_MAX: usize = 64;
@@ -64,12 +64,23 @@ fn run_must_make_sense(run: &Run) -> Result<(), String> {
             Err("has an empty command".to_owned())
         }
         Run::Systemd(systemd) => systemd_must_make_sense(systemd),
+        Run::Pm2(pm2) => pm2_must_make_sense(pm2),
         Run::Static(files) if !files.root.starts_with(['/', '$']) => Err(format!(
             "has the root `{}`, which is not an absolute path",
             files.root
         )),
         Run::Supervise(_) | Run::Static(_) => Ok(()),
     }
+}
+
+fn pm2_must_make_sense(pm2: &Pm2) -> Result<(), String> {
+    // pm2 takes them apart at commas, and takes what begins with a dash for a flag.
+    let is_no_name =
+        |name: &&String| name.is_empty() || name.contains(',') || name.starts_with('-') || *name == "all";
+    if let Some(name) = pm2.only.iter().chain(&pm2.profile).find(is_no_name) {
+        return Err(format!("names `{name}`, which pm2 would not take for a name"));
+    }
+    Ok(())
 }
 
 fn systemd_must_make_sense(systemd: &Systemd) -> Result<(), String> {

@@ -19,6 +19,7 @@ const SERVICE: &str = ".service";
 pub enum Run {
     Supervise(Supervise),
     Systemd(Systemd),
+    Pm2(Pm2),
     Static(StaticFiles),
 }
 
@@ -85,6 +86,39 @@ impl Systemd {
         }
         let instances = self.instances.iter();
         instances.filter_map(|name| self.unit.instance(name)).collect()
+    }
+}
+
+/// Apps of the node's pm2, from the ecosystem file that the release brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pm2 {
+    /// Among the component's files.
+    #[serde(default = "Pm2::ecosystem")]
+    pub file: TreePath,
+    /// Which of its apps; the one with the component's name if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// pm2's `--env`: the variables of `env_staging` are added with `staging`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// As whom; the agent's own user if nobody is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `PM2_HOME`; the user's `.pm2` if it is not said. `${…}` is filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
+    /// With `reload` pm2 moves the instances one by one, and all apps run in the component's
+    /// own directory.
+    #[serde(default)]
+    pub on_change: OnChange,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+impl Pm2 {
+    pub fn ecosystem() -> TreePath {
+        TreePath::from_static("ecosystem.config.js")
     }
 }
 

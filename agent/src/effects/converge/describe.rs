@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, Platform, ReleaseRef, Run, Systemd};
+use fleet_proto::release::{Component, OnChange, Platform, Pm2, ReleaseRef, Run, Systemd};
 
 use super::{Converge, ConvergeError, Part, Started};
 use crate::durable::failed;
+use crate::process::pm2::Pm2Spec;
 use crate::process::spec::Spec;
 use crate::process::spec::{How, Supervised};
 use crate::process::static_files::LinkSpec;
@@ -76,8 +77,12 @@ impl Converge {
     /// each time where its files are.
     fn directory(&self, slot: &Slot, component: &Component) -> PathBuf {
         match component.run {
-            Run::Systemd(_) => Slots::new(&self.layout, &self.app).current_files(&component.name),
-            Run::Supervise(_) | Run::Static(_) => slot.files(&component.name),
+            Run::Systemd(_)
+            | Run::Pm2(Pm2 {
+                on_change: OnChange::Reload,
+                ..
+            }) => Slots::new(&self.layout, &self.app).current_files(&component.name),
+            Run::Supervise(_) | Run::Pm2(_) | Run::Static(_) => slot.files(&component.name),
         }
     }
 
@@ -93,6 +98,22 @@ impl Converge {
                 grace: supervise.grace,
             }),
             Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, &component.name, systemd)?),
+            Run::Pm2(pm2) => How::Pm2(Pm2Spec {
+                file: pm2.file.to_string(),
+                only: match pm2.only.is_empty() {
+                    true => vec![component.name.to_string()],
+                    false => pm2.only.clone(),
+                },
+                profile: pm2.profile.clone(),
+                user: pm2.user.clone(),
+                home: pm2
+                    .home
+                    .as_ref()
+                    .map(|home| words.fill(home).map(PathBuf::from))
+                    .transpose()
+                    .map_err(wrong)?,
+                on_change: pm2.on_change,
+            }),
             Run::Static(files) => How::Static(LinkSpec {
                 root: words.fill(&files.root).map_err(wrong)?.into(),
                 slots: self.layout.slots(&self.app),
@@ -138,6 +159,7 @@ fn env(words: &Words, component: &Component) -> Result<BTreeMap<String, String>,
     let own = match &component.run {
         Run::Supervise(supervise) => Some(&supervise.env),
         Run::Systemd(systemd) => Some(&systemd.env),
+        Run::Pm2(pm2) => Some(&pm2.env),
         Run::Static(_) => None,
     };
     for (name, value) in own.into_iter().flatten() {

@@ -1,0 +1,232 @@
+//! `pm2`, as whom and over which home. Its daemon is started by whoever asks first, and
+//! stays.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fleet_proto::release::OnChange;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, User, geteuid};
+
+use super::list::{self, App};
+use super::{ONLINE, Pm2Error, Pm2Spec};
+use crate::process::log::harmless;
+use crate::process::proc::ProcessId;
+use crate::process::spec::Spec;
+
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Node.js alone takes seconds to start on a machine that is short of time, and an app of
+/// many instances is reloaded one by one.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a list holds whose processes are all alive, and one in which something is ill.
+const TRUSTED_FOR: Duration = Duration::from_secs(60);
+const ILL_FOR: Duration = Duration::from_secs(1);
+const LINES_SHOWN: usize = 5;
+
+static KNOWN: Mutex<BTreeMap<PathBuf, (Instant, Vec<App>)>> = Mutex::new(BTreeMap::new());
+
+fn known() -> MutexGuard<'static, BTreeMap<PathBuf, (Instant, Vec<App>)>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub struct Pm2 {
+    user: User,
+    home: PathBuf,
+}
+
+impl Pm2 {
+    pub fn of(spec: &Pm2Spec) -> Result<Self, Pm2Error> {
+        let found = match &spec.user {
+            Some(name) => User::from_name(name),
+            None => User::from_uid(geteuid()),
+        };
+        let name = || spec.user.clone().unwrap_or_else(|| geteuid().to_string());
+        let user = found
+            .ok()
+            .flatten()
+            .ok_or_else(|| Pm2Error::NoUser { name: name() })?;
+        let home = spec.home.clone().unwrap_or_else(|| user.dir.join(".pm2"));
+        Ok(Self { user, home })
+    }
+
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whether its daemon runs. Whoever asks it something would start it.
+    pub fn is_up(&self) -> bool {
+        let pid = std::fs::read_to_string(self.home.join("pm2.pid"));
+        let pid = pid.ok().and_then(|text| text.trim().parse().ok());
+        pid.and_then(ProcessId::of).is_some_and(ProcessId::is_alive)
+    }
+
+    /// Looked for, and not asked: whatever it is asked, it starts its daemon for it.
+    pub fn must_be_there(&self) -> Result<(), Pm2Error> {
+        let mut places = PATH.split(':').map(|place| Path::new(place).join("pm2"));
+        let is_there = places.any(|path| path.is_file());
+        is_there.then_some(()).ok_or(Pm2Error::Absent)
+    }
+
+    pub fn list(&self) -> Result<Vec<App>, Pm2Error> {
+        if !self.is_up() {
+            return Ok(Vec::new());
+        }
+        let output = self.run(&["--silent", "jlist"], Path::new("/"), &BTreeMap::new())?;
+        let apps = list::parse(&output).map_err(Pm2Error::List)?;
+        known().insert(self.home.clone(), (Instant::now(), apps.clone()));
+        Ok(apps)
+    }
+
+    /// The last list, for as long as nothing can have changed.
+    pub fn list_as_known(&self) -> Result<Vec<App>, Pm2Error> {
+        let known = known().get(&self.home).cloned();
+        let holds = |(at, apps): &(Instant, Vec<App>)| {
+            let is_well = |app: &App| app.status == ONLINE && app.process.is_some_and(ProcessId::is_alive);
+            let limit = match apps.iter().all(is_well) {
+                true => TRUSTED_FOR,
+                false => ILL_FOR,
+            };
+            at.elapsed() < limit
+        };
+        match known.filter(holds) {
+            Some((_, apps)) => Ok(apps),
+            None => self.list(),
+        }
+    }
+
+    pub fn last_list(&self) -> Vec<App> {
+        known()
+            .get(&self.home)
+            .map(|(_, apps)| apps.clone())
+            .unwrap_or_default()
+    }
+
+    /// With `goes_on`, whatever runs moves without a stop.
+    pub fn start(&self, pm2: &Pm2Spec, spec: &Spec, goes_on: bool) -> Result<(), Pm2Error> {
+        let verb = if goes_on { "startOrReload" } else { "start" };
+        let (only, directory) = (pm2.names(), spec.directory.display().to_string());
+        let mut arguments = vec!["--silent", verb, &pm2.file, "--only", &only, "--update-env"];
+        if let Some(profile) = &pm2.profile {
+            arguments.extend(["--env", profile]);
+        }
+        // What is reloaded stays where it was started: that has to be the link.
+        if pm2.on_change == OnChange::Reload {
+            arguments.extend(["--cwd", &directory]);
+        }
+        self.change(&arguments, &spec.directory, &spec.env)
+    }
+
+    pub fn delete<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), Pm2Error> {
+        let mut arguments = vec!["--silent", "delete"];
+        arguments.extend(names.map(String::as_str));
+        self.change(&arguments, Path::new("/"), &BTreeMap::new())
+    }
+
+    pub fn save(&self) -> Result<(), Pm2Error> {
+        self.run(&["--silent", "save", "--force"], Path::new("/"), &BTreeMap::new())
+            .map(drop)
+    }
+
+    fn change(
+        &self,
+        arguments: &[&str],
+        directory: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<(), Pm2Error> {
+        let done = self.run(arguments, directory, env);
+        known().remove(&self.home);
+        done.map(drop)
+    }
+
+    fn run(
+        &self,
+        arguments: &[&str],
+        directory: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, Pm2Error> {
+        let what = arguments.join(" ");
+        let mut child = self
+            .command(arguments, directory, env)
+            .spawn()
+            .map_err(Pm2Error::Run)?;
+        let group = i32::try_from(child.id()).unwrap_or(0);
+        let readers = [read(child.stdout.take()), read(child.stderr.take())];
+        let ended = wait(&mut child);
+        if ended.is_none() {
+            let _gone = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            let _reaped = child.wait();
+        }
+        let [output, errors] = readers.map(|reader| reader.join().unwrap_or_default());
+        match ended {
+            None => Err(Pm2Error::Silent { what }),
+            Some(status) if status.success() => Ok(output),
+            Some(_) => {
+                let said = last_lines(&[output, errors].concat());
+                Err(Pm2Error::Refused { what, said })
+            }
+        }
+    }
+
+    fn command(&self, arguments: &[&str], directory: &Path, env: &BTreeMap<String, String>) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("fleet-agent")
+            .args(["launch", "--", "pm2"])
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .env("PATH", PATH)
+            .envs(env)
+            .env("HOME", &self.user.dir)
+            .env("PM2_HOME", &self.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if self.user.uid != geteuid() {
+            command.uid(self.user.uid.as_raw()).gid(self.user.gid.as_raw());
+        }
+        command
+    }
+}
+
+fn read(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut from) = from {
+            let _cut = from.by_ref().take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
+            // Whoever says more must not be killed for it.
+            let _rest = io::copy(&mut from, &mut io::sink());
+        }
+        bytes
+    })
+}
+
+fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    None
+}
+
+fn last_lines(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(harmless)
+        .collect();
+    let from = lines.len().saturating_sub(LINES_SHOWN);
+    lines[from..].join("; ")
+}
