@@ -20,5 +20,6 @@ pub mod operators;
 pub mod refusal;
 pub mod rollout;
 pub mod serve;
+pub mod service;
 pub mod trust;
 pub mod web;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_coordinator::config::{Config, is_trust_domain};
-use fleet_coordinator::{init, serve};
+use fleet_coordinator::{init, serve, service};
 use fleet_proto::ids::{EnvironmentName, OperatorName};
 use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
@@ -242,8 +242,7 @@ async fn serve_until_told(config: &Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut running = serve::start(config).await?;
     tracing::info!(grpc = %running.grpc, http = %running.http, "in charge");
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service::ready();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
@@ -252,7 +251,7 @@ async fn serve_until_told(config: &Config) -> anyhow::Result<()> {
             anyhow::bail!("the driver ended by itself");
         }
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service::stopping();
     running.stop().await?;
     tracing::info!("stopped");
     Ok(())
