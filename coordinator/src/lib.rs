@@ -17,6 +17,7 @@ pub mod init;
 pub mod journal;
 pub mod listener;
 pub mod operators;
+pub mod owner;
 pub mod refusal;
 pub mod rollout;
 pub mod serve;
