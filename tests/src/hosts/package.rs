@@ -1,0 +1,90 @@
+//! Debian packages as a person installs them, of the programs that were built just now:
+//! `make packages-for-tests` puts them beside those.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::fleet::Ended;
+use crate::hosts::host::Host;
+use crate::process::{program, succeed};
+
+pub struct Package {
+    name: String,
+    file: PathBuf,
+}
+
+impl Package {
+    /// By its name, which is that of its program too.
+    pub fn of(name: &str) -> anyhow::Result<Self> {
+        let program = program(name)?;
+        let directory = program.with_file_name("debian");
+        let file = newest(&directory, name)
+            .filter(|package| !is_older(package, &program))
+            .with_context(|| format!("{name} is not packaged\nhint: make packages-for-tests"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            file,
+        })
+    }
+
+    /// The same with a higher version, made in the directory.
+    pub fn with_higher_version(&self, directory: &Path) -> anyhow::Result<Self> {
+        let tree = directory.join(&self.name);
+        let file = directory.join(format!("{}-higher.deb", self.name));
+        let (tree_path, file_path) = (tree.display().to_string(), file.display().to_string());
+        let package = self.file.display().to_string();
+        succeed("dpkg-deb", ["--raw-extract", &package, &tree_path])?;
+        let control = tree.join("DEBIAN/control");
+        let text = std::fs::read_to_string(&control)?;
+        let higher = |line: &str| match line.strip_prefix("Version: ") {
+            Some(version) => format!("Version: {version}.1\n"),
+            None => format!("{line}\n"),
+        };
+        std::fs::write(&control, text.lines().map(higher).collect::<String>())?;
+        succeed("dpkg-deb", ["--build", "-Znone", &tree_path, &file_path])?;
+        std::fs::remove_dir_all(tree)?;
+        Ok(Self {
+            name: self.name.clone(),
+            file,
+        })
+    }
+
+    /// As root does on a machine where nobody answers questions.
+    pub fn install_on(&self, host: &Host) -> anyhow::Result<Ended> {
+        let path = format!("/var/tmp/{}.deb", self.name);
+        host.write(&path, &std::fs::read(&self.file)?, 0o644)?;
+        let installed = host.run(&["dpkg", "--install", &path])?;
+        host.run(&["rm", &path])?;
+        anyhow::ensure!(
+            installed.code == 0,
+            "installing {} on {}: {}{}",
+            self.name,
+            host.name(),
+            installed.stdout,
+            installed.stderr
+        );
+        Ok(installed)
+    }
+}
+
+fn newest(directory: &Path, name: &str) -> Option<PathBuf> {
+    let prefix = format!("{name}_");
+    std::fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(&prefix) && file.ends_with(".deb")
+        })
+        .max_by_key(|path| modified(path))
+}
+
+/// Packages of yesterday's programs would test yesterday's programs.
+fn is_older(package: &Path, program: &Path) -> bool {
+    modified(package) < modified(program)
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    path.metadata().and_then(|about| about.modified()).ok()
+}
