@@ -266,6 +266,10 @@ fn what_the_packages_bring_is_a_configuration() {
     let coordinator = Coordinator::read(&packaged("coordinator/coordinator.toml")).unwrap();
     assert!(coordinator.listen.ip().is_loopback());
 
+    let version = format!("fleet ({}-1) ", env!("CARGO_PKG_VERSION"));
+    let changelog = std::fs::read_to_string(packaged("changelog")).unwrap();
+    assert!(changelog.starts_with(&version), "{changelog}");
+
     // The agent's with everything filled in as its comments show.
     let key = "fleet-release-key:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let text = std::fs::read_to_string(packaged("agent/agent.toml")).unwrap();

@@ -2,11 +2,13 @@
 //! `make packages-for-tests` puts them beside those.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
 use crate::fleet::Ended;
 use crate::hosts::host::Host;
+use crate::layers::workspace;
 use crate::process::{program, succeed};
 
 pub struct Package {
@@ -19,8 +21,9 @@ impl Package {
     pub fn of(name: &str) -> anyhow::Result<Self> {
         let program = program(name)?;
         let directory = program.with_file_name("debian");
-        let file = newest(&directory, name)
-            .filter(|package| !is_older(package, &program))
+        let file = find(&directory, name)
+            .filter(|package| modified(package) >= modified(&program))
+            .filter(|package| modified(package) >= newest_below(&workspace().join("packaging")))
             .with_context(|| format!("{name} is not packaged\nhint: make packages-for-tests"))?;
         Ok(Self {
             name: name.to_owned(),
@@ -68,23 +71,28 @@ impl Package {
     }
 }
 
-fn newest(directory: &Path, name: &str) -> Option<PathBuf> {
+/// What `cargo deb` has put there.
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
     let prefix = format!("{name}_");
     std::fs::read_dir(directory)
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
+        .find(|path| {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             file.starts_with(&prefix) && file.ends_with(".deb")
         })
-        .max_by_key(|path| modified(path))
 }
 
-/// Packages of yesterday's programs would test yesterday's programs.
-fn is_older(package: &Path, program: &Path) -> bool {
-    modified(package) < modified(program)
+/// Packages of yesterday's programs and units would test those of yesterday.
+fn newest_below(path: &Path) -> Option<SystemTime> {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries
+            .filter_map(|entry| newest_below(&entry.ok()?.path()))
+            .max(),
+        Err(_) => modified(path),
+    }
 }
 
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
+fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|about| about.modified()).ok()
 }
