@@ -32,6 +32,10 @@ fn mode_and_owner(host: &Host, path: &str) -> String {
     ask(host, &["stat", "--format=%a %U:%G", path])
 }
 
+fn text(host: &Host, path: &str) -> String {
+    String::from_utf8(host.read(path).unwrap()).unwrap()
+}
+
 fn app(host: &Host) -> String {
     ask(host, &["pgrep", "--exact", "fleet-sample"])
 }
@@ -134,12 +138,13 @@ fn a_coordinator_is_installed_as_the_readme_says() {
     // A higher version goes on with the same state, and with the configuration as it was left.
     let directory = tempfile::tempdir().unwrap();
     let higher = coordinator.with_higher_version(directory.path()).unwrap();
-    let config = host.read("/etc/fleet/coordinator.toml").unwrap();
+    let config = text(host, "/etc/fleet/coordinator.toml");
     let before = property(host, "fleet-coordinator", "MainPID");
     higher.install_on(host).unwrap();
     assert_eq!(property(host, "fleet-coordinator", "ActiveState"), "active");
     assert_ne!(property(host, "fleet-coordinator", "MainPID"), before);
-    assert_eq!(host.read("/etc/fleet/coordinator.toml").unwrap(), config);
+    assert_eq!(text(host, "/etc/fleet/coordinator.toml"), config);
+    assert!(is_there(host, "/etc/fleet/coordinator.toml.dpkg-dist"));
     succeed_on(host, &status).unwrap();
 
     succeed_on(host, &["dpkg", "--remove", "fleet-coordinator"]).unwrap();
@@ -194,7 +199,7 @@ fn an_agent_is_upgraded_removed_and_installed_again_below_its_app() {
     let host = fleet.hosts.host("n01").unwrap();
     let package = Package::of("fleet-agent").unwrap();
     let (before, agent) = (app(host), property(host, "fleet-agent", "MainPID"));
-    let config = host.read(CONFIG).unwrap();
+    let config = text(host, CONFIG);
     assert!(!before.is_empty());
 
     let directory = tempfile::tempdir().unwrap();
@@ -204,10 +209,9 @@ fn an_agent_is_upgraded_removed_and_installed_again_below_its_app() {
     assert!(ask(host, &version).ends_with(".1"));
     assert_ne!(property(host, "fleet-agent", "MainPID"), agent);
     assert_eq!(property(host, "fleet-agent", "ActiveState"), "active");
-    assert_eq!(
-        (app(host), host.read(CONFIG).unwrap()),
-        (before.clone(), config.clone())
-    );
+    assert_eq!(app(host), before);
+    assert_eq!(text(host, CONFIG), config);
+    assert!(is_there(host, &format!("{CONFIG}.dpkg-dist")));
 
     // What somebody has stopped, an upgrade does not start.
     succeed_on(host, &["systemctl", "stop", "fleet-agent"]).unwrap();
@@ -220,7 +224,8 @@ fn an_agent_is_upgraded_removed_and_installed_again_below_its_app() {
     succeed_on(host, &["dpkg", "--remove", "fleet-agent"]).unwrap();
     fleet.fleet.wait_for_connections(0).unwrap();
     assert!(is_there(host, &format!("{STATE}/identity/key.pem")));
-    assert_eq!((app(host), host.read(CONFIG).unwrap()), (before.clone(), config));
+    assert_eq!(app(host), before);
+    assert_eq!(text(host, CONFIG), config);
     package.install_on(host).unwrap();
     fleet.fleet.wait_for_connections(1).unwrap();
     assert_eq!(app(host), before);

@@ -1,6 +1,8 @@
 //! Debian packages as a person installs them, of the programs that were built just now:
 //! `make packages-for-tests` puts them beside those.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -31,7 +33,8 @@ impl Package {
         })
     }
 
-    /// The same with a higher version, made in the directory.
+    /// The same with a higher version, made in the directory, and with other defaults in its
+    /// configuration.
     pub fn with_higher_version(&self, directory: &Path) -> anyhow::Result<Self> {
         let tree = directory.join(&self.name);
         let file = directory.join(format!("{}-higher.deb", self.name));
@@ -45,6 +48,13 @@ impl Package {
             None => format!("{line}\n"),
         };
         std::fs::write(&control, text.lines().map(higher).collect::<String>())?;
+        let defaults = std::fs::read_to_string(tree.join("DEBIAN/conffiles"))?;
+        for path in defaults.lines() {
+            let mut file = File::options()
+                .append(true)
+                .open(tree.join(path.trim_start_matches('/')))?;
+            file.write_all(b"# Since the higher version.\n")?;
+        }
         succeed("dpkg-deb", ["--build", "-Znone", &tree_path, &file_path])?;
         std::fs::remove_dir_all(tree)?;
         Ok(Self {
@@ -53,11 +63,12 @@ impl Package {
         })
     }
 
-    /// As root does on a machine where nobody answers questions.
+    /// As unattended upgrades do, where nobody answers questions.
     pub fn install_on(&self, host: &Host) -> anyhow::Result<Ended> {
         let path = format!("/var/tmp/{}.deb", self.name);
         host.write(&path, &std::fs::read(&self.file)?, 0o644)?;
-        let installed = host.run(&["dpkg", "--install", &path])?;
+        let keep = ["--force-confdef", "--force-confold"];
+        let installed = host.run(&[&["dpkg"][..], &keep, &["--install", &path]].concat())?;
         host.run(&["rm", &path])?;
         anyhow::ensure!(
             installed.code == 0,
