@@ -42,6 +42,9 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     /// Makes the authority, the coordinator's identity, the first operator, and a configuration
+    #[command(
+        after_help = "Example:\n  fleet-coordinator init --dir /etc/fleet\n  fleet-coordinator init --config /etc/fleet/coordinator.toml"
+    )]
     Init(Init),
     /// Writes new credentials for an operator, as after a certificate has expired
     Operator {
