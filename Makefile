@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools hosts-base bench sim package clean
+.PHONY: demo build test lint tools hosts-base cargo-deb packages-for-tests bench sim package clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -13,8 +13,8 @@ demo:
 build:
 	$(CARGO) build --locked --workspace --bins
 
-# The binaries are built first: tests start them as real processes.
-test: tools hosts-base lint build
+# The binaries are built first: tests start them as real processes, and install them.
+test: tools hosts-base lint packages-for-tests
 	$(CARGO) nextest run --locked --workspace --no-fail-fast
 
 lint:
@@ -28,10 +28,22 @@ tools:
 	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 
+cargo-deb:
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+
 # The tree that test hosts boot from, and what boots them. Without root or Debian it says
 # that there is none, and the tests that need it are skipped by name.
 hosts-base:
 	@tests/hosts-base >/dev/null
+
+# Of the binaries that the tests run, and beside them. What has not changed stays.
+packages-for-tests: build cargo-deb
+	@packaging/package dev >/dev/null
+
+# fleet-coordinator, fleet-agent and fleetctl for Debian; prints where they are.
+package: cargo-deb
+	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
+	@packaging/package release
 
 # What is measured is what was built just now.
 bench:

@@ -139,6 +139,8 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             Some(asked) = asked.recv() => {
                 if let Some((answer, told)) = daemon.local(asked).await? {
                     tracing::info!("told to stop together with the apps");
+                    // Apps may take longer over it than the watchdog has patience.
+                    service::stopping();
                     daemon.stop_apps().await;
                     let _asker_gone = answer.send(local::Answer::Stopped);
                     told.wait().await;

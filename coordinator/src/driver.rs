@@ -27,6 +27,7 @@ use crate::rollout::event::Stamped;
 use crate::rollout::input::{Definition, Input, Refusal, RefusalKind, Reply, Request, Settings};
 use crate::rollout::state::{IllegalEvent, State};
 use crate::rollout::turn::{Turn, TurnError, turn};
+use crate::service::Pulse;
 
 pub use outdated::{TakeOverError, TakenOver, take_over};
 pub use sessions::{Ending, SessionId, Sessions};
@@ -225,7 +226,9 @@ impl Driver {
             .build()
             .map_err(DriverError::Thread)?;
         let mut ticked = Instant::now();
+        let mut pulse = Pulse::wanted();
         loop {
+            pulse.beat(Instant::now());
             let mut messages = self.wait_until(&clock, ticked + TICK);
             while messages.len() < INPUTS_PER_TURN {
                 match self.queue.try_recv() {

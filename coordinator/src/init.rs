@@ -62,29 +62,60 @@ pub enum InitError {
 pub fn init(options: &Options, now: Timestamp) -> Result<Made, InitError> {
     let directory = &options.directory;
     let file = directory.join(config::FILE_NAME);
-    for found in [file.clone(), directory.join("authority").join(AUTHORITY_KEY_FILE)] {
-        if found.exists() {
-            return Err(InitError::Exists { found, config: file });
-        }
+    if file.exists() {
+        return Err(InitError::Exists {
+            found: file.clone(),
+            config: file,
+        });
     }
     // What is wrong with it is said before anything is there.
     let text = config_text(options);
     let config = Config::parse(&text, &file)?;
-    for name in ["", "authority", "operators", "state"] {
-        let path = directory.join(name);
-        durable::create_directory(&path).map_err(|source| InitError::Write { path, source })?;
-    }
-    let (certificate, key) = Authority::create(&options.trust_domain, now)?;
-    write(&config.authority.join(AUTHORITY_FILE), &certificate)?;
-    write(&config.authority.join(AUTHORITY_KEY_FILE), &key)?;
-    Trust::open(&config, now)?;
-    let operator = directory.join("operators").join(options.operator.as_str());
-    issue_operator(&config, &options.operator, &operator, now)?;
+    create_directory(directory)?;
+    let operator = make(&config, &file, &options.operator, now)?;
     // The configuration last: with it, all that it names is there.
     write(&file, &text)?;
     Ok(Made {
         config: file,
         operator,
+    })
+}
+
+/// As [`init`], for a configuration that is there already: makes what it names.
+pub fn init_for(file: &Path, operator: &OperatorName, now: Timestamp) -> Result<Made, InitError> {
+    let config = Config::read(file)?;
+    Ok(Made {
+        operator: make(&config, file, operator, now)?,
+        config: file.to_owned(),
+    })
+}
+
+/// The first operator's credentials are where this says.
+fn make(config: &Config, file: &Path, operator: &OperatorName, now: Timestamp) -> Result<PathBuf, InitError> {
+    let key_file = config.authority.join(AUTHORITY_KEY_FILE);
+    if key_file.exists() {
+        return Err(InitError::Exists {
+            found: key_file,
+            config: file.to_owned(),
+        });
+    }
+    let operators = config.authority.with_file_name("operators");
+    for directory in [&config.authority, &operators, &config.state] {
+        create_directory(directory)?;
+    }
+    let (certificate, key) = Authority::create(&config.trust_domain, now)?;
+    write(&config.authority.join(AUTHORITY_FILE), &certificate)?;
+    write(&key_file, &key)?;
+    Trust::open(config, now)?;
+    let credentials = operators.join(operator.as_str());
+    issue_operator(config, operator, &credentials, now)?;
+    Ok(credentials)
+}
+
+fn create_directory(path: &Path) -> Result<(), InitError> {
+    durable::create_directory(path).map_err(|source| InitError::Write {
+        path: path.to_owned(),
+        source,
     })
 }
 
@@ -199,6 +230,23 @@ mod tests {
 
         let again = init(&options(directory.path()), now).unwrap_err().to_string();
         assert!(again.contains("coordinator.toml is there already"), "{again}");
+    }
+
+    #[test]
+    fn what_a_configuration_names_is_made_where_it_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("coordinator.toml");
+        let text = "trust_domain = \"fleet.test\"\nstate = \"home/state\"\n\
+                    identity = \"home/identity\"\nauthority = \"home/authority\"\n";
+        std::fs::write(&file, text).unwrap();
+        let (operator, now) = ("admin".parse().unwrap(), Timestamp(1_770_897_600_000));
+        let made = init_for(&file, &operator, now).unwrap();
+        assert_eq!(made.operator, directory.path().join("home/operators/admin"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        assert!(Trust::open(&Config::read(&file).unwrap(), now).is_ok());
+
+        let again = init_for(&file, &operator, now).unwrap_err().to_string();
+        assert!(again.contains("ca-key.pem is there already"), "{again}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_coordinator::config::{Config, is_trust_domain};
-use fleet_coordinator::{init, serve};
+use fleet_coordinator::{init, owner, serve, service};
 use fleet_proto::ids::{EnvironmentName, OperatorName};
 use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
@@ -42,6 +42,9 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Command {
     /// Makes the authority, the coordinator's identity, the first operator, and a configuration
+    #[command(
+        after_help = "Example:\n  fleet-coordinator init --dir /etc/fleet\n  fleet-coordinator init --config /etc/fleet/coordinator.toml"
+    )]
     Init(Init),
     /// Writes new credentials for an operator, as after a certificate has expired
     Operator {
@@ -86,6 +89,9 @@ struct Init {
     /// Where everything goes
     #[arg(long, default_value = "/etc/fleet")]
     dir: PathBuf,
+    /// A configuration that is there already, as the package brings one: what it names is made
+    #[arg(long, conflicts_with_all = ["dir", "trust_domain", "listen", "http", "environment", "select"])]
+    config: Option<PathBuf>,
     /// The name of this fleet in every certificate
     #[arg(long, default_value = "fleet.local", value_parser = trust_domain)]
     trust_domain: String,
@@ -176,6 +182,9 @@ fn report(error: &anyhow::Error) {
 
 #[expect(clippy::print_stdout, reason = "the edge of the program")]
 fn make(options: Init) -> anyhow::Result<()> {
+    if let Some(file) = &options.config {
+        return make_for(file, &options.operator);
+    }
     let made = init::init(
         &init::Options {
             directory: options.dir,
@@ -188,17 +197,42 @@ fn make(options: Init) -> anyhow::Result<()> {
         },
         Timestamp::now(),
     )?;
-    // Nobody can be reached at the address of all interfaces.
-    let reached_at = match options.listen.ip().is_unspecified() {
-        true => format!("THIS-MACHINE:{}", options.listen.port()),
-        false => options.listen.to_string(),
-    };
     println!(
-        "made {config}\n\nnext:\n  fleet-coordinator run --config {config}\n  fleetctl --coordinator https://{reached_at} --identity {operator} status",
+        "made {config}\n\nnext:\n  fleet-coordinator run --config {config}\n  fleetctl --coordinator https://{address} --identity {operator} status",
         config = made.config.display(),
+        address = reached_at(options.listen),
         operator = made.operator.display(),
     );
     Ok(())
+}
+
+/// Nobody can be reached at the address of all interfaces.
+fn reached_at(listen: SocketAddr) -> String {
+    match listen.ip().is_unspecified() {
+        true => format!("THIS-MACHINE:{}", listen.port()),
+        false => listen.to_string(),
+    }
+}
+
+/// For a service, whose user has to be able to read what is made.
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn make_for(file: &Path, operator: &OperatorName) -> anyhow::Result<()> {
+    let config = Config::read(file)?;
+    let home = config.authority.parent().unwrap_or(Path::new("/"));
+    owner::must_not_be_roots_doing(home, &command_line())?;
+    let made = init::init_for(file, operator, Timestamp::now())?;
+    println!(
+        "made what {file} names\n\nnext:\n  systemctl start fleet-coordinator\n  fleetctl --coordinator https://{address} --identity {operator} status",
+        file = made.config.display(),
+        address = reached_at(config.listen),
+        operator = made.operator.display(),
+    );
+    Ok(())
+}
+
+/// As it was typed, to be typed again.
+fn command_line() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
 }
 
 #[expect(clippy::print_stdout, reason = "the edge of the program")]
@@ -211,7 +245,9 @@ fn operator(name: &OperatorName, out: &Path, config: &Path) -> anyhow::Result<()
 
 #[expect(clippy::print_stdout, reason = "the edge of the program")]
 fn take_over(path: &Path) -> anyhow::Result<()> {
-    let taken = serve::take_over(&Config::read(path)?)?;
+    let config = Config::read(path)?;
+    owner::must_not_be_roots_doing(&config.state, &command_line())?;
+    let taken = serve::take_over(&config)?;
     for number in taken.ended {
         println!("ended rollout {number} as it stood");
     }
@@ -242,8 +278,7 @@ async fn serve_until_told(config: &Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut running = serve::start(config).await?;
     tracing::info!(grpc = %running.grpc, http = %running.http, "in charge");
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service::ready();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
@@ -252,7 +287,7 @@ async fn serve_until_told(config: &Config) -> anyhow::Result<()> {
             anyhow::bail!("the driver ended by itself");
         }
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service::stopping();
     running.stop().await?;
     tracing::info!("stopped");
     Ok(())

@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod host;
 pub mod machine;
 pub mod network;
+pub mod package;
 pub mod pieces;
 pub mod seed;
 

@@ -182,7 +182,9 @@ fn apps_are_started_replaced_put_back_and_come_up_again() {
     bench.push("v1.4.0", &[api("v1.4.0", staging, "")]);
     bench.succeeds(&["rollout", "v1.4.0"]);
     assert_eq!(bench.list(), online(&["api"]));
-    assert_eq!(bench.says(&["fleet-agent", "stop"]), "stopped shop");
+    let stopped = bench.fleet.hosts.host("n01").unwrap();
+    let stopped = stopped.run(&["fleet-agent", "stop"]).unwrap();
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
     assert_eq!(bench.list(), []);
 }
 

@@ -10,9 +10,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{Mode, umask};
-
-const UMASK: Mode = Mode::from_bits_truncate(0o022);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -36,8 +33,6 @@ pub fn launch(command: &[OsString]) -> LaunchError {
     if let Err(errno) = SigSet::all().thread_unblock() {
         return LaunchError::Signals(errno);
     }
-    // The agent's own files are private; what an app writes is as it says.
-    let _agents_own = umask(UMASK);
     let source = Command::new(program).args(arguments).exec();
     LaunchError::Exec {
         program: program.clone(),

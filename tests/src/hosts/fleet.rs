@@ -1,5 +1,5 @@
 //! A fleet on real hosts: the coordinator beside the test, each agent a service of its
-//! host's systemd, with the unit that is packaged.
+//! host's systemd, installed from its package.
 
 use std::path::Path;
 
@@ -8,11 +8,10 @@ use anyhow::Context;
 use crate::fleet::Fleet;
 use crate::hosts::Hosts;
 use crate::hosts::host::Host;
-use crate::layers::workspace;
-use crate::process::program;
+use crate::hosts::package::Package;
 
-const CONFIG: &str = "/etc/fleet/agent.toml";
-const STATE: &str = "/var/lib/fleet/agent";
+pub const CONFIG: &str = "/etc/fleet/agent.toml";
+pub const STATE: &str = "/var/lib/fleet/agent";
 /// Every host has all ports to itself.
 const APP_PORT: u16 = 8080;
 
@@ -30,8 +29,7 @@ impl HostFleet {
         for (host, zone) in hosts.iter().zip(["a", "b", "c"].into_iter().cycle()) {
             install_agent(host, &fleet)?;
             enrol(host, &fleet, zone)?;
-            succeed_on(host, &["systemctl", "enable", "--now", "fleet-agent"])
-                .with_context(|| agent_log(host))?;
+            succeed_on(host, &["systemctl", "start", "fleet-agent"]).with_context(|| agent_log(host))?;
             succeed_on(host, &["sync"])?;
         }
         fleet.wait_for_connections(usize::from(count))?;
@@ -52,11 +50,9 @@ impl HostFleet {
     }
 }
 
+/// Installed, and told what the package's own configuration leaves to be filled in.
 fn install_agent(host: &Host, fleet: &Fleet) -> anyhow::Result<()> {
-    let agent = std::fs::read(program("fleet-agent")?)?;
-    host.write("/usr/bin/fleet-agent", &agent, 0o755)?;
-    let unit = std::fs::read(workspace().join("packaging/systemd/fleet-agent.service"))?;
-    host.write("/etc/systemd/system/fleet-agent.service", &unit, 0o644)?;
+    Package::of("fleet-agent")?.install_on(host)?;
     let config = fleet.agent_config(host.name(), Path::new(STATE), APP_PORT);
     host.write(CONFIG, config.as_bytes(), 0o644)
 }
@@ -67,10 +63,11 @@ fn enrol(host: &Host, fleet: &Fleet, zone: &str) -> anyhow::Result<()> {
     let token = fleet.token(&["--label", &format!("zone={zone}"), "--uses", "1"])?;
     host.write(TOKEN, token.as_bytes(), 0o600)?;
     succeed_on(host, &["fleet-agent", "enrol", "--token-file", TOKEN])?;
-    succeed_on(host, &["rm", TOKEN])
+    succeed_on(host, &["rm", TOKEN])?;
+    Ok(())
 }
 
-fn succeed_on(host: &Host, command: &[&str]) -> anyhow::Result<()> {
+pub fn succeed_on(host: &Host, command: &[&str]) -> anyhow::Result<String> {
     let ended = host.run(command)?;
     anyhow::ensure!(
         ended.code == 0,
@@ -79,7 +76,7 @@ fn succeed_on(host: &Host, command: &[&str]) -> anyhow::Result<()> {
         host.name(),
         ended.stderr
     );
-    Ok(())
+    Ok(ended.stdout)
 }
 
 /// What the agent has written since the host's boot, for a failed test to show.
