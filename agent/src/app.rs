@@ -8,16 +8,16 @@ mod still;
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
-use fleet_proto::migration::MigrationStand;
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{FailureClass, Health};
+use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
 use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
+use crate::effects::migrate::migrate;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
@@ -245,15 +245,7 @@ impl RunLane {
         if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
             crew.judge.begin_bake();
         }
-        if let Some((release, _)) = &now.work.migrate {
-            // A manifest of this format declares none.
-            let why = format!("{release} declares no migration");
-            let outcome = Outcome::Migrated {
-                stand: MigrationStand::NotStarted,
-                failure: Some(*failure(FailureClass::Release, why)),
-            };
-            self.tell(now, outcome).await?;
-        }
+        let mut migrating = self.begin_migration(now);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
@@ -282,10 +274,21 @@ impl RunLane {
                         }
                     }
                     () = &mut look => break,
+                    outcome = end_of(&mut migrating) => self.tell(now, outcome).await?,
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
         }
+    }
+
+    /// Beside what runs. Given up by nobody: whatever is ordered meanwhile, what was begun
+    /// comes to its end.
+    fn begin_migration(&self, now: &Task) -> Option<JoinHandle<Outcome>> {
+        let work = now.work.migrate.clone()?;
+        let (converge, order) = (self.converge.clone(), now.work.order);
+        Some(tokio::task::spawn_blocking(move || {
+            migrate(&converge, &work, order)
+        }))
     }
 
     fn judge(&self, purpose: Purpose) -> Option<Outcome> {
@@ -366,6 +369,22 @@ impl RunLane {
         self.health = Some(health.clone());
         let message = (self.converge.app.clone(), AppEvent::Health(health));
         self.events.send(message).await.map_err(|_| Over)
+    }
+}
+
+/// Once; then never again.
+async fn end_of(migrating: &mut Option<JoinHandle<Outcome>>) -> Outcome {
+    let Some(migration) = migrating else {
+        return std::future::pending().await;
+    };
+    let ended = migration.await;
+    *migrating = None;
+    match ended {
+        Ok(outcome) => outcome,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_shut_down) => std::future::pending().await,
+        },
     }
 }
 

@@ -106,6 +106,11 @@ pub fn keep_private(directory: &Path) -> Result<(), FileError> {
     set_mode(directory, 0o700)
 }
 
+/// A file that somebody else has written.
+pub fn keep_secret(file: &Path) -> Result<(), FileError> {
+    set_mode(file, 0o600)
+}
+
 fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
     let permissions = std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(path, permissions).map_err(failed("set the mode of", path))

@@ -38,10 +38,28 @@ pub struct Work {
     /// To be made to run, in place of anything else.
     pub run: Option<ReleaseRef>,
     pub purpose: Purpose,
-    /// To be done beside what runs, once.
-    pub migrate: Option<(ReleaseRef, MigrationAct)>,
+    /// To be done beside what runs.
+    pub migrate: Option<MigrationWork>,
     /// Whose work it is, so that an outcome is never taken for another's.
     pub order: (RolloutNumber, u32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationWork {
+    pub release: ReleaseRef,
+    pub act: MigrationAct,
+    pub part: MigrationPart,
+}
+
+/// How far the ledger says that a migration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPart {
+    /// Nothing that changes a database: can be done again.
+    Prepare,
+    /// Once.
+    Run,
+    /// It was begun by an agent that is gone.
+    FindOut,
 }
 
 /// To what end a release runs.
@@ -82,7 +100,7 @@ impl AppRecord {
             | Phase::RolledBack => Purpose::Rest,
         };
         let migrate = self.step.as_ref().filter(|_| phase == Phase::Migrating);
-        let migrate = migrate.and_then(|step| Some((step.release.clone()?, step.migration?.act)));
+        let migrate = migrate.and_then(Step::migration_work);
         Work {
             migrate,
             fetch: release.filter(|_| phase == Phase::Fetching),
@@ -121,7 +139,7 @@ impl AppRecord {
             Phase::RollingBack => Some(Recovery::Undoing(Phase::RollingBack)),
             Phase::Migrating => {
                 self.find_migration_cut_short();
-                None
+                Some(Recovery::Finishing(Phase::Migrating))
             }
             Phase::Pending | Phase::Baking | Phase::Done | Phase::Failed | Phase::RolledBack => None,
         }
@@ -137,7 +155,10 @@ impl AppRecord {
         };
         if let Some(migration) = &mut step.migration {
             step.phase = Phase::Migrating;
-            migration.stand = MigrationStand::Started;
+            // Before `up` there is something to be made sure of.
+            if migration.act != MigrationAct::Up {
+                migration.stand = MigrationStand::Started;
+            }
             return true;
         }
         step.attempts = 0;

@@ -5,6 +5,8 @@
 //! apps/<app>/slots/<digest>/{manifest.json, signatures.json, trees/, files/<component>/}
 //! apps/<app>/current -> slots/<digest>
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
+//! apps/<app>/migration/<act>/{task.json, lock, log, ended.json}
+//! apps/<app>/backups/<time>-<version>
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -82,6 +84,15 @@ impl Layout {
 
     pub fn run(&self, app: &AppName, component: &ComponentName) -> PathBuf {
         self.runs(app).join(component.as_str())
+    }
+
+    /// Where a command of the app's migrations is run and tells its end.
+    pub fn errand(&self, app: &AppName, what: &str) -> PathBuf {
+        self.app(app).join("migration").join(what)
+    }
+
+    pub fn backups(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("backups")
     }
 
     /// The apps that have left something on the disk, whatever the ledger says.

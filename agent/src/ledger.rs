@@ -96,13 +96,16 @@ pub struct Step {
     pub migration: Option<Migration>,
 }
 
-/// `Started` is written down before the first command runs: what is found so after a
-/// power cut may have run, or not.
+/// `Started` is written down before the first command that changes anything: what is found
+/// so after a power cut may have run, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Migration {
     pub act: MigrationAct,
     pub stand: MigrationStand,
+    /// The agent that began it is gone.
+    #[serde(default)]
+    pub is_cut_short: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -96,6 +96,9 @@ enum Verb {
     /// Keep one component's process (started by the agent)
     #[command(hide = true)]
     Keep { directory: PathBuf },
+    /// Run a command once (started by the agent)
+    #[command(hide = true)]
+    Errand { directory: PathBuf },
     /// Pass bytes to a socket (started by the agent, as another user)
     #[command(hide = true)]
     Relay { socket: PathBuf },
@@ -123,6 +126,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.verb {
         Verb::Keep { directory } => {
             process::keeper::keep(directory)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Errand { directory } => {
+            process::errand::carry_out(directory)?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Relay { socket } => {
@@ -213,7 +220,7 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
                 render::note(&format!("{} apps have stopped", apps.len()));
             }
         },
-        Verb::Keep { .. } | Verb::Launch { .. } | Verb::Relay { .. } => {}
+        Verb::Keep { .. } | Verb::Errand { .. } | Verb::Launch { .. } | Verb::Relay { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,8 @@ pub struct Words {
     /// The component's own directory.
     pub directory: PathBuf,
     pub vars: BTreeMap<String, String>,
+    /// The newest of the database, where there is one: for migrations.
+    pub backup: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,8 @@ pub enum TemplateError {
         "`${{var.{name}}}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: {known}"
     )]
     Variable { name: String, known: String },
+    #[error("`${{backup}}` is for migrations, and there is none on this node yet")]
+    Backup,
     #[error(
         "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}} and ${{var.NAME}}"
     )]
@@ -101,6 +105,10 @@ impl Words {
             "app" => self.app.to_string(),
             "version" => self.version.to_string(),
             "dir" => self.directory.display().to_string(),
+            "backup" => match &self.backup {
+                Some(path) => path.display().to_string(),
+                None => return Err(TemplateError::Backup),
+            },
             _ => {
                 return Err(TemplateError::Word {
                     word: word.to_owned(),
@@ -129,6 +137,7 @@ mod tests {
             version: "v1.0.0".parse().unwrap(),
             directory: "/d".into(),
             vars: [("port".to_owned(), "8080".to_owned())].into(),
+            backup: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! mirrors of them, so that every unknown key is found on its own line.
 
 mod check;
+mod migrations;
 mod run;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Check, HealthRules, Platform, Run, Strategy};
+use fleet_proto::release::{Check, HealthRules, Migrations, Platform, Run, Strategy};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -26,6 +27,7 @@ pub struct AppFile {
     pub components: Vec<ComponentSource>,
     pub health: HealthRules,
     pub strategy: Strategy,
+    pub migrations: Option<Migrations>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,7 @@ struct File {
     health: HealthRules,
     #[serde(default)]
     strategy: Strategy,
+    migrations: Option<migrations::MigrationsSection>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,11 +130,15 @@ fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError> {
         .map(|component| component.into_source(base))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|misplaced| misplaced.within(file, text))?;
+    let first = components.first().map(|component| component.name.clone());
     Ok(AppFile {
         app: parsed.app.name,
         components,
         health: parsed.health,
         strategy: parsed.strategy,
+        migrations: parsed
+            .migrations
+            .and_then(|section| section.into_migrations(first.as_ref())),
     })
 }
 

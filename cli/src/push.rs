@@ -216,6 +216,7 @@ async fn manifest(
         components,
         health: file.health.clone(),
         strategy: file.strategy.clone(),
+        migrations: file.migrations.clone(),
     };
     manifest.check()?;
     Ok(manifest)

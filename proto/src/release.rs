@@ -1,6 +1,7 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod migrations;
 mod run;
 mod signed;
 
@@ -17,6 +18,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
 
@@ -39,6 +41,8 @@ pub struct Manifest {
     pub health: HealthRules,
     #[serde(default)]
     pub strategy: Strategy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<Migrations>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

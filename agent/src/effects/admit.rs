@@ -114,6 +114,7 @@ fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Resu
         version: manifest.version.clone(),
         directory: "/".into(),
         vars: config.vars.clone(),
+        backup: None,
     };
     fill(&words, component).map_err(|error| error.to_string())?;
     match &component.run {

@@ -278,8 +278,13 @@ impl Converge {
         }
     }
 
+    /// As it would run, without a look at what does.
+    pub fn described(&self, release: &ReleaseRef) -> Result<Started, ConvergeError> {
+        self.describe(&Slots::new(&self.layout, &self.app), release)
+    }
+
     pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
-        must_be_whole(&self.describe(&Slots::new(&self.layout, &self.app), release)?)
+        must_be_whole(&self.described(release)?)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

@@ -2,9 +2,26 @@
 
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
-use fleet_proto::session::{Failure, FailureClass, Phase};
+use fleet_proto::session::{Failure, Phase};
 
-use crate::ledger::{AppRecord, Direction, Migration};
+use super::{MigrationPart, MigrationWork};
+use crate::ledger::{AppRecord, Direction, Migration, Step};
+
+impl Step {
+    pub(super) fn migration_work(&self) -> Option<MigrationWork> {
+        let migration = self.migration?;
+        let part = match migration.stand {
+            MigrationStand::NotStarted => MigrationPart::Prepare,
+            _ if migration.is_cut_short => MigrationPart::FindOut,
+            _ => MigrationPart::Run,
+        };
+        Some(MigrationWork {
+            release: self.release.clone()?,
+            act: migration.act,
+            part,
+        })
+    }
+}
 
 impl AppRecord {
     /// Beside what runs, which is not touched.
@@ -13,39 +30,33 @@ impl AppRecord {
         step.migration = Some(Migration {
             act,
             stand: MigrationStand::NotStarted,
+            is_cut_short: false,
         });
         self.step = Some(step);
     }
 
-    /// It was begun, and its end was not written down. Asking can be done again; what
-    /// changes a database cannot.
+    /// Its end was not written down. What changes no database can be done again; what does
+    /// may still be at it, and may have told its end where the agent finds it.
     pub(super) fn find_migration_cut_short(&mut self) {
         let Some(step) = &mut self.step else { return };
         let Some(migration) = &mut step.migration else {
             return;
         };
-        if migration.act == MigrationAct::Status {
+        let changes_nothing =
+            migration.act == MigrationAct::Status || migration.stand == MigrationStand::NotStarted;
+        if changes_nothing {
             step.phase = Phase::Fetching;
             migration.stand = MigrationStand::NotStarted;
-            return;
+        } else {
+            migration.is_cut_short = true;
         }
-        migration.stand = MigrationStand::Unknown;
-        let release = step
-            .release
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string);
-        step.phase = Phase::Failed;
-        step.failure = Some(Failure {
-            class: FailureClass::Infrastructure,
-            check: None,
-            message: format!(
-                "the agent went while the migration of {release} ran ({}): nobody saw its end",
-                migration.act
-            ),
-            figure: None,
-            limit: None,
-            log_tail: vec![],
-        });
+    }
+
+    /// From here on it may have changed the database.
+    pub(super) fn begin_migration(&mut self) {
+        if let Some(migration) = self.step.as_mut().and_then(|step| step.migration.as_mut()) {
+            migration.stand = MigrationStand::Started;
+        }
     }
 
     /// What came of it.

@@ -17,6 +17,8 @@ pub enum Outcome {
     Staged { release: ReleaseRef, counter: u64 },
     /// Could not be had, or must not run here.
     NotStaged { release: ReleaseRef, failure: Failure },
+    /// All is ready for what changes the database.
+    MigrationBegins,
     /// The migration came to an end, or was not begun: with a failure if it did not do.
     Migrated {
         stand: MigrationStand,
@@ -73,6 +75,7 @@ impl AppRecord {
                 step.failure = Some(failure);
                 step.failed = Some(release);
             }
+            (Phase::Migrating, Outcome::MigrationBegins) => self.begin_migration(),
             (Phase::Migrating, Outcome::Migrated { stand, failure }) => self.settle_migration(stand, failure),
             (Phase::Activating, Outcome::Activated) => {
                 step.phase = Phase::Verifying;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_proto::ids::OperatorName;
-use fleet_proto::release::{Artifact, Manifest, Platform, ReleaseRef, SignedManifest};
+use fleet_proto::release::{Artifact, Manifest, Migrations, Platform, ReleaseRef, SignedManifest};
 use fleet_proto::signing::Pinned;
 use fleet_proto::tree::{ENCODED_BYTES_MAX, Tree};
 use fleet_proto::wire;
@@ -160,8 +160,7 @@ fn push_order(signed: &SignedManifest, manifest: &Manifest) -> PushRelease {
         platforms: platforms(manifest),
         strategy: manifest.strategy.clone(),
         healthy_deadline: manifest.health.healthy_deadline,
-        // A manifest of this format declares none.
-        migration: None,
+        migration: manifest.migrations.as_ref().map(Migrations::plan),
         signed_by: signed.signatures.iter().map(|s| s.key.id()).collect(),
     }
 }

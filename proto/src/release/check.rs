@@ -30,6 +30,9 @@ impl Manifest {
             }
             component_must_make_sense(component)?;
         }
+        if let Some(migrations) = &self.migrations {
+            migrations.must_make_sense(self)?;
+        }
         let health = &self.health;
         if health.failures == 0 || health.restarts == 0 {
             return Err("health.failures and health.restarts must be at least 1".to_owned());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_agent::install::{Answer, Outcome, Purpose};
+use fleet_agent::install::{Answer, MigrationPart, MigrationWork, Outcome, Purpose};
 use fleet_agent::ledger::{AppRecord, Ledger};
 use fleet_proto::ids::AppName;
 use fleet_proto::migration::{MigrationAct, MigrationStand};
@@ -128,7 +128,15 @@ impl SimNode {
 
     fn outcome(&self, record: &AppRecord, phase: Phase, lasted: Span) -> Option<Outcome> {
         let work = record.work();
-        let migrates = work.migrate.as_ref().map(|(release, _)| release);
+        // What can go wrong is what changes the database.
+        if work
+            .migrate
+            .as_ref()
+            .is_some_and(|migrate| migrate.part == MigrationPart::Prepare)
+        {
+            return Some(Outcome::MigrationBegins);
+        }
+        let migrates = work.migrate.as_ref().map(|migrate| &migrate.release);
         let at = work.fetch.as_ref().or(migrates).or(work.run.as_ref());
         if self.hangs(at, phase) || self.fails_later(at, phase, lasted) {
             return None;
@@ -145,8 +153,8 @@ impl SimNode {
                 },
             });
         }
-        if let Some((release, act)) = &work.migrate {
-            return Some(self.migrated(release, *act));
+        if let Some(migrate) = &work.migrate {
+            return Some(self.migrated(migrate));
         }
         let runs = work.run.as_ref();
         let fate = |phase| runs.and_then(|release| self.fate(release, phase, lasted));
@@ -195,7 +203,11 @@ impl SimNode {
     }
 
     /// What its command says: done, unless this node or this release has another fate.
-    fn migrated(&self, release: &ReleaseRef, act: MigrationAct) -> Outcome {
+    fn migrated(&self, work: &MigrationWork) -> Outcome {
+        if work.part == MigrationPart::FindOut {
+            return cut_short(&work.release, work.act);
+        }
+        let (release, act) = (&work.release, work.act);
         if act == MigrationAct::Status {
             let stand = self.database.unwrap_or(MigrationStand::Unknown);
             let failure = (stand == MigrationStand::Unknown)
@@ -252,6 +264,15 @@ impl SimNode {
             .iter()
             .map(|(app, record)| record.status(app, health(record)))
             .collect()
+    }
+}
+
+/// Of a migration that nobody saw the end of.
+pub fn cut_short(release: &ReleaseRef, act: MigrationAct) -> Outcome {
+    let why = format!("the agent went while the migration of {release} ran ({act}): nobody saw its end");
+    Outcome::Migrated {
+        stand: MigrationStand::Unknown,
+        failure: Some(failure(FailureClass::Infrastructure, &why)),
     }
 }
 

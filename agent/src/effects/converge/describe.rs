@@ -45,6 +45,7 @@ impl Converge {
             version: release.version.clone(),
             directory: directory.clone(),
             vars: self.config.vars.clone(),
+            backup: None,
         };
         let wrong = |source| ConvergeError::Template {
             component: component.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_agent::install::Outcome;
+use fleet_agent::install::{MigrationPart, MigrationWork, Outcome};
 use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
@@ -13,6 +13,7 @@ use super::agenda::Thing;
 use super::invariants::seen::Place;
 use super::invariants::{Held, must};
 use super::outcomes::failure;
+use crate::sim::node::cut_short;
 
 #[derive(Debug, Default)]
 pub struct Databases {
@@ -31,12 +32,17 @@ enum Applied {
 impl Storm {
     /// From here on it may have changed the database.
     pub(super) fn begin_migration(&mut self, node: usize, app: &AppName) -> anyhow::Result<()> {
-        let Some((number, release, act)) = self.migration_on(node, app) else {
+        let Some((number, work)) = self.migration_on(node, app) else {
             return Ok(());
         };
         let Some(place) = self.place_of(number) else {
             return Ok(());
         };
+        let MigrationWork { release, act, part } = work;
+        if part != MigrationPart::Run {
+            self.look_after_migration(node, app);
+            return Ok(());
+        }
         let applied = self.databases.of.entry(place).or_default();
         let other = applied
             .iter()
@@ -50,19 +56,21 @@ impl Storm {
         let machine = &self.machines[node];
         it_runs_at_most_once(&machine.id, &release, act, before)?;
         one_at_a_time(&machine.id, &release, act, other.as_ref())?;
-        let Some(agent) = &machine.agent else {
-            return Ok(());
-        };
-        let (life, app) = (agent.life, app.clone());
-        let at = self.now + self.dice.delay(8_000);
-        self.agenda.add(at, Thing::Migrated { node, life, app });
+        self.look_after_migration(node, app);
         Ok(())
     }
 
-    fn migration_on(&self, node: usize, app: &AppName) -> Option<(RolloutNumber, ReleaseRef, MigrationAct)> {
+    fn look_after_migration(&mut self, node: usize, app: &AppName) {
+        if let Some(agent) = &self.machines[node].agent {
+            let (life, app) = (agent.life, app.clone());
+            let at = self.now + self.dice.delay(8_000);
+            self.agenda.add(at, Thing::Migrated { node, life, app });
+        }
+    }
+
+    fn migration_on(&self, node: usize, app: &AppName) -> Option<(RolloutNumber, MigrationWork)> {
         let record = self.machines[node].ledger.apps.get(app)?;
-        let (release, act) = record.work().migrate?;
-        Some((record.fence_seen.rollout, release, act))
+        Some((record.fence_seen.rollout, record.work().migrate?))
     }
 
     fn place_of(&self, number: RolloutNumber) -> Option<Place> {
@@ -75,9 +83,18 @@ impl Storm {
     pub(super) fn migrated(&mut self, node: usize, life: u64, app: &AppName) -> anyhow::Result<()> {
         let lives = self.machines[node].agent(life).is_some();
         let found = self.migration_on(node, app).filter(|_| lives);
-        let Some((number, release, act)) = found else {
+        let Some((number, work)) = found else {
             return Ok(());
         };
+        let MigrationWork { release, act, part } = work;
+        let told = match part {
+            MigrationPart::Prepare => Some(Outcome::MigrationBegins),
+            MigrationPart::FindOut => Some(cut_short(&release, act)),
+            MigrationPart::Run => None,
+        };
+        if let Some(outcome) = told {
+            return self.settle(node, app, &outcome);
+        }
         let Some(place) = self.place_of(number) else {
             return Ok(());
         };

@@ -1,0 +1,411 @@
+//! A release's migrations, on the node that was chosen for them.
+//!
+//! ```text
+//! Prepare  status (applied already? then it is done) → backup, kept
+//!          ── the ledger says that it is begun ──
+//! Run      up → verify                     (or down, contract, status)
+//! FindOut  the end that the errand has written down; else nobody knows
+//! ```
+//!
+//! What changes a database is run once. Everything else may be run again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fleet_proto::ids::RolloutNumber;
+use fleet_proto::migration::{MigrationAct, MigrationStand};
+use fleet_proto::quantity::Span;
+use fleet_proto::release::{Backup, Migrations, ReleaseRef};
+use fleet_proto::session::{Failure, FailureClass};
+use fleet_proto::time::Timestamp;
+
+use super::converge::Converge;
+use super::{Failed, chain, failure};
+use crate::crew::LOG_LINES;
+use crate::durable::{self, FileError, failed};
+use crate::install::{MigrationPart, MigrationWork, Outcome};
+use crate::process::errand::{End, Errand, Task};
+use crate::slots::Slots;
+use crate::template::Words;
+
+/// A migration that says how it stands, and not by an error.
+const NOT_APPLIED: i32 = 1;
+
+/// What was found out or done: how it stands, and what went wrong.
+type Stand = (MigrationStand, Option<Failed>);
+
+struct Job {
+    converge: Converge,
+    release: ReleaseRef,
+    migrations: Migrations,
+    words: Words,
+    env: BTreeMap<String, String>,
+    home: String,
+    order: (RolloutNumber, u32),
+}
+
+/// Blocks for as long as the commands take.
+pub fn migrate(converge: &Converge, work: &MigrationWork, order: (RolloutNumber, u32)) -> Outcome {
+    let job = match Job::of(converge, &work.release, order) {
+        Ok(job) => job,
+        Err(failure) => return outcome((MigrationStand::NotStarted, Some(failure))),
+    };
+    match work.part {
+        MigrationPart::Prepare => match job.prepare() {
+            Ok(true) => outcome((MigrationStand::Done, None)),
+            Ok(false) => Outcome::MigrationBegins,
+            Err(failure) => outcome((MigrationStand::NotStarted, Some(failure))),
+        },
+        MigrationPart::Run => outcome(job.run(work.act)),
+        MigrationPart::FindOut => outcome(job.find_out(work.act)),
+    }
+}
+
+fn outcome((stand, failure): Stand) -> Outcome {
+    Outcome::Migrated {
+        stand,
+        failure: failure.map(|failure| *failure),
+    }
+}
+
+impl Job {
+    fn of(converge: &Converge, release: &ReleaseRef, order: (RolloutNumber, u32)) -> Result<Self, Failed> {
+        let wrong = |class, error: &dyn std::error::Error| {
+            failure(class, format!("cannot migrate: {}", chain(error)))
+        };
+        let slots = Slots::new(&converge.layout, &converge.app);
+        let slot = slots
+            .open(release)
+            .map_err(|error| wrong(FailureClass::Infrastructure, &error))?;
+        let migrations = slot.manifest.migrations.clone().ok_or_else(|| {
+            let why = format!("{release} declares no migration");
+            failure(FailureClass::Release, why)
+        })?;
+        let described = converge
+            .described(release)
+            .map_err(|error| wrong(error.class(), &error))?;
+        let mut parts = described.parts.into_iter();
+        let part = parts
+            .find(|part| part.component.name == migrations.component)
+            .ok_or_else(|| {
+                failure(
+                    FailureClass::Release,
+                    "the component of its migrations is not in it",
+                )
+            })?;
+        let mut words = part.words;
+        // A unit's own directory is that of the release that runs.
+        words.directory = slot.files(&migrations.component);
+        let mut env = part.spec.env;
+        for (name, value) in &migrations.env {
+            let value = words
+                .fill(value)
+                .map_err(|error| wrong(FailureClass::Release, &error))?;
+            env.insert(name.clone(), value);
+        }
+        Ok(Self {
+            converge: converge.clone(),
+            release: release.clone(),
+            words,
+            env,
+            home: part.spec.home,
+            order,
+            migrations,
+        })
+    }
+
+    /// True when there is nothing to do.
+    fn prepare(mut self) -> Result<bool, Failed> {
+        if self.migrations.status.is_some() {
+            match self.run(MigrationAct::Status) {
+                (MigrationStand::Done, None) => return Ok(true),
+                (_, Some(failure)) => return Err(failure),
+                _ => {}
+            }
+        }
+        if let Some(backup) = self.migrations.backup.clone() {
+            self.back_up(&backup)?;
+        }
+        Ok(false)
+    }
+
+    fn run(&self, act: MigrationAct) -> Stand {
+        let Some(command) = self.migrations.command(act) else {
+            let why = format!("{} declares no `{act}`", self.release);
+            return (
+                MigrationStand::NotStarted,
+                Some(failure(FailureClass::Release, why)),
+            );
+        };
+        let ended = self.errand(act.word(), command, self.migrations.timeout);
+        self.stand(act, ended)
+    }
+
+    /// It was ended before it came to its end: how it stands is asked.
+    fn ended_early(&self, act: MigrationAct, mut failure: Failed) -> Stand {
+        let asked = match act {
+            MigrationAct::Up | MigrationAct::Down if self.migrations.status.is_some() => {
+                self.run(MigrationAct::Status)
+            }
+            _ => return (MigrationStand::Unknown, Some(failure)),
+        };
+        let (is_applied, not) = match asked {
+            (MigrationStand::Done, None) => (true, ""),
+            (MigrationStand::NotStarted, None) => (false, "not "),
+            (_, why) => {
+                let why = why.map_or_else(String::new, |why| why.message);
+                failure.message.push_str(&format!("; {why}"));
+                return (MigrationStand::Unknown, Some(failure));
+            }
+        };
+        failure
+            .message
+            .push_str(&format!("; its status says that it is {not}applied"));
+        match act {
+            MigrationAct::Up if is_applied => self.applied(),
+            MigrationAct::Down if !is_applied => (MigrationStand::Done, None),
+            _ => (MigrationStand::Failed, Some(failure)),
+        }
+    }
+
+    fn find_out(&self, act: MigrationAct) -> Stand {
+        let limit = self.migrations.timeout.as_duration();
+        let found = self.place(act.word()).find(&self.id(act.word()), limit);
+        match found {
+            Ok(Some(end)) => self.stand(act, Ok(end)),
+            Ok(None) => {
+                let why = format!(
+                    "the agent went while the migration of {} ran ({act}), and it ended with it: nobody saw how",
+                    self.release
+                );
+                (
+                    MigrationStand::Unknown,
+                    Some(failure(FailureClass::Infrastructure, why)),
+                )
+            }
+            Err(error) => {
+                let why = format!(
+                    "nobody knows how the migration of {} ended: {}",
+                    self.release,
+                    chain(&error)
+                );
+                (
+                    MigrationStand::Unknown,
+                    Some(failure(FailureClass::Infrastructure, why)),
+                )
+            }
+        }
+    }
+
+    /// What an end means. Whoever was killed had no say in it.
+    fn stand(&self, act: MigrationAct, ended: Result<End, Failed>) -> Stand {
+        let told = |end: &End| self.told(act.word(), end);
+        match (act, ended) {
+            (_, Err(failure)) => (MigrationStand::NotStarted, Some(failure)),
+            (_, Ok(end @ End::NotStarted(_))) => (MigrationStand::NotStarted, Some(told(&end))),
+            (MigrationAct::Status, Ok(End::Exited(0))) => (MigrationStand::Done, None),
+            (MigrationAct::Status, Ok(End::Exited(NOT_APPLIED))) => (MigrationStand::NotStarted, None),
+            (MigrationAct::Up, Ok(End::Exited(0))) => self.applied(),
+            (_, Ok(End::Exited(0))) => (MigrationStand::Done, None),
+            (MigrationAct::Status, Ok(end)) => (MigrationStand::Unknown, Some(told(&end))),
+            (_, Ok(end @ End::Exited(_))) => (MigrationStand::Failed, Some(told(&end))),
+            (_, Ok(end @ (End::Killed(_) | End::TimedOut))) => self.ended_early(act, told(&end)),
+        }
+    }
+
+    fn applied(&self) -> Stand {
+        match self.verify() {
+            Ok(()) => (MigrationStand::Done, None),
+            Err(failure) => self.take_back(failure),
+        }
+    }
+
+    fn verify(&self) -> Result<(), Failed> {
+        let Some(command) = &self.migrations.verify else {
+            return Ok(());
+        };
+        match self.errand("verify", command, self.migrations.timeout)? {
+            End::Exited(0) => Ok(()),
+            end => Err(self.told("verify", &end)),
+        }
+    }
+
+    /// It was applied, and is not as it should be. Nobody runs on it yet.
+    fn take_back(&self, mut failure: Failed) -> Stand {
+        let Some(command) = &self.migrations.down else {
+            failure.message.push_str("; what `up` has done stays");
+            return (MigrationStand::Failed, Some(failure));
+        };
+        // An agent before this one may have done it.
+        let limit = self.migrations.timeout.as_duration();
+        let ended = match self.place("down").find(&self.id("down"), limit) {
+            Ok(Some(End::NotStarted(_))) => self.errand("down", command, self.migrations.timeout).ok(),
+            Ok(found) => found,
+            Err(_) => None,
+        };
+        match ended {
+            Some(End::Exited(0)) => {
+                failure.message.push_str("; `down` took it back");
+                (MigrationStand::Failed, Some(failure))
+            }
+            Some(end) => {
+                let told = self.told("down", &end);
+                failure
+                    .message
+                    .push_str(&format!("; it was to be taken back, and {}", told.message));
+                (MigrationStand::Unknown, Some(failure))
+            }
+            None => {
+                failure
+                    .message
+                    .push_str("; it was to be taken back, and nobody saw how that ended");
+                (MigrationStand::Unknown, Some(failure))
+            }
+        }
+    }
+
+    fn back_up(&mut self, backup: &Backup) -> Result<(), Failed> {
+        let disk = |error: FileError| {
+            failure(
+                FailureClass::Infrastructure,
+                format!("no backup: {}", chain(&error)),
+            )
+        };
+        let directory = self.backups();
+        durable::create_directory(&directory).map_err(disk)?;
+        durable::keep_private(&directory).map_err(disk)?;
+        let name = format!("{}-{}", Timestamp::now().0, self.release.version);
+        let path = directory.join(name);
+        let part = durable::beside(&path, "part");
+        durable::remove(&part).map_err(disk)?;
+        self.let_in(&directory, &part).map_err(disk)?;
+        self.words.backup = Some(part.clone());
+        let end = self.errand("backup", &backup.command, backup.timeout)?;
+        if end != End::Exited(0) {
+            let _is_of_no_use = durable::remove(&part);
+            return Err(self.told("backup", &end));
+        }
+        if std::fs::metadata(&part).map_or(0, |about| about.len()) == 0 {
+            let why = "the backup's command succeeded, and there is nothing in ${backup}";
+            return Err(failure(FailureClass::Release, why));
+        }
+        keep(&part, &path).map_err(disk)?;
+        forget_older(&directory, backup.keep);
+        tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
+        Ok(())
+    }
+
+    /// Somebody else's command writes it: it is theirs until it is whole.
+    fn let_in(&self, directory: &Path, part: &Path) -> Result<(), FileError> {
+        let Some(name) = &self.migrations.user else {
+            return Ok(());
+        };
+        durable::write_new(part, b"", 0o600)?;
+        if let Ok(Some(user)) = nix::unistd::User::from_name(name) {
+            nix::unistd::chown(part, Some(user.uid), Some(user.gid))
+                .map_err(|errno| failed("hand over", part)(errno.into()))?;
+            durable::let_pass(directory)?;
+            durable::let_pass(&self.converge.layout.app(&self.converge.app))?;
+        }
+        Ok(())
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.converge.layout.backups(&self.converge.app)
+    }
+
+    fn place(&self, what: &str) -> Errand {
+        Errand::new(self.converge.layout.errand(&self.converge.app, what))
+    }
+
+    fn id(&self, what: &str) -> String {
+        let (rollout, generation) = self.order;
+        format!("{}-{generation}-{what}", rollout.0)
+    }
+
+    fn errand(&self, what: &str, command: &[String], timeout: Span) -> Result<End, Failed> {
+        let mut words = self.words.clone();
+        if words.backup.is_none() {
+            words.backup = newest(&self.backups());
+        }
+        let command = words
+            .fill_all(command)
+            .map_err(|error| failure(FailureClass::Release, format!("{what}: {error}")))?;
+        let task = Task {
+            id: self.id(what),
+            command,
+            directory: self.words.directory.clone(),
+            env: self.env.clone(),
+            home: self.home.clone(),
+            user: self.migrations.user.clone(),
+            timeout,
+        };
+        tracing::info!(app = %self.converge.app, release = %self.release, what, "a migration's command begins");
+        self.place(what)
+            .run(&task)
+            .map_err(|error| failure(FailureClass::Infrastructure, format!("{what}: {}", chain(&error))))
+    }
+
+    /// With its last words.
+    fn told(&self, what: &str, end: &End) -> Failed {
+        let log_tail = self.place(what).log_tail(LOG_LINES);
+        let how = match end {
+            End::Exited(code) => format!("exited with code {code}"),
+            End::Killed(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+                Ok(signal) => format!("was killed by {signal}"),
+                Err(_) => format!("was killed by signal {signal}"),
+            },
+            End::TimedOut => format!("did not end within {} and was ended", self.limit(what)),
+            End::NotStarted(why) => format!("was not run: {why}"),
+        };
+        let last = log_tail
+            .last()
+            .map(|line| format!(": {line}"))
+            .unwrap_or_default();
+        Box::new(Failure {
+            log_tail,
+            ..*failure(FailureClass::Release, format!("{what} {how}{last}"))
+        })
+    }
+
+    fn limit(&self, what: &str) -> Span {
+        match &self.migrations.backup {
+            Some(backup) if what == "backup" => backup.timeout,
+            _ => self.migrations.timeout,
+        }
+    }
+}
+
+/// Whole and on the disk before it has its name.
+fn keep(part: &Path, path: &Path) -> Result<(), FileError> {
+    let file = std::fs::File::open(part).map_err(failed("open", part))?;
+    file.sync_all().map_err(failed("sync", part))?;
+    nix::unistd::chown(part, Some(nix::unistd::geteuid()), Some(nix::unistd::getegid()))
+        .map_err(|errno| failed("take over", part)(errno.into()))?;
+    durable::keep_secret(part)?;
+    std::fs::rename(part, path).map_err(failed("rename", part))?;
+    durable::sync_directory(durable::parent(path))
+}
+
+/// Newest last: their names begin with the time.
+fn all(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    all.retain(|path| path.extension().is_none_or(|suffix| suffix != "part"));
+    all.sort();
+    all
+}
+
+fn newest(directory: &Path) -> Option<PathBuf> {
+    all(directory).pop()
+}
+
+fn forget_older(directory: &Path, keep: u32) {
+    let all = all(directory);
+    let excess = all.len().saturating_sub(keep as usize);
+    for path in &all[..excess] {
+        if let Err(error) = durable::remove(path) {
+            tracing::warn!(error = chain(&error), "an old backup stays");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A command that is run once: `fleet-agent errand DIR` runs it, with a time limit, and
+//! writes down how it ended. It outlives the agent, so that an agent that is restarted
+//! meanwhile still learns its end.
+//!
+//! ```text
+//! task.json  what is to be done, written and synced before anything is started
+//! lock       held while it is at it
+//! log        what it wrote
+//! ended.json how it ended, of which task; synced
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use fleet_proto::quantity::Span;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, User, setsid};
+use serde::{Deserialize, Serialize};
+
+use super::log::{self, Log};
+use super::proc;
+use super::run_directory::lock;
+use crate::durable::{self, FileError, failed};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// From SIGTERM to SIGKILL, when its time is over.
+const GRACE: Duration = Duration::from_secs(5);
+/// Whoever runs it needs milliseconds to begin; a machine that is short of them gets more.
+const BEGINS_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ErrandError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("cannot run an errand in {}", .directory.display())]
+    Spawn {
+        directory: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("an earlier errand in {} does not end", .0.display())]
+    Busy(PathBuf),
+    #[error("there is no readable task in {}", .0.display())]
+    NoTask(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Whose end it is that is written down.
+    pub id: String,
+    pub command: Vec<String>,
+    pub directory: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub home: String,
+    pub user: Option<String>,
+    pub timeout: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    Exited(i32),
+    Killed(i32),
+    TimedOut,
+    /// Nothing was run.
+    NotStarted(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ended {
+    id: String,
+    end: End,
+}
+
+/// Where one kind of errand is run, again and again.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    directory: PathBuf,
+}
+
+impl Errand {
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    pub fn log_tail(&self, lines: usize) -> Vec<String> {
+        log::tail(&self.directory.join("log"), lines)
+    }
+
+    /// Runs it, whatever has been run before, and waits for its end.
+    pub fn run(&self, task: &Task) -> Result<End, ErrandError> {
+        durable::create_directory(&self.directory)?;
+        durable::keep_private(&self.directory)?;
+        self.wait_until_free(task.timeout.as_duration())?;
+        durable::remove(&self.path("ended.json"))?;
+        let bytes = serde_json::to_vec(task)
+            .map_err(|error| failed("encode", self.path("task.json"))(error.into()))?;
+        durable::replace(&self.path("task.json"), &bytes, 0o600)?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg0("fleet-agent")
+            .arg("errand")
+            .arg(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .env_remove("NOTIFY_SOCKET")
+            .spawn()
+            .map_err(|source| ErrandError::Spawn {
+                directory: self.directory.clone(),
+                source,
+            })?;
+        let _runner_s_own_status_says_nothing = child.wait();
+        Ok(self
+            .ended(&task.id)
+            .unwrap_or(End::NotStarted("it was cut short".to_owned())))
+    }
+
+    /// How a task ended that somebody else has begun, waiting for it if it is still at it.
+    /// None: it was begun, and nobody saw its end.
+    pub fn find(&self, id: &str, limit: Duration) -> Result<Option<End>, ErrandError> {
+        if self.task().is_none_or(|task| task.id != id) {
+            return Ok(Some(End::NotStarted("it was not begun".to_owned())));
+        }
+        self.wait_until_free(limit)?;
+        Ok(self.ended(id))
+    }
+
+    fn wait_until_free(&self, limit: Duration) -> Result<(), ErrandError> {
+        let deadline = Instant::now() + limit + GRACE + BEGINS_WITHIN;
+        loop {
+            match lock(&self.path("lock"))? {
+                Some(_free) => return Ok(()),
+                None if Instant::now() > deadline => {
+                    return Err(ErrandError::Busy(self.directory.clone()));
+                }
+                None => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn task(&self) -> Option<Task> {
+        serde_json::from_slice(&std::fs::read(self.path("task.json")).ok()?).ok()
+    }
+
+    fn ended(&self, id: &str) -> Option<End> {
+        let ended: Ended = serde_json::from_slice(&std::fs::read(self.path("ended.json")).ok()?).ok()?;
+        (ended.id == id).then_some(ended.end)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// The program's side: runs the task that lies there.
+pub fn carry_out(directory: &Path) -> Result<(), ErrandError> {
+    let _leads_already = setsid();
+    let errand = Errand::new(directory);
+    let deadline = Instant::now() + BEGINS_WITHIN;
+    // Whoever only looks whether it is free holds it for an instant.
+    let _lock = loop {
+        match lock(&errand.path("lock"))? {
+            Some(lock) => break lock,
+            None if Instant::now() > deadline => return Err(ErrandError::Busy(directory.to_owned())),
+            None => std::thread::sleep(LOOK_EVERY),
+        }
+    };
+    let task = errand
+        .task()
+        .ok_or_else(|| ErrandError::NoTask(directory.to_owned()))?;
+    if errand.ended(&task.id).is_some() {
+        return Ok(());
+    }
+    let end = run(&errand, &task).unwrap_or_else(|error| End::NotStarted(error.to_string()));
+    let ended = Ended { id: task.id, end };
+    let path = errand.path("ended.json");
+    let bytes = serde_json::to_vec(&ended).map_err(|error| failed("encode", &path)(error.into()))?;
+    Ok(durable::replace(&path, &bytes, 0o600)?)
+}
+
+fn run(errand: &Errand, task: &Task) -> io::Result<End> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let (output, writer) = io::pipe()?;
+    let log = Log::begin(&errand.path("log"));
+    let log = std::thread::spawn(move || log.take_down(output));
+    let mut command = command(task)?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // It holds the other ends of the log.
+    drop(command);
+    let deadline = Instant::now() + task.timeout.as_duration();
+    let mut ended = None;
+    while ended.is_none() && Instant::now() < deadline {
+        ended = child.try_wait()?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    let end = ended.map_or(End::TimedOut, end_of);
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    if let (End::TimedOut, Ok(group)) = (&end, i32::try_from(child.id())) {
+        let _gone = killpg(Pid::from_raw(group), Signal::SIGTERM);
+        signal_all(own, Signal::SIGTERM);
+        let patience = Instant::now() + GRACE;
+        while Instant::now() < patience && !proc::family(own).is_empty() {
+            reap();
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+    // What it has left behind ends with it.
+    while !proc::family(own).is_empty() {
+        signal_all(own, Signal::SIGKILL);
+        reap();
+        std::thread::sleep(LOOK_EVERY);
+    }
+    let _panicked = log.join();
+    Ok(end)
+}
+
+fn command(task: &Task) -> io::Result<Command> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("fleet-agent")
+        .args(["launch", "--"])
+        .args(&task.command)
+        .current_dir(&task.directory)
+        .env_clear()
+        .env("HOME", &task.home)
+        .envs(&task.env)
+        .stdin(Stdio::null())
+        .process_group(0);
+    if let Some(name) = &task.user {
+        let user = User::from_name(name)?;
+        let user = user.ok_or_else(|| io::Error::other(format!("there is no user {name} on this node")))?;
+        command
+            .env("HOME", &user.dir)
+            .envs(task.env.get("HOME").map(|home| ("HOME", home)))
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw());
+    }
+    Ok(command)
+}
+
+/// Also those that have left the group.
+fn signal_all(own: i32, signal: Signal) {
+    for stat in proc::family(own) {
+        let _gone = kill(Pid::from_raw(stat.id.pid), signal);
+    }
+}
+
+fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            return;
+        }
+    }
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, signal) => End::Killed(signal.unwrap_or(0)),
+    }
+}
