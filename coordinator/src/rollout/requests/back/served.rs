@@ -34,11 +34,14 @@ pub(super) fn who_runs(state: &State, rollout: &Rollout, release: &ReleaseRef) -
     let catch_up = state
         .active_beside(&plan.app, &plan.environment)
         .filter(|catch_up| catch_up.release() == Some(release));
+    // Whatever it was at in an older rollout, a newer one has told it something else.
+    let is_the_newest = |rollout: &Rollout, id: &NodeId| {
+        let stands = state.nodes.get(id).and_then(|node| node.app(&plan.app));
+        stands.is_none_or(|stands| stands.told.0 <= rollout.number)
+    };
     let on_its_way = |rollout: &Rollout, id: &NodeId| {
-        rollout
-            .steps
-            .get(id)
-            .is_some_and(|step| step.is_in_flight() && !step.taken_over)
+        let step = rollout.steps.get(id);
+        step.is_some_and(|step| step.is_in_flight() && !step.taken_over) && is_the_newest(rollout, id)
     };
     let within = state.environments.get(&plan.environment);
     let members = within.into_iter().flat_map(|within| &within.members);
