@@ -121,7 +121,8 @@ path = "{path}"
 # platforms = {{ "linux/amd64" = "dist/amd64", "linux/arm64" = "dist/arm64" }}
 
 [component.run]
-# The agent runs the process itself and restarts it when it ends.
+# The agent runs the process itself and restarts it when it ends. Others are "systemd" (`unit`,
+# and `file` to install it from the release), "pm2" (`only`, `profile`) and "static" (`root`).
 kind = "supervise"
 # {remark}.
 # Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
@@ -160,6 +161,15 @@ max_unavailable = "25%"
 # max_failures = 0
 # max_unreachable = 0
 # on_failure = "rollback"         # or "pause"
+
+# What it does to its database: once, on one node, before the first wave.
+# [migrations]
+# status = ["./migrate", "status"] # ends with 0: applied; with 1: not
+# up = ["./migrate", "up"]
+# verify = ["./migrate", "verify"]
+# down = ["./migrate", "down"]    # when the release is rolled back
+# [migrations.backup]
+# command = ["pg_dump", "-Fc", "--file", "${{backup}}", "{app}"]
 "#
     )
 }
