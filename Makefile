@@ -46,8 +46,9 @@ package: cargo-deb
 	@packaging/package release
 
 # What is measured is what was built just now.
-bench:
+bench: hosts-base cargo-deb
 	$(CARGO) build --release --locked --workspace --bins
+	@packaging/package release >/dev/null
 	target/release/fleet-bench
 
 # Whole fleets through storms, from seeds: `make sim SEEDS=20000 NODES=50`. A seed that

@@ -22,8 +22,15 @@ impl Package {
     /// By its name, which is that of its program too.
     pub fn of(name: &str) -> anyhow::Result<Self> {
         let program = program(name)?;
-        let directory = program.with_file_name("debian");
-        let file = find(&directory, name)
+        // Those for tests lie with their programs, those for people beside these.
+        let with = program.parent().context("a program without a directory")?;
+        let directories = [Some(with), with.parent()];
+        let mut directories = directories
+            .into_iter()
+            .flatten()
+            .map(|place| place.join("debian"));
+        let file = directories
+            .find_map(|directory| find(&directory, name))
             .filter(|package| modified(package) >= modified(&program))
             .filter(|package| modified(package) >= newest_below(&workspace().join("packaging")))
             .with_context(|| format!("{name} is not packaged\nhint: make packages-for-tests"))?;

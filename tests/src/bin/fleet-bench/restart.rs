@@ -1,5 +1,7 @@
 //! How long a unit is down for a new release, beside a plain restart of the same unit.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 use fleet_tests::hosts::fleet::HostFleet;
 use fleet_tests::hosts::host::Host;
@@ -28,12 +30,49 @@ pub fn measure() -> anyhow::Result<Option<Value>> {
         by_fleet.push(was_down_ms(host)?);
     }
     let (plain, by_fleet) = (median(plain), median(by_fleet));
+    let (kilobytes, percent) = at_rest(host)?;
     Ok(Some(json!({
         "rounds": ROUNDS,
         "systemctl_restart_ms": plain,
         "fleet_ms": by_fleet,
         "added_ms": ((by_fleet - plain) * 1e3).round() / 1e3,
+        "agent_at_rest_kb": kilobytes,
+        "agent_at_rest_core_percent": percent,
     })))
+}
+
+/// What the agent takes while it looks after the unit and nothing is to be done: resident
+/// kilobytes, and its share of a core.
+fn at_rest(host: &Host) -> anyhow::Result<(u64, f64)> {
+    const LOOK_FOR: Duration = Duration::from_secs(30);
+    let shown = host.run(&[
+        "systemctl",
+        "show",
+        "--value",
+        "--property=MainPID",
+        "fleet-agent",
+    ])?;
+    let process = format!("/proc/{}", shown.stdout.trim());
+    let used = || -> anyhow::Result<u64> {
+        let stat = host.run(&["cat", &format!("{process}/stat")])?.stdout;
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        ticks(11)
+            .zip(ticks(12))
+            .map(|(user, system)| user + system)
+            .context(stat.clone())
+    };
+    let (before, from) = (used()?, Instant::now());
+    std::thread::sleep(LOOK_FOR);
+    let (ticks, seconds) = (used()? - before, from.elapsed().as_secs_f64());
+    let status = host.run(&["grep", "VmRSS", &format!("{process}/status")])?.stdout;
+    let kilobytes = status
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok());
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred ticks of 10 ms")]
+    let percent = ticks as f64 / seconds;
+    Ok((kilobytes.context(status)?, (percent * 1e3).round() / 1e3))
 }
 
 fn service(version: &str) -> Piece {
