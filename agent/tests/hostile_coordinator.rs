@@ -17,6 +17,7 @@ mod log;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use fleet_agent::ledger::APPS_MAX;
 use fleet_agent::link::{Link, LinkEvent, Reach, Report};
 use fleet_agent::process::proc::ProcessId;
 use fleet_agent::status::NodeStatus;
@@ -25,7 +26,7 @@ use fleet_proto::identity::Who;
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{Command, FailureClass, FromAgent, Order, Phase, Service, ToAgent, Welcome};
+use fleet_proto::session::{Command, FromAgent, Order, Phase, Service, ToAgent, Welcome};
 use fleet_proto::tls::Credentials;
 use fleet_proto::wire;
 use fleet_proto::wire::to_agent::Message;
@@ -338,14 +339,15 @@ async fn an_app_that_the_node_does_not_accept_never_gets_there() {
         },
     );
     visit.say(ToAgent::Command(theirs)).await;
-    let failed = visit.until_phase(Phase::Failed).await;
-    let why = failed.step.unwrap().failure.unwrap();
-    assert_eq!((failed.app.as_str(), why.class), ("bank", FailureClass::Release));
-    assert!(
-        why.message.starts_with("this node does not accept app bank"),
-        "{}",
-        why.message
-    );
+    let (_, why) = refusal(&mut visit).await;
+    assert!(why.starts_with("this node does not accept the app"), "{why}");
+    // However many of them it is told of, there is room for its own.
+    for number in 0..APPS_MAX {
+        let release = release.clone();
+        let fence = fence(3, 6, 1);
+        let theirs = command(&format!("app{number}"), fence, Order::Deploy { release });
+        visit.say(ToAgent::Command(theirs)).await;
+    }
     let prefetch = ToAgent::Prefetch {
         app: "bank".parse().unwrap(),
         release,
@@ -358,6 +360,10 @@ async fn an_app_that_the_node_does_not_accept_never_gets_there() {
     })
     .await;
     assert_eq!(bench.releases_asked(), asked);
+    assert_eq!(bench.log().matches("order refused").count(), APPS_MAX + 1);
+    assert_eq!(bench.node.layout.apps_on_disk(), ["shop".parse().unwrap()]);
+    let ledger = std::fs::read_to_string(bench.node.layout.ledger()).unwrap();
+    assert!(!ledger.contains("bank") && !ledger.contains("app0"), "{ledger}");
     assert!(
         !bench
             .node

@@ -20,6 +20,13 @@ impl Daemon {
         }
         let mut ledger = self.ledger();
         let is_new = !ledger.apps.contains_key(app);
+        // A record of each would leave no room for those that it does accept.
+        if is_new && !self.node.config.accepts(app) {
+            let why = "this node does not accept the app; `apps` in its agent.toml names those it does";
+            tracing::warn!(%app, fence = %command.fence, why, "order refused");
+            self.refuse(command, why.to_owned());
+            return Ok(());
+        }
         if is_new && ledger.apps.len() >= APPS_MAX {
             let why = format!("this node has {APPS_MAX} apps, which is the limit");
             tracing::warn!(%app, fence = %command.fence, why, "order refused");
