@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools hosts-base cargo-deb packages-for-tests bench sim package clean
+.PHONY: demo build test lint tools hosts-base cargo-deb packages-for-tests bench sim package fuzz clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -59,6 +59,13 @@ FROM ?= 1
 sim:
 	$(CARGO) build --release --locked -p fleet-tests --bin fleet-sim
 	target/release/fleet-sim --seeds $(SEEDS) --from $(FROM) --nodes $(NODES)
+
+# Whatever reads bytes from outside, under a fuzzer, one target after another for so many
+# seconds each: `make fuzz SECONDS=600`, `make fuzz TARGETS=tree`.
+SECONDS ?= 60
+TARGETS ?=
+fuzz:
+	nice -n 19 tests/fuzz/run $(SECONDS) $(TARGETS)
 
 clean:
 	$(CARGO) clean

@@ -85,6 +85,19 @@ pub fn create_directory(path: &Path) -> Result<(), FileError> {
     sync_directory(parent(path))
 }
 
+/// As [`create_directory`], and never through a link that somebody has put in its place.
+pub fn create_own_directory(path: &Path) -> Result<(), FileError> {
+    if path.symlink_metadata().is_ok_and(|about| !about.is_dir()) {
+        remove(path)?;
+    }
+    create_directory(path)
+}
+
+/// Whether a file lies there itself: not a link to one, nor anything else.
+pub fn is_file_itself(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|about| about.is_file())
+}
+
 /// A directory that is for all to read, and those above it, durably. What is there already
 /// is as somebody wanted it.
 pub fn create_public_directory(path: &Path) -> Result<(), FileError> {

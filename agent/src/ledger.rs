@@ -15,7 +15,7 @@ use fleet_proto::session::{
 use fleet_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use store::{LedgerError, LedgerFile};
+pub use store::{Damage, LedgerError, LedgerFile, decode, encode, seal};
 
 /// What the node did on its own and could not yet tell. The oldest are dropped past
 /// this: a coordinator that is away for years must not fill the disk.

@@ -1,9 +1,11 @@
 //! The local socket: what people on the node ask of a running agent. One line of JSON
 //! each way.
 
+use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
@@ -13,16 +15,25 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::durable::{self, FileError, failed};
+use crate::effects::chain;
 use crate::person;
 use crate::status::NodeStatus;
 
-const LINE_BYTES_MAX: u64 = 1 << 20;
+/// A question names an app and a version at most.
+const QUESTION_BYTES_MAX: u64 = 64 << 10;
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
 const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
 /// A rollback stops, starts and checks; longer than this it is worth a look of one's own.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(180);
+/// Questions that are being answered; as many as [`WAITING_MAX`] wait for that.
 const AT_ONCE_MAX: usize = 8;
+const WAITING_MAX: usize = 64;
+/// Those who have connected and not asked yet. One more, and the one who has taken longest
+/// is cut off: whoever says nothing keeps nobody out.
+const UNHEARD_MAX: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -83,6 +94,8 @@ pub enum LocalError {
     NoAnswer,
     #[error("the answer is not read")]
     NotRead,
+    #[error("the connection was closed without an answer")]
+    Cut,
     #[error("the agent's answer cannot be understood: {0}")]
     Malformed(#[from] serde_json::Error),
 }
@@ -108,12 +121,31 @@ fn by_short_name<T>(path: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) 
     act(&short)
 }
 
+/// Why a question is not answered. The asker is told, and the log is.
+#[derive(Debug, thiserror::Error)]
+enum Unheard {
+    #[error("it is for root and for the user that the agent runs as")]
+    Stranger,
+    #[error("it did not come within {}s", QUESTION_DEADLINE.as_secs())]
+    Late,
+    #[error("it is longer than {QUESTION_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("it cannot be understood: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("{WAITING_MAX} others wait for an answer")]
+    TooMany,
+    #[error("it broke off")]
+    Broken(#[from] std::io::Error),
+}
+
 pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Asked>) {
-    let at_once = std::sync::Arc::new(Semaphore::new(AT_ONCE_MAX));
+    let mut unheard: VecDeque<AbortHandle> = VecDeque::new();
+    let desk = Desk {
+        questions,
+        answering: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+        waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+    };
     loop {
-        let Ok(permit) = at_once.clone().acquire_owned().await else {
-            return;
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -122,56 +154,98 @@ pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Asked>) {
                 continue;
             }
         };
-        let questions = questions.clone();
-        tokio::spawn(async move {
-            if let Err(error) = answer(stream, questions).await {
-                tracing::debug!(%error, "a local question was not answered");
-            }
-            drop(permit);
-        });
+        unheard.retain(|hearing| !hearing.is_finished());
+        if unheard.len() >= UNHEARD_MAX
+            && let Some(oldest) = unheard.pop_front()
+        {
+            tracing::warn!("too many at the local socket who ask nothing; one was cut off");
+            oldest.abort();
+        }
+        let hearing = tokio::spawn(desk.clone().hear(stream));
+        unheard.push_back(hearing.abort_handle());
     }
 }
 
-async fn answer(stream: UnixStream, questions: mpsc::Sender<Asked>) -> Result<(), LocalError> {
-    let by = asker(&stream)?;
-    let mut stream = BufReader::new(stream);
-    let line = tokio::time::timeout(QUESTION_DEADLINE, read_line(&mut stream))
-        .await
-        .map_err(|_| LocalError::NoAnswer)??;
-    let (answer, answered) = oneshot::channel();
-    let (_told_when_dropped, told) = oneshot::channel();
-    let answer = match serde_json::from_slice(&line) {
-        Ok(question) => {
-            let asked = Asked {
-                question,
-                by,
-                answer,
-                told: Told(told),
+#[derive(Clone)]
+struct Desk {
+    questions: mpsc::Sender<Asked>,
+    answering: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Desk {
+    /// Ends when the question is there: what follows is a task of its own.
+    async fn hear(self, stream: UnixStream) {
+        let (uid, by) = match asker(&stream) {
+            Ok(asker) => asker,
+            Err(error) => return tracing::warn!(%error, "nobody knows who asks at the local socket"),
+        };
+        let mut stream = BufReader::new(stream);
+        let question = question(uid, &mut stream).await;
+        let place = self.waiting.clone().try_acquire_owned();
+        let heard = question.and_then(|question| Ok((question, place.map_err(|_| Unheard::TooMany)?)));
+        tokio::spawn(async move {
+            let answered = match heard {
+                Ok((question, _place)) => self.answer(question, by, &mut stream).await,
+                Err(why) => {
+                    tracing::warn!(by, %why, "a local question was refused");
+                    let why = format!("the question is refused: {why}");
+                    write_answer(&mut stream, &Answer::Refused { why }).await
+                }
             };
-            let _agent_stops = questions.send(asked).await;
-            // Whoever asked waits no longer than that.
-            let answered = tokio::time::timeout(ANSWER_DEADLINE, answered).await;
-            answered
-                .map_err(|_| LocalError::NoAnswer)?
-                .unwrap_or_else(|_| Answer::Refused {
-                    why: "the agent is stopping".to_owned(),
-                })
-        }
-        Err(error) => Answer::Refused {
-            why: format!("the question cannot be understood: {error}"),
-        },
-    };
-    let written = tokio::time::timeout(QUESTION_DEADLINE, write_line(&mut stream, &answer)).await;
-    written.map_err(|_| LocalError::NotRead)?
+            if let Err(error) = answered {
+                tracing::warn!(error = chain(&error), "a local question was not answered");
+            }
+        });
+    }
+
+    async fn answer(
+        self,
+        question: Question,
+        by: String,
+        stream: &mut BufReader<UnixStream>,
+    ) -> Result<(), LocalError> {
+        let _turn = self.answering.acquire().await;
+        let (answer, answered) = oneshot::channel();
+        let (_told_when_dropped, told) = oneshot::channel();
+        let asked = Asked {
+            question,
+            by,
+            answer,
+            told: Told(told),
+        };
+        let _agent_stops = self.questions.send(asked).await;
+        // Whoever asked waits no longer than that.
+        let answered = tokio::time::timeout(ANSWER_DEADLINE, answered).await;
+        let answer = answered
+            .map_err(|_| LocalError::NoAnswer)?
+            .unwrap_or_else(|_| Answer::Refused {
+                why: "the agent is stopping".to_owned(),
+            });
+        write_answer(stream, &answer).await
+    }
+}
+
+/// The socket's mode lets nobody else connect; whoever comes by a wider one, or with a
+/// descriptor that somebody gave them, is refused all the same.
+async fn question(uid: Uid, stream: &mut BufReader<UnixStream>) -> Result<Question, Unheard> {
+    if !uid.is_root() && uid != Uid::effective() {
+        return Err(Unheard::Stranger);
+    }
+    let line = tokio::time::timeout(QUESTION_DEADLINE, read_line(stream, QUESTION_BYTES_MAX))
+        .await
+        .map_err(|_| Unheard::Late)??;
+    if line.len() as u64 == QUESTION_BYTES_MAX {
+        return Err(Unheard::TooLong);
+    }
+    Ok(serde_json::from_slice(&line)?)
 }
 
 /// By the kernel's word: the agent's own environment says who started the agent.
-fn asker(stream: &UnixStream) -> Result<String, std::io::Error> {
+fn asker(stream: &UnixStream) -> Result<(Uid, String), std::io::Error> {
     let peer = stream.peer_cred()?;
-    Ok(person::of(
-        Uid::from_raw(peer.uid()),
-        peer.pid().map(Pid::from_raw),
-    ))
+    let uid = Uid::from_raw(peer.uid());
+    Ok((uid, person::of(uid, peer.pid().map(Pid::from_raw))))
 }
 
 /// None if no agent listens there.
@@ -191,17 +265,27 @@ pub async fn ask(path: &Path, question: &Question) -> Result<Option<Answer>, Loc
         Err(_) => return Ok(None),
     };
     let mut stream = BufReader::new(stream);
-    write_line(&mut stream, question).await?;
-    let line = tokio::time::timeout(ANSWER_DEADLINE, read_line(&mut stream))
+    // Who is refused before the question has come is told all the same.
+    let asked = write_line(&mut stream, question).await;
+    let line = tokio::time::timeout(ANSWER_DEADLINE, read_line(&mut stream, ANSWER_BYTES_MAX))
         .await
         .map_err(|_| LocalError::NoAnswer)??;
+    if line.is_empty() {
+        asked?;
+        return Err(LocalError::Cut);
+    }
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
-async fn read_line(stream: &mut BufReader<UnixStream>) -> Result<Vec<u8>, std::io::Error> {
+async fn read_line(stream: &mut BufReader<UnixStream>, bytes_max: u64) -> Result<Vec<u8>, std::io::Error> {
     let mut line = Vec::new();
-    stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    stream.take(bytes_max).read_until(b'\n', &mut line).await?;
     Ok(line)
+}
+
+async fn write_answer(stream: &mut BufReader<UnixStream>, answer: &Answer) -> Result<(), LocalError> {
+    let written = tokio::time::timeout(QUESTION_DEADLINE, write_line(stream, answer)).await;
+    written.map_err(|_| LocalError::NotRead)?
 }
 
 async fn write_line(stream: &mut BufReader<UnixStream>, value: &impl Serialize) -> Result<(), LocalError> {

@@ -122,7 +122,8 @@ fn text_of(path: &Path) -> Result<String, Error> {
     })
 }
 
-fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError> {
+/// `file` is its name, for messages; paths in it are taken from `base`.
+pub fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError> {
     let parsed: File = config::parse(file, text)?;
     let components = parsed
         .component

@@ -48,6 +48,15 @@ pub struct Agents {
 impl Agents {
     /// The node that calls, if it is one of ours still.
     fn admit(&self, caller: &crate::listener::Caller) -> Result<NodeId, Status> {
+        let admitted = self.is_ours(caller);
+        if let Err(refusal) = &admitted {
+            let why = refusal.message().lines().next().unwrap_or_default();
+            tracing::warn!(address = %caller.address, why, "refused a node");
+        }
+        admitted
+    }
+
+    fn is_ours(&self, caller: &crate::listener::Caller) -> Result<NodeId, Status> {
         let node = caller::node(caller)?;
         self.handle.read(|state| match state.nodes.get(&node) {
             None => Err(Status::permission_denied(format!(

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::RolloutNumber;
 
+/// No coordinator has come so far, and none will. Whoever says so is wrong, and must not
+/// bring numbers to their end: nothing could follow on them.
+pub const PLAUSIBLE_MAX: u64 = 1 << 48;
+
 /// `term` rises each time a coordinator takes charge, `rollout` with each rollout,
 /// `generation` with each order to one node within one rollout.
 ///
@@ -32,6 +36,10 @@ impl Fence {
         rollout: RolloutNumber(0),
         generation: 0,
     };
+
+    pub fn is_plausible(self) -> bool {
+        self.term.max(self.rollout.0) <= PLAUSIBLE_MAX
+    }
 
     fn order(self) -> (RolloutNumber, u32) {
         (self.rollout, self.generation)

@@ -150,6 +150,7 @@ impl Credentials {
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let verifier = CoordinatorVerifier {
             trust: Trust::Authority(self.roots()?),
+            trust_domain: Some(self.peer()?.identity.trust_domain),
         };
         let mut config = ClientConfig::builder_with_provider(crypto())
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -166,6 +167,7 @@ impl Credentials {
 pub fn enrolment_client_config(authority: Digest) -> Result<ClientConfig, TlsError> {
     let verifier = CoordinatorVerifier {
         trust: Trust::Fingerprint(authority),
+        trust_domain: None,
     };
     let mut config = ClientConfig::builder_with_provider(crypto())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -197,6 +199,8 @@ enum Trust {
 #[derive(Debug)]
 struct CoordinatorVerifier {
     trust: Trust,
+    /// One's own: an authority may stand for several fleets. Who enrols has none yet.
+    trust_domain: Option<String>,
 }
 
 impl CoordinatorVerifier {
@@ -240,6 +244,12 @@ impl ServerCertVerifier for CoordinatorVerifier {
         )?;
         let peer =
             Peer::of_certificate(end_entity).map_err(|error| rustls::Error::General(error.to_string()))?;
+        let theirs = peer.identity.trust_domain;
+        if let Some(ours) = self.trust_domain.as_ref().filter(|ours| **ours != theirs) {
+            return Err(rustls::Error::General(format!(
+                "expected a coordinator of {ours}, found one of {theirs}"
+            )));
+        }
         match peer.identity.who {
             Who::Coordinator(_) => Ok(ServerCertVerified::assertion()),
             other => Err(rustls::Error::General(format!(

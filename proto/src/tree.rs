@@ -4,14 +4,17 @@
 //! it will be laid out in, and nothing lies beneath a link or a file. There are no
 //! devices, no owners and no setuid bits in the format, so none can be smuggled in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// A whole operating system has fewer files; a bound on memory, not on apps.
+/// A whole operating system has fewer files; a bound on memory, not on apps. Directories
+/// that are not listed count too: laying the tree out makes them.
 pub const ENTRIES_MAX: usize = 500_000;
 /// What a tree's encoding may weigh: half a million entries of some 250 bytes.
 pub const ENCODED_BYTES_MAX: usize = 128 << 20;
@@ -31,14 +34,18 @@ pub enum TreeError {
     },
     #[error("`{path}` lies beneath `{parent}`, which is not a directory")]
     BeneathFile { path: String, parent: String },
-    #[error("{entries} entries are more than the limit of {ENTRIES_MAX}")]
-    TooManyEntries { entries: usize },
+    #[error("it has more than {ENTRIES_MAX} entries, the directories above them included")]
+    TooManyEntries,
+    #[error("path `{path}` is there twice, or out of order")]
+    Order { path: String },
     #[error("its files add up to more bytes than can be counted")]
     TooManyBytes,
     #[error("the tree's encoding weighs {bytes} bytes, the limit is {ENCODED_BYTES_MAX}")]
     TooLarge { bytes: usize },
     #[error("the tree is malformed: {0}")]
     Malformed(String),
+    #[error("the tree is written in another way than its own")]
+    Foreign,
 }
 
 /// A relative path that stays inside.
@@ -140,8 +147,8 @@ pub enum Entry {
 }
 
 /// The files of one component on one platform.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<TreePath, Entry>", into = "BTreeMap<TreePath, Entry>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "BTreeMap<TreePath, Entry>")]
 pub struct Tree {
     entries: BTreeMap<TreePath, Entry>,
     bytes: u64,
@@ -149,14 +156,13 @@ pub struct Tree {
 
 impl Tree {
     pub fn new(entries: BTreeMap<TreePath, Entry>) -> Result<Self, TreeError> {
-        if entries.len() > ENTRIES_MAX {
-            return Err(TreeError::TooManyEntries {
-                entries: entries.len(),
-            });
-        }
         let mut bytes = 0_u64;
+        let mut unlisted = BTreeSet::new();
         for (path, entry) in &entries {
-            must_lie_in_directories(path, &entries)?;
+            must_lie_in_directories(path, &entries, &mut unlisted)?;
+            if entries.len() + unlisted.len() > ENTRIES_MAX {
+                return Err(TreeError::TooManyEntries);
+            }
             match entry {
                 Entry::File { bytes: more, .. } => {
                     bytes = bytes.checked_add(*more).ok_or(TreeError::TooManyBytes)?;
@@ -193,14 +199,62 @@ impl Tree {
         if bytes.len() > ENCODED_BYTES_MAX {
             return Err(TreeError::TooLarge { bytes: bytes.len() });
         }
-        serde_json::from_slice(bytes).map_err(|error| TreeError::Malformed(error.to_string()))
+        let tree: Self =
+            serde_json::from_slice(bytes).map_err(|error| TreeError::Malformed(error.to_string()))?;
+        // What is signed is a digest of bytes: one tree has one.
+        let mut rest = Expected(bytes);
+        match serde_json::to_writer(&mut rest, &tree) {
+            Ok(()) if rest.0.is_empty() => Ok(tree),
+            _ => Err(TreeError::Foreign),
+        }
     }
 }
 
-impl TryFrom<BTreeMap<TreePath, Entry>> for Tree {
-    type Error = TreeError;
-    fn try_from(entries: BTreeMap<TreePath, Entry>) -> Result<Self, TreeError> {
-        Self::new(entries)
+/// Takes what is written as long as it is what is expected.
+struct Expected<'a>(&'a [u8]);
+
+impl io::Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let rest = self.0.strip_prefix(bytes);
+        self.0 = rest.ok_or_else(|| io::Error::other("something else is written"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// Entry by entry: a list that does not end is given up at its limit and not when it is
+/// in memory, and nothing that is there twice passes for one.
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of paths in order")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+        let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
+        while let Some(path) = map.next_key::<TreePath>()? {
+            if entries.last_key_value().is_some_and(|(last, _)| *last >= path) {
+                let path = path.to_string();
+                return Err(A::Error::custom(TreeError::Order { path }));
+            }
+            if entries.len() == ENTRIES_MAX {
+                return Err(A::Error::custom(TreeError::TooManyEntries));
+            }
+            entries.insert(path, map.next_value()?);
+        }
+        Tree::new(entries).map_err(A::Error::custom)
     }
 }
 
@@ -211,11 +265,18 @@ impl From<Tree> for BTreeMap<TreePath, Entry> {
 }
 
 /// A directory need not be listed, but what is listed above a path must be one:
-/// whoever lays the tree out never writes through a link.
-fn must_lie_in_directories(path: &TreePath, entries: &BTreeMap<TreePath, Entry>) -> Result<(), TreeError> {
+/// whoever lays the tree out never writes through a link. Adds those that are not listed.
+fn must_lie_in_directories<'a>(
+    path: &'a TreePath,
+    entries: &BTreeMap<TreePath, Entry>,
+    unlisted: &mut BTreeSet<&'a str>,
+) -> Result<(), TreeError> {
     for parent in path.parents() {
         match entries.get(&TreePath(parent.to_owned())) {
-            None | Some(Entry::Directory) => {}
+            Some(Entry::Directory) => {}
+            None => {
+                unlisted.insert(parent);
+            }
             Some(Entry::File { .. } | Entry::Link { .. }) => {
                 return Err(TreeError::BeneathFile {
                     path: path.to_string(),
@@ -361,6 +422,33 @@ mod tests {
         );
         let setuid = br#"{"x":{"file":{"digest":"00","bytes":1,"setuid":true}}}"#;
         assert!(Tree::decode(setuid).is_err());
+    }
+
+    /// Whatever else would be read as the same tree.
+    #[test]
+    fn one_tree_has_one_encoding() {
+        let whole = r#"{"a":"directory","b":"directory"}"#;
+        assert!(Tree::decode(whole.as_bytes()).is_ok());
+        for other in [
+            r#"{"b":"directory","a":"directory"}"#,
+            r#"{"a":"directory","a":"directory","b":"directory"}"#,
+            r#"{"\u0061":"directory","b":"directory"}"#,
+            r#"{"a":{"directory":null},"b":"directory"}"#,
+            r#"{"a":"directory", "b":"directory"}"#,
+            "{\"a\":\"directory\",\"b\":\"directory\"}\n",
+        ] {
+            assert!(Tree::decode(other.as_bytes()).is_err(), "{other}");
+        }
+        assert!(Tree::decode(b"null").is_err());
+    }
+
+    #[test]
+    fn directories_that_are_not_listed_count() {
+        let deep = "d/".repeat(60);
+        let entries: BTreeMap<TreePath, Entry> = (0..ENTRIES_MAX / 60)
+            .map(|number| (TreePath(format!("{number}/{deep}x")), Entry::Directory))
+            .collect();
+        assert_eq!(Tree::new(entries), Err(TreeError::TooManyEntries));
     }
 
     #[test]

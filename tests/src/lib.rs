@@ -4,6 +4,7 @@
 pub mod chance;
 pub mod fleet;
 pub mod forwarder;
+pub mod fuzz;
 pub mod host;
 pub mod hosts;
 pub mod layers;

@@ -1,5 +1,6 @@
 //! The whole node taken out of service, and put back into it.
 
+use fleet_proto::fence::PLAUSIBLE_MAX;
 use fleet_proto::ids::AppName;
 use fleet_proto::session::{Health, Service, ServiceStatus};
 
@@ -18,7 +19,12 @@ impl Daemon {
             sequence,
             drained,
         } = told;
-        match ledger.take_service(told) {
+        let taken = if term.max(sequence) > PLAUSIBLE_MAX {
+            Answer::Refused("no coordinator has come so far".to_owned())
+        } else {
+            ledger.take_service(told)
+        };
+        match taken {
             Answer::Refused(why) => {
                 tracing::warn!(term, sequence, drained, why, "whether to serve: refused");
                 return Ok(());

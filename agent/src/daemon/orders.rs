@@ -11,13 +11,26 @@ use crate::ledger::APPS_MAX;
 impl Daemon {
     pub(super) async fn command(&mut self, command: &Command) -> Result<(), DaemonError> {
         let app = &command.app;
+        // Once it were in the ledger, no coordinator could ever give an order here again.
+        if !command.fence.is_plausible() {
+            let why = "no coordinator has come so far";
+            tracing::warn!(%app, fence = %command.fence, why, "order refused");
+            self.refuse(command, why.to_owned());
+            return Ok(());
+        }
         let mut ledger = self.ledger();
         let is_new = !ledger.apps.contains_key(app);
+        // A record of each would leave no room for those that it does accept.
+        if is_new && !self.node.config.accepts(app) {
+            let why = "this node does not accept the app; `apps` in its agent.toml names those it does";
+            tracing::warn!(%app, fence = %command.fence, why, "order refused");
+            self.refuse(command, why.to_owned());
+            return Ok(());
+        }
         if is_new && ledger.apps.len() >= APPS_MAX {
-            self.refuse(
-                command,
-                format!("this node has {APPS_MAX} apps, which is the limit"),
-            );
+            let why = format!("this node has {APPS_MAX} apps, which is the limit");
+            tracing::warn!(%app, fence = %command.fence, why, "order refused");
+            self.refuse(command, why);
             return Ok(());
         }
         let record = ledger.apps.entry(app.clone()).or_default();

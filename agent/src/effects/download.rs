@@ -3,6 +3,7 @@
 mod receiving;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,15 @@ pub enum Size {
     Exactly(u64),
     /// A tree's own encoding, of which only a bound is known.
     AtMost(u64),
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(bytes) => write!(f, "{bytes}"),
+            Self::AtMost(bytes) => write!(f, "at most {bytes}"),
+        }
+    }
 }
 
 impl Size {
@@ -169,11 +179,15 @@ impl Download {
     async fn standing(&self, wants: &BTreeSet<Want>) -> Result<Standing, Failed> {
         let (download, wants) = (self.clone(), wants.clone());
         blocking(move || {
-            durable::create_directory(&download.incoming)?;
+            durable::create_own_directory(&download.incoming)?;
             let missing: Vec<Want> = wants
                 .into_iter()
-                .filter(|want| !download.path(want.digest).is_file())
+                .filter(|want| !durable::is_file_itself(&download.path(want.digest)))
                 .collect();
+            for want in &missing {
+                make_way(&download.path(want.digest))?;
+                make_way(&download.partial(want.digest))?;
+            }
             let bytes = missing
                 .iter()
                 .map(|want| length(&download.partial(want.digest)))
@@ -292,8 +306,16 @@ fn silence() -> Status {
     Status::deadline_exceeded(format!("nothing came for {}s", SILENCE_MAX.as_secs()))
 }
 
+/// Nothing is written through a link, or into what is no file.
+fn make_way(path: &Path) -> Result<(), FileError> {
+    if durable::is_file_itself(path) {
+        return Ok(());
+    }
+    durable::remove(path)
+}
+
 fn length(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |about| about.len())
+    std::fs::symlink_metadata(path).map_or(0, |about| about.len())
 }
 
 /// Why a stream ended early.

@@ -224,7 +224,10 @@ impl Fetch<'_> {
         let download = self.download.clone();
         blocking(move || {
             download.forget_all_but(&missing.iter().map(|missing| missing.digest).collect())?;
-            let once: u64 = missing.iter().map(|missing| on_disk(missing.bytes)).sum();
+            let once = missing
+                .iter()
+                .map(|missing| on_disk(missing.bytes))
+                .fold(0, u64::saturating_add);
             let copies = building.bytes_needed().saturating_sub(once);
             Ok((building, copies))
         })

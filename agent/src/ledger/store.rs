@@ -61,7 +61,7 @@ fn quoted(path: &Path) -> String {
 
 /// Why a file's bytes are not a ledger.
 #[derive(Debug, thiserror::Error)]
-enum Damage {
+pub enum Damage {
     #[error("it is missing")]
     Missing,
     #[error("it is torn")]
@@ -157,10 +157,23 @@ impl LedgerFile {
     }
 }
 
-fn encode(ledger: &Ledger) -> Result<Vec<u8>, LedgerError> {
-    let body = serde_json::to_string(ledger).map_err(|error| LedgerError::Encode(error.to_string()))?;
-    let checksum = Digest::of(body.as_bytes());
-    Ok(format!("{OPENING}{checksum}{MIDDLE}{body}{CLOSING}").into_bytes())
+/// The bytes of a ledger's file.
+pub fn encode(ledger: &Ledger) -> Result<Vec<u8>, LedgerError> {
+    let body = serde_json::to_vec(ledger).map_err(|error| LedgerError::Encode(error.to_string()))?;
+    Ok(seal(&body))
+}
+
+/// With the checksum that is right for them, whatever the bytes are.
+pub fn seal(body: &[u8]) -> Vec<u8> {
+    let checksum = Digest::of(body).to_string();
+    let parts = [
+        OPENING.as_bytes(),
+        checksum.as_bytes(),
+        MIDDLE.as_bytes(),
+        body,
+        CLOSING.as_bytes(),
+    ];
+    parts.concat()
 }
 
 /// The outer error is a disk that cannot be read, the inner one bytes that are wrong.
@@ -172,7 +185,8 @@ fn read(path: &Path) -> Result<Result<Ledger, Damage>, FileError> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Ledger, Damage> {
+/// Of bytes that somebody else may have had in hand.
+pub fn decode(bytes: &[u8]) -> Result<Ledger, Damage> {
     let (checksum, body) = bytes
         .strip_prefix(OPENING.as_bytes())
         .and_then(|rest| rest.strip_suffix(CLOSING.as_bytes()))

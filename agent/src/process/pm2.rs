@@ -6,7 +6,7 @@
 //! Node.js; while the processes of the last one are alive, it holds.
 
 mod command;
-mod list;
+pub mod list;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

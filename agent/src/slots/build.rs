@@ -168,7 +168,7 @@ impl Building {
         self.files()
             .filter(|(place, _)| !is_there(place))
             .map(|(_, file)| on_disk(file.bytes))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     pub fn files_count(&self) -> usize {
@@ -183,7 +183,7 @@ impl Building {
     pub fn finish(self) -> Result<(), FileError> {
         super::sync_file_system(&self.staging)?;
         let slots = durable::parent(&self.slot);
-        if self.slot.is_dir() {
+        if is_there(&self.slot) {
             // One that could not be read was built anew.
             let old = durable::beside(&self.staging, "old");
             durable::remove(&old)?;
@@ -307,11 +307,13 @@ fn is_there(place: &Path) -> bool {
     place.symlink_metadata().is_ok()
 }
 
-/// Never what a link points to.
+/// Never what a link points to, and without waiting for whoever writes into a pipe that
+/// lies there.
 fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
     OpenOptions::new()
         .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .custom_flags(flags.bits())
         .open(path)
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +55,16 @@ pub enum Manners {
     Closes(usize),
     /// Sends more than there is.
     Endless,
+    /// Goes on behind the end of each blob, for ever.
+    Overruns,
+    /// Sends pieces with nothing in them, for ever.
+    Drips,
+    /// Sends each blob again and again.
+    Repeats,
+    /// Says that a blob has this many bytes.
+    Claims(u64),
+    /// Answers with a blob that nobody asked for.
+    Offers(Digest),
 }
 
 /// Digest and offset of what was asked for, a list for each call.
@@ -79,7 +89,12 @@ pub struct Visit {
 
 impl Visit {
     pub async fn say(&self, message: ToAgent) {
-        self.to_agent.send(Ok(message.into())).await.unwrap();
+        self.say_raw(message.into()).await;
+    }
+
+    /// Whether it makes sense or not.
+    pub async fn say_raw(&self, message: wire::ToAgent) {
+        self.to_agent.send(Ok(message)).await.unwrap();
     }
 
     pub async fn welcome(&self) {
@@ -141,14 +156,22 @@ impl Store {
                 Manners::Endless => blob.extend_from_slice(&[0; 100_000]),
                 _ => {}
             }
+            let claimed = match &*manners {
+                Manners::Claims(bytes) => *bytes,
+                _ => blob.len() as u64,
+            };
+            let name = match &*manners {
+                Manners::Offers(other) => other.as_bytes().to_vec(),
+                _ => wanted.digest.clone(),
+            };
             let mut offset = usize::try_from(wanted.offset).unwrap();
             while offset < blob.len() {
                 let end = (offset + PIECE).min(blob.len());
                 pieces.push(Ok(BlobPiece {
-                    digest: wanted.digest.clone(),
+                    digest: name.clone(),
                     offset: offset as u64,
                     data: blob[offset..end].to_vec(),
-                    bytes: blob.len() as u64,
+                    bytes: claimed,
                 }));
                 offset = end;
             }
@@ -166,6 +189,28 @@ impl Store {
             pieces.push(Err(Status::permission_denied("no more for you")));
         }
         pieces
+    }
+
+    /// What comes behind the pieces, for ever; nothing of a store that behaves.
+    fn afterwards(&self, pieces: &[Result<BlobPiece, Status>]) -> Vec<BlobPiece> {
+        let pieces = || pieces.iter().flatten().cloned();
+        let last = pieces().next_back();
+        match (*self.manners.lock().unwrap(), last) {
+            (Manners::Repeats, _) => pieces().collect(),
+            (Manners::Overruns, Some(last)) => {
+                let offset = last.bytes;
+                vec![BlobPiece { offset, ..last }]
+            }
+            (Manners::Drips, Some(last)) => {
+                let data = Vec::new();
+                vec![BlobPiece {
+                    data,
+                    offset: 0,
+                    ..last
+                }]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -220,11 +265,20 @@ impl Agent for Store {
             .iter()
             .map(|w| (Digest::from_slice(&w.digest).unwrap(), w.offset));
         self.asked.lock().unwrap().push(asked.collect());
-        let pieces = self.pieces(&request);
+        let mut pieces = self.pieces(&request);
+        let afterwards = self.afterwards(&pieces);
+        if *self.manners.lock().unwrap() == Manners::Drips {
+            pieces.clear();
+        }
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             for piece in pieces {
                 if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+            for piece in afterwards.iter().cycle() {
+                if sender.send(Ok(piece.clone())).await.is_err() {
                     return;
                 }
             }
@@ -308,6 +362,8 @@ pub struct Bench {
     pub node: Node,
     pub store: Store,
     pub coordinator: Tls,
+    authority: Authority,
+    authority_key: String,
     pub client: Arc<ArcSwap<ClientConfig>>,
     releases: BTreeMap<&'static str, ReleaseRef>,
     visits: mpsc::Receiver<Visit>,
@@ -354,12 +410,30 @@ impl Shelf {
         }
         let tree = Tree::new(entries).unwrap();
         let encoded = tree.encode().unwrap();
+        let sizes = (tree.files().count() as u64, tree.bytes());
+        self.put_encoded(version, counter, encoded, sizes, change);
+    }
+
+    pub fn put_blob(&mut self, bytes: &[u8]) {
+        self.blobs.insert(Digest::of(bytes), bytes.to_vec());
+    }
+
+    /// Whatever the bytes are: signed as the tree of the only component, with this many
+    /// files and bytes in it.
+    pub fn put_encoded(
+        &mut self,
+        version: &'static str,
+        counter: u64,
+        encoded: Vec<u8>,
+        (files, bytes): (u64, u64),
+        change: impl Fn(&mut Manifest),
+    ) {
         let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
             "format": 1, "app": "shop", "version": version, "counter": counter, "created_at": 0,
             "components": [{
                 "name": "web",
                 "artifacts": {"any": {
-                    "tree": Digest::of(&encoded), "files": tree.files().count(), "bytes": tree.bytes()
+                    "tree": Digest::of(&encoded), "files": files, "bytes": bytes
                 }},
                 "run": {"kind": "supervise", "command": ["./web"]},
             }],
@@ -409,6 +483,8 @@ impl Shelf {
             directory,
             store,
             coordinator,
+            authority,
+            authority_key: key,
             client,
             releases: self.names,
             visits,
@@ -436,6 +512,33 @@ impl Bench {
     pub fn run_agent(&mut self) {
         let agent = self.command().arg("run").env("USER", "mallory").spawn().unwrap();
         self.agent = Some(agent);
+    }
+
+    /// As [`Bench::run_agent`], with its log in a file.
+    pub fn run_agent_and_keep_its_log(&mut self) {
+        let log = std::fs::File::create(self.log_path()).unwrap();
+        let agent = self.command().arg("run").stderr(log).spawn().unwrap();
+        self.agent = Some(agent);
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("agent.log")
+    }
+
+    /// A certificate of the fleet's own authority, for whomever.
+    pub fn issue(&self, who: &Who) -> Tls {
+        Pem::issue(&self.authority, who).tls()
+    }
+
+    /// Of the same authority, and of another trust domain.
+    pub fn issue_in(&self, trust_domain: &str, who: &Who) -> Tls {
+        let (certificate, key) = (self.authority.certificate_pem(), &self.authority_key);
+        let foreign = Authority::load(trust_domain, certificate, key).unwrap();
+        Pem::issue(&foreign, who).tls()
     }
 
     /// kill -9: what it runs goes on.
@@ -503,6 +606,15 @@ impl Bench {
         slots
             .open(&self.releases[version])
             .is_ok_and(|slot| slot.is_whole())
+    }
+
+    /// Everything of this bench on the disk lies in it.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn slots(&self) -> Slots {
+        Slots::new(&self.node.layout, &"shop".parse().unwrap())
     }
 
     pub fn nothing_is_left(&self) {

@@ -34,7 +34,10 @@ pub(super) async fn open(
     caller: Caller,
     mut inbound: Streaming<wire::FromAgent>,
 ) -> Result<Outbound, Status> {
-    let hello = greeting(&mut inbound).await?;
+    let hello = greeting(&mut inbound).await.inspect_err(|refusal| {
+        let why = refusal.message().lines().next().unwrap_or_default();
+        tracing::warn!(%node, address = %caller.address, why, "refused a greeting");
+    })?;
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let welcome = Welcome {
         term: agents.handle.read(|state| state.term),
@@ -103,7 +106,7 @@ impl Session {
             () = self.ending.over.cancelled() => "the stream was closed".to_owned(),
             () = self.revoked.cancelled() => "its certificate was revoked".to_owned(),
         };
-        tracing::info!(node = %self.node, %why, "disconnected");
+        tracing::info!(node = %self.node, why, "disconnected");
         let _order = self.agents.presence.lock().await;
         let newest = self.agents.handle.sessions().detach(&self.node, id);
         // A coordinator that stops says nothing of its nodes: they are well.

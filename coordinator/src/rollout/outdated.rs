@@ -16,10 +16,6 @@ use super::event::{Event, Outcome};
 use super::input::{Refusal, RefusalKind, Request};
 use super::state::{Rollout, State};
 
-/// No coordinator has come so far. A node that says so is wrong, and must not bring
-/// everything else to a stop, nor terms to their end.
-const PLAUSIBLE_MAX: u64 = 1 << 48;
-
 const HINT: &str = "if another coordinator is in charge, stop this one; if not, stop this one, run `fleet-coordinator take-over` (with the --config of `run`), and start it again";
 
 /// What the nodes' fences say against this state.
@@ -30,7 +26,7 @@ pub(super) fn found<'a>(
 ) -> Vec<Event> {
     let is_known = state.nodes.get(id).is_some_and(|node| !node.is_revoked());
     let newest = fences
-        .filter(|(app, seen)| is_known && is_plausible(*seen) && !follows(state, id, app, *seen))
+        .filter(|(app, seen)| is_known && seen.is_plausible() && !follows(state, id, app, *seen))
         .map(|(_, seen)| seen)
         .max_by_key(order);
     newest
@@ -55,10 +51,6 @@ fn order(seen: &Fence) -> (RolloutNumber, u64, u32) {
 
 pub(super) fn fences(apps: &[AppStatus]) -> impl Iterator<Item = (&AppName, Fence)> {
     apps.iter().map(|status| (&status.app, status.fence_seen))
-}
-
-fn is_plausible(seen: Fence) -> bool {
-    seen.term.max(seen.rollout.0) <= PLAUSIBLE_MAX
 }
 
 /// Can have been given by a coordinator with this state, or by one before it.

@@ -240,7 +240,7 @@ fn step(state: &State, id: &NodeId, reported: &StepStatus) -> Option<Event> {
 /// while it was being told that the bake is over.
 fn speaks_of_the_newest_order(known: &Step, reported: &StepStatus) -> bool {
     reported.generation == known.generation
-        || (reported.generation + 1 == known.generation
+        || (reported.generation.checked_add(1) == Some(known.generation)
             && known.order == Some(Order::Commit)
             && reported.failure.is_some())
 }

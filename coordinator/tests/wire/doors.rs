@@ -77,7 +77,17 @@ async fn with_a_certificate_of_a_foreign_authority() {
 async fn with_a_certificate_of_another_trust_domain() {
     let coordinator = Coordinator::start().await;
     let other = coordinator.issue("other.test", &admin(), Timestamp::now());
-    let status = refused(&coordinator, other.client_config().unwrap()).await;
+    let message = said(&refused(&coordinator, other.client_config().unwrap()).await);
+    assert!(
+        message.contains("expected a coordinator of other.test, found one of fleet.test"),
+        "{message}"
+    );
+    // One that does not mind whose coordinator it is.
+    let authority = fingerprint(&coordinator.read("authority/ca.pem")).unwrap();
+    let mut careless = enrolment_client_config(authority).unwrap();
+    careless.alpn_protocols = vec![b"h2".to_vec()];
+    careless.client_auth_cert_resolver = other.client_config().unwrap().client_auth_cert_resolver;
+    let status = refused(&coordinator, careless).await;
     assert_ne!(status.code(), Code::Ok, "{status}");
 }
 

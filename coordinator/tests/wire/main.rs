@@ -6,6 +6,8 @@
 mod coordinator;
 mod doors;
 mod enrolment;
+mod hostile;
+mod log;
 mod releases;
 mod sessions;
 mod web;

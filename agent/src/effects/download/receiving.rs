@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use fleet_proto::digest::Digest;
@@ -79,7 +80,7 @@ impl Receiving {
 
     pub(super) fn first_not_had(&self) -> Option<Digest> {
         let mut digests = self.wants.keys().copied();
-        digests.find(|digest| !self.download.path(*digest).is_file())
+        digests.find(|digest| !durable::is_file_itself(&self.download.path(*digest)))
     }
 
     fn take(&mut self, piece: &BlobPiece) -> Result<Taken, Cut> {
@@ -97,15 +98,20 @@ impl Receiving {
         let end = piece.offset.checked_add(bytes).filter(|end| *end <= piece.bytes);
         let Some(end) = end.filter(|_| size.allows(piece.bytes)) else {
             return Err(odd(&format!(
-                "{} bytes for {digest}, expected {size:?}",
-                piece.bytes
+                "{} bytes for {digest}, expected {size}",
+                piece.bytes.max(piece.offset.saturating_add(bytes))
             )));
         };
+        // A stream of them would never end, and never be silent either.
+        if piece.data.is_empty() && end < piece.bytes {
+            return Err(odd(&format!("nothing of {digest} where more was to come")));
+        }
         let partial = self.download.partial(digest);
         if self.open.as_ref().is_none_or(|(open, _)| *open != digest) {
             let file = OpenOptions::new()
                 .append(true)
                 .create(true)
+                .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
                 .open(&partial)
                 .map_err(failed("open", &partial))?;
             self.open = Some((digest, file));
@@ -136,7 +142,7 @@ impl Receiving {
     }
 
     /// Hashed from the disk: what is there is what counts, however often it was begun.
-    fn complete(&self, digest: Digest, partial: &Path) -> Result<Taken, Cut> {
+    fn complete(&mut self, digest: Digest, partial: &Path) -> Result<Taken, Cut> {
         let file = File::open(partial).map_err(failed("open", partial))?;
         let (found, _) = Digest::of_reader(file).map_err(failed("read", partial))?;
         if found != digest {
@@ -144,6 +150,8 @@ impl Receiving {
             return Ok(Taken::Wrong { digest, found });
         }
         std::fs::rename(partial, self.download.path(digest)).map_err(failed("rename", partial))?;
+        // Again and again it would never end.
+        self.wants.remove(&digest);
         Ok(Taken::Well)
     }
 }
