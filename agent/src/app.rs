@@ -7,7 +7,7 @@ mod still;
 
 use std::time::Duration;
 
-use fleet_proto::ids::AppName;
+use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
@@ -19,7 +19,7 @@ use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
 use crate::effects::migrate::migrate;
 use crate::effects::{chain, failure};
-use crate::install::{Outcome, Purpose, Work};
+use crate::install::{MigrationWork, Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::managers::log_tail;
 use crate::process::run_directory::RunDirectory;
@@ -89,6 +89,7 @@ impl App {
             crew: None,
             converged: None,
             health: None,
+            migrating: None,
         };
         let mut lanes = JoinSet::new();
         lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
@@ -142,6 +143,7 @@ struct RunLane {
     converged: Option<Made>,
     /// As it was told last.
     health: Option<Health>,
+    migrating: Option<Migrating>,
 }
 
 /// The daemon is gone.
@@ -245,7 +247,7 @@ impl RunLane {
         if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
             crew.judge.begin_bake();
         }
-        let mut migrating = self.begin_migration(now);
+        self.begin_migration(now);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
@@ -274,21 +276,36 @@ impl RunLane {
                         }
                     }
                     () = &mut look => break,
-                    outcome = end_of(&mut migrating) => self.tell(now, outcome).await?,
+                    outcome = end_of(&mut self.migrating) => {
+                        if self.migrating.take().is_some_and(|migrating| migrating.is(&now.work)) {
+                            self.tell(now, outcome).await?;
+                        }
+                    }
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
         }
     }
 
-    /// Beside what runs. Given up by nobody: whatever is ordered meanwhile, what was begun
-    /// comes to its end.
-    fn begin_migration(&self, now: &Task) -> Option<JoinHandle<Outcome>> {
-        let work = now.work.migrate.clone()?;
+    /// Beside what runs, and once: whatever the lane is called away for meanwhile, it goes on
+    /// to its end and is waited for again.
+    fn begin_migration(&mut self, now: &Task) {
+        let Some(work) = now.work.migrate.clone() else {
+            return;
+        };
+        if self
+            .migrating
+            .as_ref()
+            .is_some_and(|migrating| migrating.is(&now.work))
+        {
+            return;
+        }
         let (converge, order) = (self.converge.clone(), now.work.order);
-        Some(tokio::task::spawn_blocking(move || {
-            migrate(&converge, &work, order)
-        }))
+        self.migrating = Some(Migrating {
+            work: work.clone(),
+            order,
+            end: tokio::task::spawn_blocking(move || migrate(&converge, &work, order)),
+        });
     }
 
     fn judge(&self, purpose: Purpose) -> Option<Outcome> {
@@ -372,14 +389,24 @@ impl RunLane {
     }
 }
 
-/// Once; then never again.
-async fn end_of(migrating: &mut Option<JoinHandle<Outcome>>) -> Outcome {
-    let Some(migration) = migrating else {
+/// A migration's part that is being carried out.
+struct Migrating {
+    work: MigrationWork,
+    order: (RolloutNumber, u32),
+    end: JoinHandle<Outcome>,
+}
+
+impl Migrating {
+    fn is(&self, work: &Work) -> bool {
+        work.migrate.as_ref() == Some(&self.work) && work.order == self.order
+    }
+}
+
+async fn end_of(migrating: &mut Option<Migrating>) -> Outcome {
+    let Some(migrating) = migrating else {
         return std::future::pending().await;
     };
-    let ended = migration.await;
-    *migrating = None;
-    match ended {
+    match (&mut migrating.end).await {
         Ok(outcome) => outcome,
         Err(broken) => match broken.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

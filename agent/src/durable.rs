@@ -119,9 +119,9 @@ pub fn keep_private(directory: &Path) -> Result<(), FileError> {
     set_mode(directory, 0o700)
 }
 
-/// A file that somebody else has written.
-pub fn keep_secret(file: &Path) -> Result<(), FileError> {
-    set_mode(file, 0o600)
+/// A file that is whole: its owner reads it, and nobody else.
+pub fn keep_unchanged(file: &Path) -> Result<(), FileError> {
+    set_mode(file, 0o400)
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {

@@ -229,6 +229,7 @@ fn an_agent_that_is_killed_meanwhile_finds_its_end_and_does_nothing_twice() {
     // With nobody left to say how it ended, its status is asked.
     std::fs::remove_file(bench.database.join("applied")).unwrap();
     let (section, marker) = slow(&bench);
+    let section = section.replacen("[migrations]\n", "[migrations]\ntimeout = \"5s\"\n", 1);
     bench.push("v1.2.0", &section);
     let rollout = bench.fleet.ctl_beside(&["rollout", "v1.2.0"]).unwrap();
     wait_for("up to be at it", PATIENCE, || marker.exists().then_some(())).unwrap();
@@ -260,5 +261,34 @@ fn an_agent_that_is_killed_meanwhile_finds_its_end_and_does_nothing_twice() {
     assert_eq!(
         bench.log()[6..],
         ["status", "backup", "up", "done", "status", "contract"]
+    );
+}
+
+#[test]
+fn a_keeper_that_dies_meanwhile_begins_nothing_again() {
+    let bench = Bench::new(1);
+    let (section, marker) = slow(&bench);
+    bench.push("v1.1.0", &section);
+    let rollout = bench.fleet.ctl_beside(&["rollout", "v1.1.0"]).unwrap();
+    wait_for("up to be at it", PATIENCE, || marker.exists().then_some(())).unwrap();
+    let run = bench.fleet.node("n01").unwrap().state.join("apps/shop/run/web");
+    let keeper = pids_of(&run).unwrap();
+    for pid in keeper.lines() {
+        let killed = std::process::Command::new("kill")
+            .args(["-9", pid])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    }
+    wait_for("another keeper", PATIENCE, || {
+        pids_of(&run).filter(|pids| *pids != keeper)
+    })
+    .unwrap();
+    std::fs::remove_file(&marker).unwrap();
+    let rollout = rollout.wait_with_output().unwrap();
+    assert_eq!(rollout.status.code(), Some(0));
+    assert_eq!(
+        bench.log(),
+        ["status", "backup", "up", "done", "verify", "contract"]
     );
 }

@@ -262,7 +262,7 @@ fn backend_worker_and_frontend_go_out_and_come_back_with_their_database() {
         .unwrap()
         .to_owned();
     let file = format!("/var/lib/fleet/agent/apps/shop/backups/{file}");
-    assert_eq!(bench.does(host, &["stat", "--format=%a %U", &file]), "600 root");
+    assert_eq!(bench.does(host, &["stat", "--format=%a %U", &file]), "400 deploy");
     bench.does("n01", &["createdb", "-h", "n01", "-U", "deploy", "restored"]);
     bench.does(
         host,

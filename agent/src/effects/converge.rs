@@ -1,6 +1,6 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
-mod describe;
+pub mod describe;
 mod still;
 
 use std::path::PathBuf;

@@ -19,12 +19,12 @@ use fleet_proto::release::{Backup, Migrations, ReleaseRef};
 use fleet_proto::session::{Failure, FailureClass};
 use fleet_proto::time::Timestamp;
 
-use super::converge::Converge;
+use super::converge::{Converge, describe};
 use super::{Failed, chain, failure};
 use crate::crew::LOG_LINES;
 use crate::durable::{self, FileError, failed};
 use crate::install::{MigrationPart, MigrationWork, Outcome};
-use crate::process::errand::{End, Errand, Task};
+use crate::process::errand::{End, Errand, ErrandError, Task};
 use crate::slots::Slots;
 use crate::template::Words;
 
@@ -96,7 +96,8 @@ impl Job {
         let mut words = part.words;
         // A unit's own directory is that of the release that runs.
         words.directory = slot.files(&migrations.component);
-        let mut env = part.spec.env;
+        let mut env =
+            describe::env(&words, &part.component).map_err(|error| wrong(FailureClass::Release, &error))?;
         for (name, value) in &migrations.env {
             let value = words
                 .fill(value)
@@ -137,8 +138,39 @@ impl Job {
                 Some(failure(FailureClass::Release, why)),
             );
         };
-        let ended = self.errand(act.word(), command, self.migrations.timeout);
-        self.stand(act, ended)
+        let ended = match self.task(act.word(), command, self.migrations.timeout) {
+            // Asking changes nothing.
+            Ok(task) if act == MigrationAct::Status => self.place(act.word()).run(&task),
+            Ok(task) => self.place(act.word()).once(&task),
+            Err(failure) => return (MigrationStand::NotStarted, Some(failure)),
+        };
+        match ended {
+            Ok(Some(end)) => self.stand(act, &end),
+            Ok(None) => self.nobody_saw(act),
+            // Nothing was run, or it is not known how far what was run has come.
+            Err(error @ ErrandError::Busy(_)) => {
+                let why = format!("{act}: {}", chain(&error));
+                (
+                    MigrationStand::Unknown,
+                    Some(failure(FailureClass::Infrastructure, why)),
+                )
+            }
+            Err(error) => {
+                let why = format!("{act}: {}", chain(&error));
+                (
+                    MigrationStand::NotStarted,
+                    Some(failure(FailureClass::Infrastructure, why)),
+                )
+            }
+        }
+    }
+
+    fn nobody_saw(&self, act: MigrationAct) -> Stand {
+        let why = format!(
+            "the migration of {} ({act}) was begun, and what ran it is gone: nobody saw its end",
+            self.release
+        );
+        self.ended_early(act, failure(FailureClass::Infrastructure, why))
     }
 
     /// It was ended before it came to its end: how it stands is asked.
@@ -170,19 +202,9 @@ impl Job {
 
     fn find_out(&self, act: MigrationAct) -> Stand {
         let limit = self.migrations.timeout.as_duration();
-        let found = self.place(act.word()).find(&self.id(act.word()), limit);
-        match found {
-            Ok(Some(end)) => self.stand(act, Ok(end)),
-            Ok(None) => {
-                let why = format!(
-                    "the agent went while the migration of {} ran ({act}), and it ended with it: nobody saw how",
-                    self.release
-                );
-                (
-                    MigrationStand::Unknown,
-                    Some(failure(FailureClass::Infrastructure, why)),
-                )
-            }
+        match self.place(act.word()).find(&self.id(act.word()), limit) {
+            Ok(Some(end)) => self.stand(act, &end),
+            Ok(None) => self.nobody_saw(act),
             Err(error) => {
                 let why = format!(
                     "nobody knows how the migration of {} ended: {}",
@@ -198,18 +220,17 @@ impl Job {
     }
 
     /// What an end means. Whoever was killed had no say in it.
-    fn stand(&self, act: MigrationAct, ended: Result<End, Failed>) -> Stand {
-        let told = |end: &End| self.told(act.word(), end);
-        match (act, ended) {
-            (_, Err(failure)) => (MigrationStand::NotStarted, Some(failure)),
-            (_, Ok(end @ End::NotStarted(_))) => (MigrationStand::NotStarted, Some(told(&end))),
-            (MigrationAct::Status, Ok(End::Exited(0))) => (MigrationStand::Done, None),
-            (MigrationAct::Status, Ok(End::Exited(NOT_APPLIED))) => (MigrationStand::NotStarted, None),
-            (MigrationAct::Up, Ok(End::Exited(0))) => self.applied(),
-            (_, Ok(End::Exited(0))) => (MigrationStand::Done, None),
-            (MigrationAct::Status, Ok(end)) => (MigrationStand::Unknown, Some(told(&end))),
-            (_, Ok(end @ End::Exited(_))) => (MigrationStand::Failed, Some(told(&end))),
-            (_, Ok(end @ (End::Killed(_) | End::TimedOut))) => self.ended_early(act, told(&end)),
+    fn stand(&self, act: MigrationAct, end: &End) -> Stand {
+        let told = || self.told(act.word(), end);
+        match (act, end) {
+            (_, End::NotStarted(_)) => (MigrationStand::NotStarted, Some(told())),
+            (MigrationAct::Status, End::Exited(0)) => (MigrationStand::Done, None),
+            (MigrationAct::Status, End::Exited(NOT_APPLIED)) => (MigrationStand::NotStarted, None),
+            (MigrationAct::Up, End::Exited(0)) => self.applied(),
+            (_, End::Exited(0)) => (MigrationStand::Done, None),
+            (MigrationAct::Status, _) => (MigrationStand::Unknown, Some(told())),
+            (_, End::Exited(_)) => (MigrationStand::Failed, Some(told())),
+            (_, End::Killed(_) | End::TimedOut) => self.ended_early(act, told()),
         }
     }
 
@@ -236,13 +257,11 @@ impl Job {
             failure.message.push_str("; what `up` has done stays");
             return (MigrationStand::Failed, Some(failure));
         };
-        // An agent before this one may have done it.
-        let limit = self.migrations.timeout.as_duration();
-        let ended = match self.place("down").find(&self.id("down"), limit) {
-            Ok(Some(End::NotStarted(_))) => self.errand("down", command, self.migrations.timeout).ok(),
-            Ok(found) => found,
-            Err(_) => None,
-        };
+        let ended = self
+            .task("down", command, self.migrations.timeout)
+            .ok()
+            .and_then(|task| self.place("down").once(&task).ok())
+            .flatten();
         match ended {
             Some(End::Exited(0)) => {
                 failure.message.push_str("; `down` took it back");
@@ -274,7 +293,11 @@ impl Job {
         let directory = self.backups();
         durable::create_directory(&directory).map_err(disk)?;
         durable::keep_private(&directory).map_err(disk)?;
-        let name = format!("{}-{}", Timestamp::now().0, self.release.version);
+        // What a failed `up` has left is no state to come back to.
+        if newest(&directory, &self.suffix()).is_some_and(|path| self.is_of_this_rollout(&path)) {
+            return Ok(());
+        }
+        let name = format!("{}-{}{}", Timestamp::now().0, self.order.0.0, self.suffix());
         let path = directory.join(name);
         let part = durable::beside(&path, "part");
         durable::remove(&part).map_err(disk)?;
@@ -290,6 +313,7 @@ impl Job {
             return Err(failure(FailureClass::Release, why));
         }
         keep(&part, &path).map_err(disk)?;
+        self.words.backup = Some(path.clone());
         forget_older(&directory, backup.keep);
         tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
         Ok(())
@@ -314,6 +338,17 @@ impl Job {
         self.converge.layout.backups(&self.converge.app)
     }
 
+    /// How the names of this release's backups end.
+    fn suffix(&self) -> String {
+        format!("-{}", self.release.version)
+    }
+
+    fn is_of_this_rollout(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name.split('-').nth(1).and_then(|number| number.parse().ok());
+        number == Some(self.order.0.0)
+    }
+
     fn place(&self, what: &str) -> Errand {
         Errand::new(self.converge.layout.errand(&self.converge.app, what))
     }
@@ -323,15 +358,16 @@ impl Job {
         format!("{}-{generation}-{what}", rollout.0)
     }
 
-    fn errand(&self, what: &str, command: &[String], timeout: Span) -> Result<End, Failed> {
+    fn task(&self, what: &str, command: &[String], timeout: Span) -> Result<Task, Failed> {
         let mut words = self.words.clone();
         if words.backup.is_none() {
-            words.backup = newest(&self.backups());
+            words.backup = newest(&self.backups(), &self.suffix());
         }
         let command = words
             .fill_all(command)
             .map_err(|error| failure(FailureClass::Release, format!("{what}: {error}")))?;
-        let task = Task {
+        tracing::info!(app = %self.converge.app, release = %self.release, what, "a migration's command");
+        Ok(Task {
             id: self.id(what),
             command,
             directory: self.words.directory.clone(),
@@ -339,11 +375,18 @@ impl Job {
             home: self.home.clone(),
             user: self.migrations.user.clone(),
             timeout,
-        };
-        tracing::info!(app = %self.converge.app, release = %self.release, what, "a migration's command begins");
-        self.place(what)
+        })
+    }
+
+    /// Of what can be done again.
+    fn errand(&self, what: &str, command: &[String], timeout: Span) -> Result<End, Failed> {
+        let wrong = |why: String| failure(FailureClass::Infrastructure, format!("{what}: {why}"));
+        let task = self.task(what, command, timeout)?;
+        let ended = self
+            .place(what)
             .run(&task)
-            .map_err(|error| failure(FailureClass::Infrastructure, format!("{what}: {}", chain(&error))))
+            .map_err(|error| wrong(chain(&error)))?;
+        ended.ok_or_else(|| wrong("what ran it is gone".to_owned()))
     }
 
     /// With its last words.
@@ -380,9 +423,8 @@ impl Job {
 fn keep(part: &Path, path: &Path) -> Result<(), FileError> {
     let file = std::fs::File::open(part).map_err(failed("open", part))?;
     file.sync_all().map_err(failed("sync", part))?;
-    nix::unistd::chown(part, Some(nix::unistd::geteuid()), Some(nix::unistd::getegid()))
-        .map_err(|errno| failed("take over", part)(errno.into()))?;
-    durable::keep_secret(part)?;
+    // Whoever has written it may read it: going down may need it.
+    durable::keep_unchanged(part)?;
     std::fs::rename(part, path).map_err(failed("rename", part))?;
     durable::sync_directory(durable::parent(path))
 }
@@ -396,8 +438,10 @@ fn all(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn newest(directory: &Path) -> Option<PathBuf> {
-    all(directory).pop()
+fn newest(directory: &Path, suffix: &str) -> Option<PathBuf> {
+    let mut all = all(directory);
+    all.retain(|path| path.to_string_lossy().ends_with(suffix));
+    all.pop()
 }
 
 fn forget_older(directory: &Path, keep: u32) {

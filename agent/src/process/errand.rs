@@ -10,10 +10,12 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fleet_proto::quantity::Span;
@@ -23,10 +25,14 @@ use nix::unistd::{Pid, User, setsid};
 use serde::{Deserialize, Serialize};
 
 use super::log::{self, Log};
-use super::proc;
-use super::run_directory::lock;
+use super::proc::{self, ProcessId};
+use super::run_directory::{RUN_VARIABLE, lock};
 use crate::durable::{self, FileError, failed};
 
+/// What an end takes, with its name and a few words.
+const ENDED_BYTES: usize = 1024;
+/// SIGKILL cannot be ignored, only delayed.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// From SIGTERM to SIGKILL, when its time is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -96,8 +102,16 @@ impl Errand {
         log::tail(&self.directory.join("log"), lines)
     }
 
-    /// Runs it, whatever has been run before, and waits for its end.
-    pub fn run(&self, task: &Task) -> Result<End, ErrandError> {
+    /// Runs what must not be run twice, or finds out how it ended. None: nobody saw its end.
+    pub fn once(&self, task: &Task) -> Result<Option<End>, ErrandError> {
+        match self.find(&task.id, task.timeout.as_duration())? {
+            Some(End::NotStarted(_)) if !self.is_begun(&task.id) => self.run(task),
+            found => Ok(found),
+        }
+    }
+
+    /// Runs it, whatever has been run before, and waits for its end. None: nobody saw it.
+    pub fn run(&self, task: &Task) -> Result<Option<End>, ErrandError> {
         durable::create_directory(&self.directory)?;
         durable::keep_private(&self.directory)?;
         self.wait_until_free(task.timeout.as_duration())?;
@@ -119,32 +133,52 @@ impl Errand {
                 source,
             })?;
         let _runner_s_own_status_says_nothing = child.wait();
-        Ok(self
-            .ended(&task.id)
-            .unwrap_or(End::NotStarted("it was cut short".to_owned())))
+        // Also where it did not come to write it down, and what it has begun is still at it.
+        self.wait_until_free(task.timeout.as_duration())?;
+        Ok(self.ended(&task.id))
+    }
+
+    fn is_begun(&self, id: &str) -> bool {
+        self.task().is_some_and(|task| task.id == id)
     }
 
     /// How a task ended that somebody else has begun, waiting for it if it is still at it.
     /// None: it was begun, and nobody saw its end.
     pub fn find(&self, id: &str, limit: Duration) -> Result<Option<End>, ErrandError> {
-        if self.task().is_none_or(|task| task.id != id) {
+        if !self.is_begun(id) {
             return Ok(Some(End::NotStarted("it was not begun".to_owned())));
         }
         self.wait_until_free(limit)?;
         Ok(self.ended(id))
     }
 
+    /// Neither is anybody at it, nor anything left that somebody who was killed has begun: that
+    /// has its time too, and is ended then.
     fn wait_until_free(&self, limit: Duration) -> Result<(), ErrandError> {
-        let deadline = Instant::now() + limit + GRACE + BEGINS_WITHIN;
+        let (time_is_up, deadline) = (
+            Instant::now() + limit,
+            Instant::now() + limit + GRACE + BEGINS_WITHIN,
+        );
         loop {
-            match lock(&self.path("lock"))? {
-                Some(_free) => return Ok(()),
-                None if Instant::now() > deadline => {
-                    return Err(ErrandError::Busy(self.directory.clone()));
-                }
-                None => std::thread::sleep(LOOK_EVERY),
+            let is_free = lock(&self.path("lock"))?.is_some();
+            let left = if is_free { self.left() } else { vec![] };
+            if is_free && left.is_empty() {
+                return Ok(());
             }
+            if Instant::now() > time_is_up {
+                left.iter().for_each(|process| process.signal(Signal::SIGKILL));
+            }
+            if Instant::now() > deadline {
+                return Err(ErrandError::Busy(self.directory.clone()));
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    fn left(&self) -> Vec<ProcessId> {
+        let alive = proc::all().into_iter().filter(proc::Stat::is_alive);
+        let is_marked = |id: &ProcessId| proc::has_variable(id.pid, RUN_VARIABLE, &self.directory);
+        alive.map(|stat| stat.id).filter(is_marked).collect()
     }
 
     fn task(&self) -> Option<Task> {
@@ -180,26 +214,52 @@ pub fn carry_out(directory: &Path) -> Result<(), ErrandError> {
     if errand.ended(&task.id).is_some() {
         return Ok(());
     }
-    let end = run(&errand, &task).unwrap_or_else(|error| End::NotStarted(error.to_string()));
-    let ended = Ended { id: task.id, end };
+    // A full disk must not keep the end from being written down.
     let path = errand.path("ended.json");
-    let bytes = serde_json::to_vec(&ended).map_err(|error| failed("encode", &path)(error.into()))?;
-    Ok(durable::replace(&path, &bytes, 0o600)?)
+    let room = durable::beside(&path, "new");
+    durable::write_new(&room, &[b' '; ENDED_BYTES], 0o600)?;
+    let end = match begin(&errand, &task) {
+        Ok(begun) => see_through(begun, &task),
+        Err(error) => End::NotStarted(error.to_string().chars().take(ENDED_BYTES / 4).collect()),
+    };
+    let ended = Ended { id: task.id, end };
+    let mut bytes = serde_json::to_vec(&ended).map_err(|error| failed("encode", &path)(error.into()))?;
+    bytes.resize(ENDED_BYTES.max(bytes.len()), b' ');
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(&room)
+        .map_err(failed("open", &room))?;
+    file.write_all(&bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(failed("write", &room))?;
+    std::fs::rename(&room, &path).map_err(failed("rename", &room))?;
+    Ok(durable::sync_directory(directory)?)
 }
 
-fn run(errand: &Errand, task: &Task) -> io::Result<End> {
+/// The command, and who takes down what it says.
+struct Begun {
+    child: Child,
+    log: JoinHandle<()>,
+}
+
+/// As long as this fails, nothing has been run.
+fn begin(errand: &Errand, task: &Task) -> io::Result<Begun> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let (output, writer) = io::pipe()?;
     let log = Log::begin(&errand.path("log"));
     let log = std::thread::spawn(move || log.take_down(output));
-    let mut command = command(task)?;
-    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
-    // It holds the other ends of the log.
-    drop(command);
+    let mut command = command(errand, task)?;
+    // The command goes with the other ends of the log.
+    let child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    Ok(Begun { child, log })
+}
+
+fn see_through(begun: Begun, task: &Task) -> End {
+    let Begun { mut child, log } = begun;
     let deadline = Instant::now() + task.timeout.as_duration();
     let mut ended = None;
     while ended.is_none() && Instant::now() < deadline {
-        ended = child.try_wait()?;
+        ended = child.try_wait().ok().flatten();
         std::thread::sleep(LOOK_EVERY);
     }
     let end = ended.map_or(End::TimedOut, end_of);
@@ -213,17 +273,20 @@ fn run(errand: &Errand, task: &Task) -> io::Result<End> {
             std::thread::sleep(LOOK_EVERY);
         }
     }
-    // What it has left behind ends with it.
-    while !proc::family(own).is_empty() {
+    // What it has left behind ends with it; a disk that hangs may delay that.
+    let patience = Instant::now() + KILL_DEADLINE;
+    while Instant::now() < patience && !proc::family(own).is_empty() {
         signal_all(own, Signal::SIGKILL);
         reap();
         std::thread::sleep(LOOK_EVERY);
     }
-    let _panicked = log.join();
-    Ok(end)
+    if proc::family(own).is_empty() {
+        let _panicked = log.join();
+    }
+    end
 }
 
-fn command(task: &Task) -> io::Result<Command> {
+fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("fleet-agent")
@@ -233,6 +296,7 @@ fn command(task: &Task) -> io::Result<Command> {
         .env_clear()
         .env("HOME", &task.home)
         .envs(&task.env)
+        .env(RUN_VARIABLE, &errand.directory)
         .stdin(Stdio::null())
         .process_group(0);
     if let Some(name) = &task.user {

@@ -155,7 +155,7 @@ impl Converge {
 }
 
 /// What a process finds, and what its checks find that are commands.
-fn env(words: &Words, component: &Component) -> Result<BTreeMap<String, String>, TemplateError> {
+pub fn env(words: &Words, component: &Component) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
     let own = match &component.run {
         Run::Supervise(supervise) => Some(&supervise.env),
