@@ -341,7 +341,7 @@ impl RunLane {
                 if let Some(component) = error.component() {
                     let run = RunDirectory::new(self.converge.layout.run(&self.converge.app, component));
                     failure.check = Some(format!("{component}/process"));
-                    failure.log_tail = log_tail(&run, LOG_LINES);
+                    failure.log_tail = tokio::task::block_in_place(|| log_tail(&run, LOG_LINES));
                 }
                 self.tell(now, Outcome::Failed(*failure)).await?;
             }

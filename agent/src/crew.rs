@@ -133,7 +133,8 @@ impl Crew {
     pub fn failure(&self, finding: Finding) -> Failure {
         Failure {
             class: FailureClass::Release,
-            log_tail: self.log_tail(&finding.check),
+            // Its manager may keep one waiting.
+            log_tail: tokio::task::block_in_place(|| self.log_tail(&finding.check)),
             check: Some(finding.check),
             message: finding.message,
             figure: finding.figure,

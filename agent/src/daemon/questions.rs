@@ -1,14 +1,17 @@
 //! What people on the node ask of the running agent, through the local socket.
 
+use std::collections::BTreeMap;
+
 use fleet_proto::ids::AppName;
-use fleet_proto::session::Phase;
+use fleet_proto::session::{Health, Phase};
 use fleet_proto::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::{Daemon, DaemonError};
 use crate::effects::chain;
-use crate::ledger::AppRecord;
+use crate::layout::Layout;
+use crate::ledger::{AppRecord, Ledger};
 use crate::local::{Answer, Asked, Question, RolledBack, Told};
 use crate::status::{self, Daemon as DaemonState, NodeStatus};
 
@@ -25,8 +28,12 @@ impl Daemon {
     ) -> Result<Option<(oneshot::Sender<Answer>, Told)>, DaemonError> {
         match asked.question {
             Question::Status => {
-                let status = Box::new(self.status());
-                let _asker_gone = asked.answer.send(Answer::Status(status));
+                let (node, ledger, health) = self.what_status_needs();
+                // Beside the loop: managers may keep one waiting.
+                drop(tokio::task::spawn_blocking(move || {
+                    let status = Box::new(complete(node, &ledger.0, &ledger.1, &health));
+                    let _asker_gone = asked.answer.send(Answer::Status(status));
+                }));
             }
             Question::Stop => return Ok(Some((asked.answer, asked.told))),
             Question::Rollback { app, to } => {
@@ -80,17 +87,24 @@ impl Daemon {
         }
     }
 
-    fn status(&self) -> NodeStatus {
-        NodeStatus {
+    /// What only the loop knows; what runs is looked at elsewhere.
+    fn what_status_needs(&self) -> (NodeStatus, (Layout, Ledger), BTreeMap<AppName, Health>) {
+        let ledger = self.held.ledger.ledger();
+        let node = NodeStatus {
             node: self.node.config.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             daemon: DaemonState::Running,
             coordinator: self.coordinator.clone(),
             certificate_expires_at: Some(self.peer.borrow().not_after),
-            drained: status::drained(&self.node.layout, self.held.ledger.ledger()),
-            apps: status::apps(&self.node.layout, self.held.ledger.ledger(), &self.health),
-            history_waiting: self.held.ledger.ledger().history.len(),
-        }
+            drained: None,
+            apps: vec![],
+            history_waiting: ledger.history.len(),
+        };
+        (
+            node,
+            (self.node.layout.clone(), ledger.clone()),
+            self.health.clone(),
+        )
     }
 
     /// All at once: a pod that ends does not wait for one grace after the other.
@@ -110,5 +124,18 @@ impl Daemon {
                 Err(error) => tracing::error!(%error, "cannot stop an app"),
             }
         }
+    }
+}
+
+fn complete(
+    node: NodeStatus,
+    layout: &Layout,
+    ledger: &Ledger,
+    health: &BTreeMap<AppName, Health>,
+) -> NodeStatus {
+    NodeStatus {
+        drained: status::drained(layout, ledger),
+        apps: status::apps(layout, ledger, health),
+        ..node
     }
 }

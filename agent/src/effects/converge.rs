@@ -18,7 +18,7 @@ use crate::durable::FileError;
 use crate::layout::Layout;
 use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
-use crate::process::spec::Spec;
+use crate::process::spec::{How, Spec};
 use crate::process::standing::glance;
 use crate::slots::{Slot, SlotError, Slots};
 use crate::template::{TemplateError, Words};
@@ -122,14 +122,17 @@ impl Part {
         }
     }
 
-    fn member(&self) -> Member {
+    /// A way back does not rest on how what it leaves takes a reload.
+    fn member(&self, look: Look) -> Member {
+        let trusts = look == Look::AtNothing || !matches!(self.spec.how, How::Systemd(_));
         Member {
             component: self.component.name.clone(),
             fingerprint: Some(self.spec.fingerprint()),
-            takes_over: self
-                .run
-                .spec()
-                .is_some_and(|before| self.spec.takes_over(&before)),
+            takes_over: trusts
+                && self
+                    .run
+                    .spec()
+                    .is_some_and(|before| self.spec.takes_over(&before)),
         }
     }
 
@@ -216,7 +219,7 @@ impl Converge {
         let mut target = to.map(|release| self.describe(&slots, release)).transpose()?;
         let moves = slots.current() != to.map(|release| release.digest);
         let parts = target.iter().flat_map(|target| &target.parts);
-        let wanted: Vec<Member> = parts.map(Part::member).collect();
+        let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
         let changes = changes(&self.what_runs(&slots, moves), &wanted);
         // Before anything is stopped for it.
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
@@ -253,6 +256,13 @@ impl Converge {
         }
         for component in &changes.stop {
             self.stop(component)?;
+        }
+        // What goes on is what was started only until the switch.
+        for part in parts.iter().filter(|part| {
+            let name = &part.component.name;
+            changes.start.contains(name) && !changes.stop.contains(name)
+        }) {
+            part.run.forget_started()?;
         }
         slots.switch(to)?;
         // All of them, in their order: what is kept is adopted, and if it has been lost in

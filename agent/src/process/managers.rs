@@ -121,7 +121,7 @@ fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
     match &spec.how {
         How::Supervise(_) | How::Pm2(_) => Ok(()),
         How::Systemd(unit) => Ok(systemd::retire(unit)?),
-        How::Static(link) => Ok(static_files::retire(run, link)?),
+        How::Static(link) => Ok(static_files::retire(run, link, &spec.directory)?),
     }
 }
 

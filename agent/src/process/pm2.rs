@@ -95,7 +95,10 @@ impl Pm2Spec {
     /// pm2 moves its processes one by one. It gives them the variables with which they were
     /// started first, so that other ones need a start.
     pub fn takes_over(&self, before: &Self) -> bool {
-        let same = |spec: &Self| (spec.only.clone(), spec.user.clone(), spec.home.clone());
+        let same = |spec: &Self| {
+            let whose = (spec.user.clone(), spec.home.clone());
+            (spec.only.clone(), spec.profile.clone(), whose)
+        };
         self.on_change == OnChange::Reload
             && before.on_change == OnChange::Reload
             && same(self) == same(before)
@@ -119,6 +122,8 @@ pub fn start(run: &RunDirectory, spec: &Spec, pm2: &Pm2Spec) -> Result<(), Pm2Er
         return Ok(());
     }
     prepare(run, spec, pm2)?;
+    // What cannot be seen is not touched.
+    let _seen = Pm2::of(pm2)?.list()?;
     if !spec.directory.join(&pm2.file).is_file() {
         let file = pm2.file.clone();
         return Err(Pm2Error::NoFile { file });
@@ -199,7 +204,7 @@ pub fn glance(run: &RunDirectory, pm2: &Pm2Spec) -> Option<Standing> {
         since: Timestamp(0),
         last_exit: None,
     };
-    let apps = match Pm2::of(pm2).and_then(|program| program.list_as_known()) {
+    let apps = match Pm2::of(pm2).and_then(|program| program.list_as_known(&pm2.only)) {
         Ok(apps) => apps,
         Err(error) => {
             standing.is_up = false;
@@ -246,7 +251,7 @@ fn add(standing: &mut Standing, app: &App) {
 /// What the apps have written since they were started: errors, else whatever there is, else
 /// what pm2 itself says of them.
 pub fn log_tail(run: &RunDirectory, pm2: &Pm2Spec, lines: usize) -> Vec<String> {
-    let apps = Pm2::of(pm2).and_then(|program| program.list_as_known());
+    let apps = Pm2::of(pm2).and_then(|program| program.list_as_known(&pm2.only));
     let apps = apps.unwrap_or_default();
     let ends = where_logs_ended(run);
     let tail = |path: &Path| {

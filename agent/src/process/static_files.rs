@@ -78,10 +78,10 @@ pub fn start(run: &RunDirectory, spec: &Spec, link: &LinkSpec) -> Result<(), Sta
     Ok(run.note_started(spec.fingerprint())?)
 }
 
-/// Nothing is served from it any more.
-pub fn retire(run: &RunDirectory, link: &LinkSpec) -> Result<(), StaticError> {
+/// Nothing is served from it any more. What leads elsewhere by now is another component's.
+pub fn retire(run: &RunDirectory, link: &LinkSpec, directory: &Path) -> Result<(), StaticError> {
     run.forget_started()?;
-    if link.target()?.is_some() {
+    if link.target()?.is_some_and(|target| target == directory) {
         durable::remove(&link.root)?;
     }
     Ok(())

@@ -22,6 +22,7 @@ pub mod unit_file;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use fleet_proto::digest::Digest;
 use fleet_proto::release::{OnChange, UnitName};
 use fleet_proto::session::FailureClass;
 use fleet_proto::time::Timestamp;
@@ -102,8 +103,8 @@ impl UnitSpec {
 
     /// The units go on and are told to take what is new.
     pub fn takes_over(&self, before: &Self) -> bool {
-        let same = |spec: &Self| (spec.name.clone(), spec.units.clone(), spec.user.clone());
-        self.on_change == OnChange::Reload && same(before) == same(self)
+        // Another command, another variable, another limit: a process has those from its start.
+        self.on_change == OnChange::Reload && before == self
     }
 
     /// What is installed for it, below the manager's directory.
@@ -171,11 +172,13 @@ pub fn start(
     unit: &UnitSpec,
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<(), SystemdError> {
-    if run.started() == Some(spec.fingerprint()) && glance(run, unit).is_some_and(|standing| standing.is_up) {
+    let manager = unit.manager()?;
+    // What cannot be seen is not touched: it may be as well as can be.
+    let states = manager.look(&unit.units)?;
+    if run.started() == Some(spec.fingerprint()) && states.iter().all(|(_, state)| is_on_its_feet(state)) {
         return Ok(());
     }
     prepare(run, spec, unit)?;
-    let manager = unit.manager()?;
     let before = run.spec();
     run.forget_started()?;
     match before.as_ref().and_then(UnitSpec::of) {
@@ -216,9 +219,10 @@ pub fn retire(unit: &UnitSpec) -> Result<(), SystemdError> {
 }
 
 pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {
-    let spec = run.started()?;
+    let started = run.started();
     let mut standing = Standing {
-        spec,
+        // While it is being stopped or started it is nobody's.
+        spec: started.unwrap_or_else(|| Digest::of(b"")),
         is_up: true,
         is_given_up: false,
         main: None,
@@ -229,6 +233,10 @@ pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {
         last_exit: None,
     };
     let looked = unit.manager().and_then(|manager| manager.look(&unit.units));
+    let is_there = |states: &[(UnitName, UnitState)]| states.iter().any(|(_, state)| runs(state));
+    if started.is_none() && !looked.as_ref().is_ok_and(|states| is_there(states)) {
+        return None;
+    }
     match looked {
         Ok(states) => {
             let groups = states.iter().map(|(_, state)| state.control_group.clone());
@@ -271,6 +279,11 @@ pub fn log_tail(unit: &UnitSpec, lines: usize) -> Vec<String> {
 
 fn is_up(state: &UnitState) -> bool {
     matches!(state.active.as_str(), "active" | "reloading")
+}
+
+/// Up, or on its way there, as after a boot.
+fn is_on_its_feet(state: &UnitState) -> bool {
+    is_up(state) || (state.active == "activating" && state.sub != "auto-restart")
 }
 
 fn runs(state: &UnitState) -> bool {
@@ -327,7 +340,10 @@ impl Manager {
         for (name, text) in unit.files() {
             let path = self.units.join(name);
             let there = std::fs::read_to_string(&path).ok();
-            if there.as_ref().is_some_and(|there| !unit_file::is_ours(there)) {
+            if there
+                .as_ref()
+                .is_some_and(|there| !unit_file::is_of_this_app(there, text))
+            {
                 return Err(SystemdError::NotOurs { path });
             }
             let new = durable::beside(&path, "new");
@@ -369,9 +385,12 @@ impl Manager {
 
     fn remove(&self, files: &[(PathBuf, &str)]) -> Result<bool, SystemdError> {
         let mut is_removed = false;
-        for (name, _) in files {
+        for (name, text) in files {
             let path = self.units.join(name);
-            if !std::fs::read_to_string(&path).is_ok_and(|there| unit_file::is_ours(&there)) {
+            // Another component may have it by now.
+            if !std::fs::read_to_string(&path)
+                .is_ok_and(|there| unit_file::is_of_this_component(&there, text))
+            {
                 continue;
             }
             durable::remove(&path)?;

@@ -13,7 +13,7 @@ use fleet_proto::release::ReleaseRef;
 
 use super::Slots;
 use crate::process::run_directory::RunDirectory;
-use crate::process::standing::is_in_hand;
+use crate::process::standing::glance;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InUse {
@@ -38,7 +38,7 @@ impl Slots {
         let mut in_use = InUse::default();
         for component in self.layout.runs_on_disk(&self.app) {
             let run = RunDirectory::new(self.layout.run(&self.app, &component));
-            if !is_in_hand(&run) {
+            if glance(&run).is_none() {
                 continue;
             }
             match run.spec() {

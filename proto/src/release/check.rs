@@ -1,5 +1,7 @@
 //! What no type can say about a manifest.
 
+use std::collections::BTreeMap;
+
 use super::{Check, Component, MANIFEST_FORMAT, Manifest, Pm2, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
@@ -30,6 +32,7 @@ impl Manifest {
             }
             component_must_make_sense(component)?;
         }
+        self.must_not_collide()?;
         if let Some(migrations) = &self.migrations {
             migrations.must_make_sense(self)?;
         }
@@ -42,6 +45,39 @@ impl Manifest {
                 "health.min_healthy ({}) is longer than health.healthy_deadline ({}), so no node could ever be verified",
                 health.min_healthy, health.healthy_deadline
             ));
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// Two components with one unit, one root or one app of pm2 would take it from each other.
+    fn must_not_collide(&self) -> Result<(), String> {
+        let mut taken = BTreeMap::new();
+        for component in &self.components {
+            let places: Vec<String> = match &component.run {
+                Run::Supervise(_) => vec![],
+                Run::Systemd(run) => {
+                    let whose = run.user.as_deref().unwrap_or("the system");
+                    vec![format!("unit {} of {whose}", run.unit)]
+                }
+                Run::Pm2(run) => {
+                    let own = [component.name.to_string()];
+                    let names = if run.only.is_empty() { &own[..] } else { &run.only };
+                    let whose = (run.user.as_deref(), run.home.as_deref());
+                    names
+                        .iter()
+                        .map(|name| format!("app {name} of pm2 {whose:?}"))
+                        .collect()
+                }
+                Run::Static(files) => vec![format!("root {}", files.root)],
+            };
+            for place in places {
+                if let Some(other) = taken.insert(place.clone(), &component.name) {
+                    let name = &component.name;
+                    return Err(format!("components `{other}` and `{name}` have one {place}"));
+                }
+            }
         }
         Ok(())
     }

@@ -85,11 +85,12 @@ impl Pm2 {
     }
 
     /// The last list, for as long as nothing can have changed.
-    pub fn list_as_known(&self) -> Result<Vec<App>, Pm2Error> {
+    pub fn list_as_known(&self, names: &[String]) -> Result<Vec<App>, Pm2Error> {
         let known = known().get(&self.home).cloned();
         let holds = |(at, apps): &(Instant, Vec<App>)| {
             let is_well = |app: &App| app.status == ONLINE && app.process.is_some_and(ProcessId::is_alive);
-            let limit = match apps.iter().all(is_well) {
+            let mut own = apps.iter().filter(|app| names.contains(&app.name));
+            let limit = match own.all(is_well) {
                 true => TRUSTED_FOR,
                 false => ILL_FOR,
             };

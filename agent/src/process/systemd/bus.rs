@@ -30,6 +30,8 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// A reload of a manager with many units takes seconds on a machine that is short of time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// As long as an app may take to stop that the agent itself runs, and a bit more.
+const JOB_WITHIN: Duration = Duration::from_secs(660);
 /// Signals may be lost, above all around a reload.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
 const LOOK_AFTER_JOB_EVERY: Duration = Duration::from_millis(500);
@@ -218,8 +220,14 @@ impl Bus {
         Ok(state)
     }
 
-    /// Waits for the end of the job.
+    /// Waits for the end of the job, but not for ever: a unit may give itself all the time in
+    /// the world.
     pub async fn job(self, job: Job, name: UnitName) -> Result<JobResult, BusError> {
+        let ended = tokio::time::timeout(JOB_WITHIN, self.job_without_limit(job, name));
+        ended.await.unwrap_or_else(|_| Ok("not over".to_owned()))
+    }
+
+    async fn job_without_limit(self, job: Job, name: UnitName) -> Result<JobResult, BusError> {
         let open = self.open().await?;
         // Before it is asked for: a short job has ended before its name is known here.
         let mut ended = open.ended_jobs.subscribe();
@@ -372,14 +380,6 @@ impl Open {
         let unit = |name| self.property(path, UNIT, name);
         let service = |name| self.property(path, SERVICE, name);
         let load = unit("LoadState").await?.text();
-        // What is not loaded as a service has no properties of one.
-        if load == "not-found" {
-            return Ok(UnitState {
-                load,
-                active: "inactive".to_owned(),
-                ..UnitState::default()
-            });
-        }
         let (active, sub, changed_at, invocation, needs_reload) = tokio::try_join!(
             unit("ActiveState"),
             unit("SubState"),
@@ -387,6 +387,15 @@ impl Open {
             unit("InvocationID"),
             unit("NeedDaemonReload")
         )?;
+        // One whose file is gone may run still; one that never was has nothing more to say.
+        if load != "loaded" && service("Result").await.is_err() {
+            return Ok(UnitState {
+                load,
+                active: active.text(),
+                sub: sub.text(),
+                ..UnitState::default()
+            });
+        }
         let (result, restarts, main_pid, exit_code, exit_status, control_group) = tokio::try_join!(
             service("Result"),
             service("NRestarts"),
@@ -420,9 +429,16 @@ impl Open {
         Ok(Property(value))
     }
 
+    /// Unless systemd says that there is no such job.
     async fn is_there(&self, job: &OwnedObjectPath) -> bool {
         let state = self.property(job.as_str(), "org.freedesktop.systemd1.Job", "State");
-        state.await.is_ok()
+        match state.await {
+            Err(BusError::Refused {
+                source: zbus::Error::FDO(error),
+                ..
+            }) => !matches!(*error, zbus::fdo::Error::UnknownObject(_)),
+            _ => true,
+        }
     }
 }
 

@@ -7,8 +7,17 @@ use fleet_proto::ids::{AppName, ComponentName};
 /// How every file begins that Fleet has put there: others are not touched.
 const MARK: &str = "# Installed by Fleet";
 
-pub fn is_ours(text: &str) -> bool {
-    text.starts_with(MARK)
+/// Whether what is there was put there for the same app as what is to be there.
+pub fn is_of_this_app(there: &str, wanted: &str) -> bool {
+    let app = |text: &str| {
+        let mark = text.lines().next()?.strip_prefix(MARK)?;
+        Some(mark.split_once(" of ")?.1.to_owned())
+    };
+    app(there).is_some() && app(there) == app(wanted)
+}
+
+pub fn is_of_this_component(there: &str, wanted: &str) -> bool {
+    is_of_this_app(there, wanted) && there.lines().next() == wanted.lines().next()
 }
 
 /// A unit as a release brings it.
@@ -52,13 +61,20 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn env_of(name: &str) -> BTreeMap<String, String> {
+        [(name.to_owned(), "1".to_owned())].into()
+    }
+
     #[test]
     fn variables_are_taken_as_they_are() {
         let (app, component) = ("shop".parse().unwrap(), "api".parse().unwrap());
         let env = [("GREETING", "50% \"off\"\\\nnow"), ("PORT", "80")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let text = drop_in(&app, &component, &env.into()).unwrap();
-        assert!(is_ours(&text));
+        let other = drop_in(&app, &"web".parse().unwrap(), &env_of("A")).unwrap();
+        assert!(is_of_this_app(&text, &other) && !is_of_this_component(&text, &other));
+        let stranger = drop_in(&"till".parse().unwrap(), &component, &env_of("A")).unwrap();
+        assert!(!is_of_this_app(&text, &stranger) && !is_of_this_app("[Service]\n", &text));
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines,
