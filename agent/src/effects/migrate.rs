@@ -274,10 +274,10 @@ impl Job {
         let directory = self.backups();
         durable::create_directory(&directory).map_err(disk)?;
         durable::keep_private(&directory).map_err(disk)?;
+        forget_halves(&directory);
         let name = format!("{}-{}", Timestamp::now().0, self.release.version);
         let path = directory.join(name);
         let part = durable::beside(&path, "part");
-        durable::remove(&part).map_err(disk)?;
         self.let_in(&directory, &part).map_err(disk)?;
         self.words.backup = Some(part.clone());
         let end = self.errand("backup", &backup.command, backup.timeout)?;
@@ -290,6 +290,8 @@ impl Job {
             return Err(failure(FailureClass::Release, why));
         }
         keep(&part, &path).map_err(disk)?;
+        // One that an earlier agent had begun may have gone on until this one began.
+        forget_halves(&directory);
         forget_older(&directory, backup.keep);
         tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
         Ok(())
@@ -387,23 +389,33 @@ fn keep(part: &Path, path: &Path) -> Result<(), FileError> {
     durable::sync_directory(durable::parent(path))
 }
 
-/// Newest last: their names begin with the time.
-fn all(directory: &Path) -> Vec<PathBuf> {
+/// Newest last: their names begin with the time. Then those that never became whole.
+fn all(directory: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    all.retain(|path| path.extension().is_none_or(|suffix| suffix != "part"));
     all.sort();
-    all
+    all.into_iter()
+        .partition(|path| path.extension().is_none_or(|suffix| suffix != "part"))
 }
 
 fn newest(directory: &Path) -> Option<PathBuf> {
-    all(directory).pop()
+    all(directory).0.pop()
 }
 
 fn forget_older(directory: &Path, keep: u32) {
-    let all = all(directory);
+    let (all, _) = all(directory);
     let excess = all.len().saturating_sub(keep as usize);
-    for path in &all[..excess] {
+    forget(&all[..excess]);
+}
+
+/// What was being written when the agent or the machine went: it would take the room of a
+/// backup for good, for the next one has another name.
+fn forget_halves(directory: &Path) {
+    forget(&all(directory).1);
+}
+
+fn forget(backups: &[PathBuf]) {
+    for path in backups {
         if let Err(error) = durable::remove(path) {
             tracing::warn!(error = chain(&error), "an old backup stays");
         }
