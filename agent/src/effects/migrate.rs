@@ -172,6 +172,8 @@ impl Job {
         let limit = self.migrations.timeout.as_duration();
         let found = self.place(act.word()).find(&self.id(act.word()), limit);
         match found {
+            // The agent went before anything was run: it begins now.
+            Ok(Some(End::NotStarted(_))) => self.run(act),
             Ok(Some(end)) => self.stand(act, Ok(end)),
             Ok(None) => {
                 let why = format!(
