@@ -8,6 +8,7 @@ use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 
 use super::{Daemon, DaemonError};
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError};
 use crate::effects::chain;
 use crate::install::Recovery;
@@ -83,6 +84,7 @@ impl Daemon {
             }
         };
         if !gone.is_empty() {
+            boundary(Boundary::SlotsRetired);
             tracing::info!(%app, slots = gone.len(), "old releases removed");
         }
         // The next rollback may need it as the last one did.
@@ -114,6 +116,7 @@ fn remove_beside(app: &AppName, paths: Vec<PathBuf>) {
                 tracing::warn!(%app, error = chain(&error), "cannot remove what nobody needs any more");
             }
         }
+        boundary(Boundary::SlotsRemoved);
     };
     drop(tokio::task::spawn_blocking(removing));
 }

@@ -21,6 +21,7 @@ use fleet_proto::time::Timestamp;
 
 use super::converge::Converge;
 use super::{Failed, chain, failure};
+use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::durable::{self, FileError, failed};
 use crate::install::{MigrationPart, MigrationWork, Outcome};
@@ -117,7 +118,9 @@ impl Job {
     /// True when there is nothing to do.
     fn prepare(mut self) -> Result<bool, Failed> {
         if self.migrations.status.is_some() {
-            match self.run(MigrationAct::Status) {
+            let stand = self.run(MigrationAct::Status);
+            boundary(Boundary::StatusAsked);
+            match stand {
                 (MigrationStand::Done, None) => return Ok(true),
                 (_, Some(failure)) => return Err(failure),
                 _ => {}
@@ -207,7 +210,10 @@ impl Job {
             (_, Ok(end @ End::NotStarted(_))) => (MigrationStand::NotStarted, Some(told(&end))),
             (MigrationAct::Status, Ok(End::Exited(0))) => (MigrationStand::Done, None),
             (MigrationAct::Status, Ok(End::Exited(NOT_APPLIED))) => (MigrationStand::NotStarted, None),
-            (MigrationAct::Up, Ok(End::Exited(0))) => self.applied(),
+            (MigrationAct::Up, Ok(End::Exited(0))) => {
+                boundary(Boundary::UpEnded);
+                self.applied()
+            }
             (_, Ok(End::Exited(0))) => (MigrationStand::Done, None),
             (MigrationAct::Status, Ok(end)) => (MigrationStand::Unknown, Some(told(&end))),
             (_, Ok(end @ End::Exited(_))) => (MigrationStand::Failed, Some(told(&end))),
@@ -217,7 +223,10 @@ impl Job {
 
     fn applied(&self) -> Stand {
         match self.verify() {
-            Ok(()) => (MigrationStand::Done, None),
+            Ok(()) => {
+                boundary(Boundary::MigrationVerified);
+                (MigrationStand::Done, None)
+            }
             Err(failure) => self.take_back(failure),
         }
     }
@@ -282,7 +291,9 @@ impl Job {
         let part = durable::beside(&path, "part");
         self.let_in(&directory, &part).map_err(disk)?;
         self.words.backup = Some(part.clone());
+        boundary(Boundary::BackupBegun);
         let end = self.errand("backup", &backup.command, backup.timeout)?;
+        boundary(Boundary::BackupMade);
         if end != End::Exited(0) {
             let _is_of_no_use = durable::remove(&part);
             return Err(self.told("backup", &end));
@@ -292,6 +303,7 @@ impl Job {
             return Err(failure(FailureClass::Release, why));
         }
         keep(&part, &path).map_err(disk)?;
+        boundary(Boundary::BackupKept);
         // One that an earlier agent had begun may have gone on until this one began.
         forget_halves(&directory);
         forget_older(&directory, backup.keep);

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::log::{self, Log};
 use super::proc;
 use super::run_directory::lock;
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -105,6 +106,7 @@ impl Errand {
         let bytes = serde_json::to_vec(task)
             .map_err(|error| failed("encode", self.path("task.json"))(error.into()))?;
         durable::replace(&self.path("task.json"), &bytes, 0o600)?;
+        boundary(Boundary::TaskWritten);
         let mut child = Command::new("/proc/self/exe")
             .arg0("fleet-agent")
             .arg("errand")
@@ -180,11 +182,15 @@ pub fn carry_out(directory: &Path) -> Result<(), ErrandError> {
     if errand.ended(&task.id).is_some() {
         return Ok(());
     }
+    boundary(Boundary::ErrandBegun);
     let end = run(&errand, &task).unwrap_or_else(|error| End::NotStarted(error.to_string()));
+    boundary(Boundary::CommandEnded);
     let ended = Ended { id: task.id, end };
     let path = errand.path("ended.json");
     let bytes = serde_json::to_vec(&ended).map_err(|error| failed("encode", &path)(error.into()))?;
-    Ok(durable::replace(&path, &bytes, 0o600)?)
+    durable::replace(&path, &bytes, 0o600)?;
+    boundary(Boundary::EndWritten);
+    Ok(())
 }
 
 fn run(errand: &Errand, task: &Task) -> io::Result<End> {
