@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools hosts-base cargo-deb packages-for-tests bench sim package fuzz clean
+.PHONY: demo build test lint tools hosts-base cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -14,13 +14,14 @@ build:
 	$(CARGO) build --locked --workspace --bins
 
 # The binaries are built first: tests start them as real processes, and install them.
-test: tools hosts-base lint packages-for-tests
+test: tools hosts-base lint packages-for-tests agent-with-boundaries
 	$(CARGO) nextest run --locked --workspace --no-fail-fast
 
 lint:
 	$(CARGO) fetch --locked
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features fleet-agent/boundaries -- -D warnings
 	$(CARGO) deny --offline check bans licenses sources
 
 # Taken as they are where they are there.
@@ -39,6 +40,12 @@ hosts-base:
 # Of the binaries that the tests run, and beside them. What has not changed stays.
 packages-for-tests: build cargo-deb
 	@packaging/package dev >/dev/null
+
+# One that tests stop at named instants, in a directory of its own: where packages are made
+# from there is none.
+agent-with-boundaries:
+	@$(CARGO) build --quiet --locked -p fleet-agent --features boundaries \
+		--target-dir "$${CARGO_TARGET_DIR:-target}/boundaries"
 
 # fleet-coordinator, fleet-agent and fleetctl for Debian; prints where they are.
 package: cargo-deb

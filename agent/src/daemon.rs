@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, AppEvent, Assignment};
+use crate::boundary::{Boundary, boundary};
 use crate::config::{Config, OnStop};
 use crate::durable::FileError;
 use crate::effects::admit::History;
@@ -250,6 +251,7 @@ impl Daemon {
             }
         }
         self.commit(ledger).await?;
+        self.noted(app);
         self.proceed(app).await
     }
 
@@ -259,6 +261,7 @@ impl Daemon {
         let mut ledger = self.ledger();
         if ledger.apps.get_mut(app).is_some_and(AppRecord::proceed) {
             self.commit(ledger).await?;
+            self.noted(app);
         }
         self.log_phase(app);
         self.prune(app).await?;
@@ -316,6 +319,13 @@ impl Daemon {
 
     fn record(&self, app: &AppName) -> Option<&AppRecord> {
         self.held.ledger.ledger().apps.get(app)
+    }
+
+    fn noted(&self, app: &AppName) {
+        let step = self.record(app).and_then(|record| record.step.as_ref());
+        if let Some(noted) = step.and_then(Boundary::noted) {
+            boundary(noted);
+        }
     }
 
     /// On the disk before anything follows from it.

@@ -17,6 +17,7 @@
 
 pub mod app;
 pub mod ballast;
+pub mod boundary;
 pub mod config;
 pub mod crew;
 pub mod daemon;

@@ -22,6 +22,7 @@ use fleet_proto::release::{Component, Manifest, Platform, ReleaseError, ReleaseR
 use fleet_proto::signing::Signature;
 use fleet_proto::tree::{Entry, Tree, TreeError};
 
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 use crate::layout::Layout;
 
@@ -234,7 +235,9 @@ impl Slots {
             return Ok(());
         }
         durable::remove(&new)?;
-        std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))
+        std::os::unix::fs::symlink(target, &new).map_err(failed("create", &new))?;
+        boundary(Boundary::SwitchPrepared);
+        Ok(())
     }
 
     /// The atomic switch. To nothing: the link goes.
@@ -251,10 +254,13 @@ impl Slots {
             }
             None => durable::remove(&link)?,
         }
+        boundary(Boundary::SlotSwitched);
         match durable::parent(&link) {
-            app if app.is_dir() => durable::sync_directory(app),
-            _ => Ok(()),
+            app if app.is_dir() => durable::sync_directory(app)?,
+            _ => {}
         }
+        boundary(Boundary::SwitchSynced);
+        Ok(())
     }
 
     /// Takes what `keeps` does not want out of the way, in one step each: a half-removed

@@ -258,10 +258,8 @@ fn an_agent_that_is_killed_meanwhile_finds_its_end_and_does_nothing_twice() {
     bench.fleet.start_agent("n01").unwrap();
     let rollout = rollout.wait_with_output().unwrap();
     assert_eq!(rollout.status.code(), Some(0));
-    assert_eq!(
-        bench.log()[6..],
-        ["status", "backup", "up", "done", "status", "contract"]
-    );
+    let said = ["status", "backup", "up", "done", "status", "verify", "contract"];
+    assert_eq!(bench.log()[6..], said);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Command, Order, Refusal};
 
 use super::{Daemon, DaemonError};
+use crate::boundary::{Boundary, boundary};
 use crate::install::Answer;
 use crate::ledger::APPS_MAX;
 
@@ -52,6 +53,8 @@ impl Daemon {
                     self.prefetch.remove(app);
                 }
                 self.commit(ledger).await?;
+                boundary(Boundary::OrderTaken);
+                self.noted(app);
                 self.proceed(app).await?;
             }
         }

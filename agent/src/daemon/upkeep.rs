@@ -8,6 +8,7 @@ use fleet_proto::ids::AppName;
 use fleet_proto::session::Phase;
 
 use super::{Daemon, DaemonError};
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError};
 use crate::effects::chain;
 use crate::install::Recovery;
@@ -50,23 +51,24 @@ impl Daemon {
         let Some(record) = ledger.apps.get_mut(app) else {
             return Ok(());
         };
-        let settled = record
-            .step
-            .as_ref()
-            .is_some_and(|step| step.phase == Phase::Done || step.phase == Phase::RolledBack);
-        if !settled {
+        let Some(step) = record.step.as_ref().filter(|step| step.phase.is_settled()) else {
             return Ok(());
-        }
+        };
+        // It may be tried again, and what has come of it is not brought twice. Those that
+        // failed before it are nobody's: many of them would fill the disk.
+        let failed = step.release.as_ref().filter(|_| step.phase == Phase::Failed);
+        let failed = failed.map(|release| release.digest);
         record.forget_old_releases(self.node.config.limits.good_releases_max());
         let record = record.clone();
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
         let ahead = self.prefetch.get(app).map(|release| release.digest);
-        let keeps = |digest: &Digest| record.keeps(digest) || ahead == Some(*digest);
+        let waits = [ahead, failed];
+        let keeps = |digest: &Digest| record.keeps(digest) || waits.contains(&Some(*digest));
         // A few renames: what is ordered next must find the slots as they will be.
         let retired = tokio::task::block_in_place(|| {
             let gone = slots.retire(keeps)?;
-            let incoming = if ahead.is_none() {
+            let incoming = if waits == [None, None] {
                 slots.retire_incoming()?
             } else {
                 None
@@ -82,6 +84,7 @@ impl Daemon {
             }
         };
         if !gone.is_empty() {
+            boundary(Boundary::SlotsRetired);
             tracing::info!(%app, slots = gone.len(), "old releases removed");
         }
         // The next rollback may need it as the last one did.
@@ -103,6 +106,9 @@ impl Daemon {
 /// Beside the loop: thousands of files take a while to go, and an order to abort must
 /// not wait for them.
 fn remove_beside(app: &AppName, paths: Vec<PathBuf>) {
+    if paths.is_empty() {
+        return;
+    }
     let app = app.clone();
     let removing = move || {
         for path in paths {
@@ -110,6 +116,7 @@ fn remove_beside(app: &AppName, paths: Vec<PathBuf>) {
                 tracing::warn!(%app, error = chain(&error), "cannot remove what nobody needs any more");
             }
         }
+        boundary(Boundary::SlotsRemoved);
     };
     drop(tokio::task::spawn_blocking(removing));
 }

@@ -17,6 +17,7 @@ use super::admit::{History, admit};
 use super::download::{Download, Patience, Size, Want};
 use super::room::{Disk, Room};
 use super::{Failed, blocking, chain, disk_failure, failure};
+use crate::boundary::{Boundary, boundary};
 use crate::config::Config;
 use crate::durable::{self, FileError};
 use crate::facts::on_disk;
@@ -120,13 +121,17 @@ impl Fetch<'_> {
         let others: Arc<Vec<Slot>> =
             Arc::new(blocking(move || Ok(slots.all().into_values().collect())).await?);
         self.fetch_trees(&manifest, &others).await?;
+        boundary(Boundary::TreesReceived);
 
         let (slots, release) = (self.slots.clone(), self.release.clone());
         let (download, sources) = (self.download.clone(), others.clone());
         let building = blocking(move || {
             let mut building = slots.build(&release)?;
+            boundary(Boundary::SlotBegun);
             building.write_manifest(&signed)?;
+            boundary(Boundary::ManifestWritten);
             lay_out_trees(&mut building, &manifest, &sources, &download)?;
+            boundary(Boundary::TreesLaidOut);
             Ok(building)
         })
         .await?;
@@ -139,6 +144,7 @@ impl Fetch<'_> {
                 .room
                 .must_hold(building.bytes_needed().saturating_sub(here))?;
             let missing = building.copy_from(&others)?;
+            boundary(Boundary::FilesCopied);
             Ok((building, missing))
         })
         .await?;
@@ -146,7 +152,9 @@ impl Fetch<'_> {
         let incoming = self.download.incoming.clone();
         blocking(move || {
             building.finish()?;
-            Ok(durable::remove(&incoming)?)
+            durable::remove(&incoming)?;
+            boundary(Boundary::IncomingRemoved);
+            Ok(())
         })
         .await
     }
@@ -201,9 +209,11 @@ impl Fetch<'_> {
             );
             let (back, copies) = self.clear_for(building, missing).await?;
             self.download.fetch(&wants, copies).await?;
+            boundary(Boundary::BlobsReceived);
             let incoming = self.download.incoming.clone();
             (building, missing) = blocking(move || {
                 let missing = back.place_from(&incoming)?;
+                boundary(Boundary::BlobsPlaced);
                 for lost in &missing {
                     durable::remove(&incoming.join(lost.digest.to_string()))?;
                 }

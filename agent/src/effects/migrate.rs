@@ -21,6 +21,7 @@ use fleet_proto::time::Timestamp;
 
 use super::converge::{Converge, describe};
 use super::{Failed, chain, failure};
+use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::durable::{self, FileError, failed};
 use crate::install::{MigrationPart, MigrationWork, Outcome};
@@ -118,7 +119,9 @@ impl Job {
     /// True when there is nothing to do.
     fn prepare(mut self) -> Result<bool, Failed> {
         if self.migrations.status.is_some() {
-            match self.run(MigrationAct::Status) {
+            let stand = self.run(MigrationAct::Status);
+            boundary(Boundary::StatusAsked);
+            match stand {
                 (MigrationStand::Done, None) => return Ok(true),
                 (_, Some(failure)) => return Err(failure),
                 _ => {}
@@ -203,6 +206,8 @@ impl Job {
     fn find_out(&self, act: MigrationAct) -> Stand {
         let limit = self.migrations.timeout.as_duration();
         match self.place(act.word()).find(&self.id(act.word()), limit) {
+            // The agent went before anything was run: it begins now.
+            Ok(Some(End::NotStarted(_))) => self.run(act),
             Ok(Some(end)) => self.stand(act, &end),
             Ok(None) => self.nobody_saw(act),
             Err(error) => {
@@ -226,7 +231,10 @@ impl Job {
             (_, End::NotStarted(_)) => (MigrationStand::NotStarted, Some(told())),
             (MigrationAct::Status, End::Exited(0)) => (MigrationStand::Done, None),
             (MigrationAct::Status, End::Exited(NOT_APPLIED)) => (MigrationStand::NotStarted, None),
-            (MigrationAct::Up, End::Exited(0)) => self.applied(),
+            (MigrationAct::Up, End::Exited(0)) => {
+                boundary(Boundary::UpEnded);
+                self.applied()
+            }
             (_, End::Exited(0)) => (MigrationStand::Done, None),
             (MigrationAct::Status, _) => (MigrationStand::Unknown, Some(told())),
             (_, End::Exited(_)) => (MigrationStand::Failed, Some(told())),
@@ -236,7 +244,10 @@ impl Job {
 
     fn applied(&self) -> Stand {
         match self.verify() {
-            Ok(()) => (MigrationStand::Done, None),
+            Ok(()) => {
+                boundary(Boundary::MigrationVerified);
+                (MigrationStand::Done, None)
+            }
             Err(failure) => self.take_back(failure),
         }
     }
@@ -293,6 +304,7 @@ impl Job {
         let directory = self.backups();
         durable::create_directory(&directory).map_err(disk)?;
         durable::keep_private(&directory).map_err(disk)?;
+        forget_halves(&directory);
         // What a failed `up` has left is no state to come back to.
         if newest(&directory, &self.suffix()).is_some_and(|path| self.is_of_this_rollout(&path)) {
             return Ok(());
@@ -300,10 +312,11 @@ impl Job {
         let name = format!("{}-{}{}", Timestamp::now().0, self.order.0.0, self.suffix());
         let path = directory.join(name);
         let part = durable::beside(&path, "part");
-        durable::remove(&part).map_err(disk)?;
         self.let_in(&directory, &part).map_err(disk)?;
         self.words.backup = Some(part.clone());
+        boundary(Boundary::BackupBegun);
         let end = self.errand("backup", &backup.command, backup.timeout)?;
+        boundary(Boundary::BackupMade);
         if end != End::Exited(0) {
             let _is_of_no_use = durable::remove(&part);
             return Err(self.told("backup", &end));
@@ -314,6 +327,9 @@ impl Job {
         }
         keep(&part, &path).map_err(disk)?;
         self.words.backup = Some(path.clone());
+        boundary(Boundary::BackupKept);
+        // One that an earlier agent had begun may have gone on until this one began.
+        forget_halves(&directory);
         forget_older(&directory, backup.keep);
         tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
         Ok(())
@@ -429,25 +445,35 @@ fn keep(part: &Path, path: &Path) -> Result<(), FileError> {
     durable::sync_directory(durable::parent(path))
 }
 
-/// Newest last: their names begin with the time.
-fn all(directory: &Path) -> Vec<PathBuf> {
+/// Newest last: their names begin with the time. Then those that never became whole.
+fn all(directory: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    all.retain(|path| path.extension().is_none_or(|suffix| suffix != "part"));
     all.sort();
-    all
+    all.into_iter()
+        .partition(|path| path.extension().is_none_or(|suffix| suffix != "part"))
 }
 
 fn newest(directory: &Path, suffix: &str) -> Option<PathBuf> {
-    let mut all = all(directory);
+    let (mut all, _) = all(directory);
     all.retain(|path| path.to_string_lossy().ends_with(suffix));
     all.pop()
 }
 
 fn forget_older(directory: &Path, keep: u32) {
-    let all = all(directory);
+    let (all, _) = all(directory);
     let excess = all.len().saturating_sub(keep as usize);
-    for path in &all[..excess] {
+    forget(&all[..excess]);
+}
+
+/// What was being written when the agent or the machine went: it would take the room of a
+/// backup for good, for the next one has another name.
+fn forget_halves(directory: &Path) {
+    forget(&all(directory).1);
+}
+
+fn forget(backups: &[PathBuf]) {
+    for path in backups {
         if let Err(error) = durable::remove(path) {
             tracing::warn!(error = chain(&error), "an old backup stays");
         }

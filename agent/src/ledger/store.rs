@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fleet_proto::digest::Digest;
 
 use super::Ledger;
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 
 const OPENING: &str = "{\"checksum\":\"";
@@ -137,8 +138,11 @@ impl LedgerFile {
             let _what_matters_is_why = durable::remove(&new);
             return Err(error.into());
         }
+        boundary(Boundary::LedgerWritten);
         self.keep_previous()?;
+        boundary(Boundary::LedgerKept);
         std::fs::rename(&new, &self.path).map_err(failed("rename", &new))?;
+        boundary(Boundary::LedgerRenamed);
         durable::sync_directory(durable::parent(&self.path))?;
         self.ledger = ledger;
         Ok(())

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::log::{self, Log};
 use super::proc::{self, ProcessId};
 use super::run_directory::{RUN_VARIABLE, lock};
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 
 /// What an end takes, with its name and a few words.
@@ -119,6 +120,7 @@ impl Errand {
         let bytes = serde_json::to_vec(task)
             .map_err(|error| failed("encode", self.path("task.json"))(error.into()))?;
         durable::replace(&self.path("task.json"), &bytes, 0o600)?;
+        boundary(Boundary::TaskWritten);
         let mut child = Command::new("/proc/self/exe")
             .arg0("fleet-agent")
             .arg("errand")
@@ -218,10 +220,12 @@ pub fn carry_out(directory: &Path) -> Result<(), ErrandError> {
     let path = errand.path("ended.json");
     let room = durable::beside(&path, "new");
     durable::write_new(&room, &[b' '; ENDED_BYTES], 0o600)?;
+    boundary(Boundary::ErrandBegun);
     let end = match begin(&errand, &task) {
         Ok(begun) => see_through(begun, &task),
         Err(error) => End::NotStarted(error.to_string().chars().take(ENDED_BYTES / 4).collect()),
     };
+    boundary(Boundary::CommandEnded);
     let ended = Ended { id: task.id, end };
     let mut bytes = serde_json::to_vec(&ended).map_err(|error| failed("encode", &path)(error.into()))?;
     bytes.resize(ENDED_BYTES.max(bytes.len()), b' ');
@@ -233,7 +237,9 @@ pub fn carry_out(directory: &Path) -> Result<(), ErrandError> {
         .and_then(|()| file.sync_all())
         .map_err(failed("write", &room))?;
     std::fs::rename(&room, &path).map_err(failed("rename", &room))?;
-    Ok(durable::sync_directory(directory)?)
+    durable::sync_directory(directory)?;
+    boundary(Boundary::EndWritten);
+    Ok(())
 }
 
 /// The command, and who takes down what it says.

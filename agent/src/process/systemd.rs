@@ -34,6 +34,7 @@ use super::proc::ProcessId;
 use super::run_directory::RunDirectory;
 use super::spec::{How, Spec};
 use super::standing::{Members, Standing};
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
@@ -162,7 +163,9 @@ pub fn prepare(run: &RunDirectory, spec: &Spec, unit: &UnitSpec) -> Result<(), S
     if unit.file.is_none() {
         manager.must_be_there(&unit.units)?;
     }
-    manager.prepare(unit)
+    manager.prepare(unit)?;
+    boundary(Boundary::UnitPrepared);
+    Ok(())
 }
 
 /// Makes the units run as the spec says. Those that do already go on.
@@ -188,22 +191,30 @@ pub fn start(
     }
     let before = before.as_ref().and_then(UnitSpec::of);
     run.write_spec_durably(spec)?;
+    boundary(Boundary::SpecWritten);
     let is_changed = manager.install(unit, before)?;
+    boundary(Boundary::UnitInstalled);
     if is_changed || manager.needs_reload(&unit.units)? {
         manager.reload()?;
+        boundary(Boundary::UnitReloaded);
     }
     for name in &unit.units {
         manager.start(name, unit.on_change, is_interrupted)?;
     }
+    boundary(Boundary::UnitStarted);
     if unit.file.is_some() {
         manager.enable(&unit.units)?;
+        boundary(Boundary::UnitEnabled);
     }
-    Ok(run.note_started(spec.fingerprint())?)
+    run.note_started(spec.fingerprint())?;
+    boundary(Boundary::UnitNoted);
+    Ok(())
 }
 
 /// Nothing of it runs when this returns well.
 pub fn stop(run: &RunDirectory, unit: &UnitSpec) -> Result<(), SystemdError> {
     run.forget_started()?;
+    boundary(Boundary::UnitForgotten);
     manager_stops(unit)
 }
 
@@ -455,6 +466,7 @@ impl Manager {
                 bus::wait(self.bus.clone().job(Job::Stop, name), &never)?;
             }
         }
+        boundary(Boundary::UnitStopped);
         let mut loaded = Vec::new();
         for (name, state) in self.look(&unit.units)? {
             if runs(&state) {
@@ -467,6 +479,7 @@ impl Manager {
         }
         if unit.file.is_some() && !loaded.is_empty() {
             bus::wait(self.bus.clone().disable(loaded), &never)?;
+            boundary(Boundary::UnitDisabled);
         }
         Ok(())
     }

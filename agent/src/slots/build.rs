@@ -13,6 +13,7 @@ use fleet_proto::release::SignedManifest;
 use fleet_proto::tree::{Entry, Tree, TreePath};
 
 use super::{FILES, MANIFEST, SIGNATURES, Slot, SlotError, TREES, tree_path};
+use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 use crate::facts::on_disk;
 
@@ -182,6 +183,7 @@ impl Building {
 
     pub fn finish(self) -> Result<(), FileError> {
         super::sync_file_system(&self.staging)?;
+        boundary(Boundary::SlotSynced);
         let slots = durable::parent(&self.slot);
         if is_there(&self.slot) {
             // One that could not be read was built anew.
@@ -190,8 +192,11 @@ impl Building {
             std::fs::rename(&self.slot, &old).map_err(failed("replace", &self.slot))?;
         }
         std::fs::rename(&self.staging, &self.slot).map_err(failed("rename", &self.staging))?;
+        boundary(Boundary::SlotRenamed);
         durable::sync_directory(slots)?;
-        durable::sync_directory(durable::parent(slots))
+        durable::sync_directory(durable::parent(slots))?;
+        boundary(Boundary::SlotBuilt);
+        Ok(())
     }
 
     fn files(&self) -> impl Iterator<Item = (PathBuf, Wanted)> {
