@@ -9,8 +9,10 @@
 //! `tests/hosts-base` makes the base tree. Ended hosts, and those that a killed test left,
 //! are found by the number that all their names begin with.
 
+pub mod boundaries;
 pub mod claim;
 pub mod control_group;
+pub mod database;
 pub mod fleet;
 pub mod host;
 pub mod machine;

@@ -200,7 +200,7 @@ fn a_reload_moves_instances_one_by_one() {
     bench.succeeds(&["rollout", "v1.0.0"]);
     let host = bench.fleet.hosts.host("n01").unwrap();
     let asker = "#!/bin/sh\nwhile [ ! -e /run/done ]; do\n\
-                 curl --silent --fail --max-time 5 --output /dev/null http://127.0.0.1:8080/health || echo gone\n\
+                 curl --silent --fail --max-time 5 --output /dev/null http://127.0.0.1:8080/health || echo gone $?\n\
                  done >/run/gaps 2>&1\n";
     host.write("/run/asker", asker.as_bytes(), 0o755).unwrap();
     bench.says(&["systemd-run", "--unit=asker", "/run/asker"]);

@@ -3,7 +3,7 @@
 //! ```text
 //! prepare  unit.service.new, beside the one that holds         (the old release runs)
 //! start    forget what was started → rename → reload if a file changed → job → note it
-//! stop     forget what was started → job → disable
+//! stop     forget what was started → disable → job
 //! retire   remove what was installed → reload
 //! ```
 //!
@@ -459,27 +459,26 @@ impl Manager {
         }
     }
 
-    /// Last started, first stopped.
+    /// Last started, first stopped; and before that none of them starts with the machine.
     fn stop(&self, unit: &UnitSpec) -> Result<(), SystemdError> {
-        for (name, state) in self.look(&unit.units)?.into_iter().rev() {
+        let states = self.look(&unit.units)?;
+        let loaded = states.iter().filter(|(_, state)| state.load == "loaded");
+        let loaded: Vec<UnitName> = loaded.map(|(name, _)| name.clone()).collect();
+        if unit.file.is_some() && !loaded.is_empty() {
+            bus::wait(self.bus.clone().disable(loaded), &never)?;
+            boundary(Boundary::UnitDisabled);
+        }
+        for (name, state) in states.into_iter().rev() {
             if runs(&state) {
                 bus::wait(self.bus.clone().job(Job::Stop, name), &never)?;
             }
         }
         boundary(Boundary::UnitStopped);
-        let mut loaded = Vec::new();
-        for (name, state) in self.look(&unit.units)? {
+        for (unit, state) in self.look(&unit.units)? {
             if runs(&state) {
                 let how = format!("it is {} ({})", state.active, state.sub);
-                return Err(SystemdError::NotStopped { unit: name, how });
+                return Err(SystemdError::NotStopped { unit, how });
             }
-            if state.load == "loaded" {
-                loaded.push(name);
-            }
-        }
-        if unit.file.is_some() && !loaded.is_empty() {
-            bus::wait(self.bus.clone().disable(loaded), &never)?;
-            boundary(Boundary::UnitDisabled);
         }
         Ok(())
     }

@@ -102,7 +102,7 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Packages of yesterday's programs and units would test those of yesterday.
-fn newest_below(path: &Path) -> Option<SystemTime> {
+pub(super) fn newest_below(path: &Path) -> Option<SystemTime> {
     match std::fs::read_dir(path) {
         Ok(entries) => entries
             .filter_map(|entry| newest_below(&entry.ok()?.path()))
@@ -111,6 +111,6 @@ fn newest_below(path: &Path) -> Option<SystemTime> {
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
+pub(super) fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|about| about.modified()).ok()
 }
