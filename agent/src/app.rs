@@ -2,29 +2,30 @@
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
 mod fetch_lane;
+mod migrating;
 mod put_back;
 mod still;
 
 use std::time::Duration;
 
-use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
 use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
-use crate::effects::migrate::migrate;
 use crate::effects::{chain, failure};
-use crate::install::{MigrationWork, Outcome, Purpose, Work};
+use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::managers::log_tail;
 use crate::process::run_directory::RunDirectory;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
+use migrating::{Migrating, end_of};
 use put_back::put_back;
 use still::Made;
 
@@ -290,22 +291,13 @@ impl RunLane {
     /// Beside what runs, and once: whatever the lane is called away for meanwhile, it goes on
     /// to its end and is waited for again.
     fn begin_migration(&mut self, now: &Task) {
-        let Some(work) = now.work.migrate.clone() else {
-            return;
-        };
-        if self
+        let is_at_it = self
             .migrating
             .as_ref()
-            .is_some_and(|migrating| migrating.is(&now.work))
-        {
-            return;
+            .is_some_and(|migrating| migrating.is(&now.work));
+        if !is_at_it && let Some(migrating) = Migrating::begin(&self.converge, &now.work) {
+            self.migrating = Some(migrating);
         }
-        let (converge, order) = (self.converge.clone(), now.work.order);
-        self.migrating = Some(Migrating {
-            work: work.clone(),
-            order,
-            end: tokio::task::spawn_blocking(move || migrate(&converge, &work, order)),
-        });
     }
 
     fn judge(&self, purpose: Purpose) -> Option<Outcome> {
@@ -386,32 +378,6 @@ impl RunLane {
         self.health = Some(health.clone());
         let message = (self.converge.app.clone(), AppEvent::Health(health));
         self.events.send(message).await.map_err(|_| Over)
-    }
-}
-
-/// A migration's part that is being carried out.
-struct Migrating {
-    work: MigrationWork,
-    order: (RolloutNumber, u32),
-    end: JoinHandle<Outcome>,
-}
-
-impl Migrating {
-    fn is(&self, work: &Work) -> bool {
-        work.migrate.as_ref() == Some(&self.work) && work.order == self.order
-    }
-}
-
-async fn end_of(migrating: &mut Option<Migrating>) -> Outcome {
-    let Some(migrating) = migrating else {
-        return std::future::pending().await;
-    };
-    match (&mut migrating.end).await {
-        Ok(outcome) => outcome,
-        Err(broken) => match broken.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_shut_down) => std::future::pending().await,
-        },
     }
 }
 

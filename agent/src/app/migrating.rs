@@ -1,0 +1,47 @@
+//! A migration beside what runs.
+
+use fleet_proto::ids::RolloutNumber;
+use tokio::task::JoinHandle;
+
+use crate::effects::converge::Converge;
+use crate::effects::migrate::migrate;
+use crate::install::{MigrationWork, Outcome, Work};
+
+/// A migration's part that is being carried out.
+pub(super) struct Migrating {
+    work: MigrationWork,
+    order: (RolloutNumber, u32),
+    end: JoinHandle<Outcome>,
+}
+
+impl Migrating {
+    /// None where nothing is to be migrated.
+    pub(super) fn begin(converge: &Converge, work: &Work) -> Option<Self> {
+        let (converge, order) = (converge.clone(), work.order);
+        let work = work.migrate.clone()?;
+        let ordered = work.clone();
+        Some(Self {
+            work,
+            order,
+            end: tokio::task::spawn_blocking(move || migrate(&converge, &ordered, order)),
+        })
+    }
+
+    pub(super) fn is(&self, work: &Work) -> bool {
+        work.migrate.as_ref() == Some(&self.work) && work.order == self.order
+    }
+}
+
+/// For ever, where there is none.
+pub(super) async fn end_of(migrating: &mut Option<Migrating>) -> Outcome {
+    let Some(migrating) = migrating else {
+        return std::future::pending().await;
+    };
+    match (&mut migrating.end).await {
+        Ok(outcome) => outcome,
+        Err(broken) => match broken.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_shut_down) => std::future::pending().await,
+        },
+    }
+}
