@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use fleet_tests::fleet::{Ended, Fleet, PATIENCE};
 use fleet_tests::hosts::pieces::{Piece, push};
 use fleet_tests::wait::wait_for;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 struct Bench {
     fleet: Fleet,
@@ -184,6 +186,13 @@ fn pids_of(marker: &Path) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
+fn kill_all(pids: &str) {
+    for pid in pids.lines() {
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        kill(pid, Signal::SIGKILL).unwrap();
+    }
+}
+
 /// It has processes of its own, one of which has left its group.
 fn slow(bench: &Bench) -> (String, PathBuf) {
     let marker = bench.database.join("slow");
@@ -243,13 +252,7 @@ fn an_agent_that_is_killed_meanwhile_finds_its_end_and_does_nothing_twice() {
             .join("apps/shop/migration/up"),
     )
     .unwrap();
-    for pid in errand.lines() {
-        let killed = std::process::Command::new("kill")
-            .args(["-9", pid])
-            .status()
-            .unwrap();
-        assert!(killed.success());
-    }
+    kill_all(&errand);
     std::fs::remove_file(&marker).unwrap();
     wait_for("what it left to end", PATIENCE, || {
         bench.is_applied().then_some(())
@@ -271,13 +274,7 @@ fn a_keeper_that_dies_meanwhile_begins_nothing_again() {
     wait_for("up to be at it", PATIENCE, || marker.exists().then_some(())).unwrap();
     let run = bench.fleet.node("n01").unwrap().state.join("apps/shop/run/web");
     let keeper = pids_of(&run).unwrap();
-    for pid in keeper.lines() {
-        let killed = std::process::Command::new("kill")
-            .args(["-9", pid])
-            .status()
-            .unwrap();
-        assert!(killed.success());
-    }
+    kill_all(&keeper);
     wait_for("another keeper", PATIENCE, || {
         pids_of(&run).filter(|pids| *pids != keeper)
     })

@@ -2,7 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 
 use crate::durable::beside;
 
@@ -106,23 +110,39 @@ pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
     lines
 }
 
-/// As [`tail`], of what came after so many bytes; of all, if it has been begun anew since.
-pub fn tail_from(path: &Path, from: u64, lines_max: usize) -> Vec<String> {
-    let length = std::fs::metadata(path).map_or(0, |about| about.len());
-    last_lines_from(path, if from <= length { from } else { 0 }, lines_max)
+/// As [`tail`], of somebody else's log: of what came after so many bytes, or of all, if it
+/// has been begun anew since.
+pub fn tail_of(owner: Uid, path: &Path, from: u64, lines_max: usize) -> Vec<String> {
+    open_of(owner, path).map_or_else(|_| Vec::new(), |file| last_lines_from(file, from, lines_max))
+}
+
+/// A plain file that is theirs. Whoever may choose the name could lead an agent that is root to
+/// what only root may read, or to a pipe from which nothing ever comes.
+pub fn open_of(owner: Uid, path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() && about.uid() == owner.as_raw() {
+        return Ok(file);
+    }
+    Err(io::Error::from(io::ErrorKind::PermissionDenied))
 }
 
 fn last_lines(path: &Path, lines_max: usize) -> Vec<String> {
-    last_lines_from(path, 0, lines_max)
+    File::open(path).map_or_else(|_| Vec::new(), |file| last_lines_from(file, 0, lines_max))
 }
 
-fn last_lines_from(path: &Path, least: u64, lines_max: usize) -> Vec<String> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let from = file.metadata()?.len().saturating_sub(TAIL_BYTES).max(least);
+fn last_lines_from(mut file: File, least: u64, lines_max: usize) -> Vec<String> {
+    let mut read = || -> io::Result<Vec<u8>> {
+        let length = file.metadata()?.len();
+        let least = if least <= length { least } else { 0 };
+        let from = length.saturating_sub(TAIL_BYTES).max(least);
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        (&file).take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = read().unwrap_or_default();
@@ -180,6 +200,25 @@ mod tests {
         );
         assert_eq!(tail(&path, 2).len(), 2);
         assert!(tail(&directory.path().join("none"), 20).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_theirs_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("log"), "one\ntwo\n").unwrap();
+        std::os::unix::fs::symlink("log", path("link")).unwrap();
+        nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let own = nix::unistd::geteuid();
+        let tail = |owner, name: &str, from| tail_of(owner, &path(name), from, 20);
+        assert_eq!(tail(own, "log", 0), ["one", "two"]);
+        assert_eq!(tail(own, "log", 4), ["two"]);
+        // It has been begun anew since.
+        assert_eq!(tail(own, "log", 100), ["one", "two"]);
+        for name in ["link", "pipe", "none"] {
+            assert!(tail(own, name, 0).is_empty(), "{name}");
+        }
+        assert!(tail(Uid::from_raw(own.as_raw() + 1), "log", 0).is_empty());
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Pm2Error {
     Silent { what: String },
     #[error("pm2 does not {what}: {said}")]
     Refused { what: String, said: String },
+    #[error("pm2 does not {what}: {said}")]
+    NotStarted { what: String, said: String },
     #[error("pm2 gave a list that cannot be read")]
     List(#[source] list::ListError),
     #[error("{file} has no app {name}")]
@@ -62,13 +64,14 @@ pub enum Pm2Error {
 impl Pm2Error {
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NoUser { .. } | Self::Refused { .. } | Self::NoApp { .. } | Self::NoFile { .. } => {
+            Self::NoUser { .. } | Self::NotStarted { .. } | Self::NoApp { .. } | Self::NoFile { .. } => {
                 FailureClass::Release
             }
             Self::File(_)
             | Self::Absent
             | Self::Run(_)
             | Self::Silent { .. }
+            | Self::Refused { .. }
             | Self::List(_)
             | Self::NotStopped { .. } => FailureClass::Infrastructure,
         }
@@ -104,6 +107,11 @@ impl Pm2Spec {
             && same(self) == same(before)
     }
 
+    fn no_file(&self) -> Pm2Error {
+        let file = self.file.clone();
+        Pm2Error::NoFile { file }
+    }
+
     fn names(&self) -> String {
         self.only.join(",")
     }
@@ -113,7 +121,10 @@ pub fn prepare(run: &RunDirectory, spec: &Spec, pm2: &Pm2Spec) -> Result<(), Pm2
     run.create()?;
     run.prepare_spec(spec)?;
     run.prepare_started(spec.fingerprint())?;
-    Pm2::of(pm2)?.must_be_there()
+    Pm2::of(pm2)?.must_be_there()?;
+    // By way of `current` there is another release until the switch.
+    let is_there = pm2.on_change == OnChange::Reload || spec.directory.join(&pm2.file).is_file();
+    is_there.then_some(()).ok_or_else(|| pm2.no_file())
 }
 
 pub fn start(run: &RunDirectory, spec: &Spec, pm2: &Pm2Spec) -> Result<(), Pm2Error> {
@@ -125,8 +136,7 @@ pub fn start(run: &RunDirectory, spec: &Spec, pm2: &Pm2Spec) -> Result<(), Pm2Er
     // What cannot be seen is not touched.
     let _seen = Pm2::of(pm2)?.list()?;
     if !spec.directory.join(&pm2.file).is_file() {
-        let file = pm2.file.clone();
-        return Err(Pm2Error::NoFile { file });
+        return Err(pm2.no_file());
     }
     run.forget_started()?;
     let program = Pm2::of(pm2)?;
@@ -251,26 +261,26 @@ fn add(standing: &mut Standing, app: &App) {
 /// What the apps have written since they were started: errors, else whatever there is, else
 /// what pm2 itself says of them.
 pub fn log_tail(run: &RunDirectory, pm2: &Pm2Spec, lines: usize) -> Vec<String> {
-    let apps = Pm2::of(pm2).and_then(|program| program.list_as_known(&pm2.only));
-    let apps = apps.unwrap_or_default();
-    let ends = where_logs_ended(run);
+    let Ok(program) = Pm2::of(pm2) else {
+        return Vec::new();
+    };
+    let apps = program.list_as_known(&pm2.only).unwrap_or_default();
+    let ends = run.logs().unwrap_or_default();
     let tail = |path: &Path| {
         let from = ends.get(path).copied().unwrap_or(0);
-        log::tail_from(path, from, lines)
+        log::tail_of(program.user(), path, from, lines)
     };
     let mine: Vec<&App> = pm2.only.iter().flat_map(|name| of(&apps, name)).collect();
     let errors = mine.iter().map(|app| &app.error_log);
     let output = mine.iter().map(|app| &app.output_log);
-    let own = Pm2::of(pm2).map(|program| program.home().join("pm2.log"));
+    let own = program.home().join("pm2.log");
     errors
         .chain(output)
-        .chain(own.iter())
+        .chain([&own])
         .map(|path| tail(path))
         .find(|lines| !lines.is_empty())
         .unwrap_or_default()
 }
-
-type Ends = BTreeMap<PathBuf, u64>;
 
 /// pm2 goes on writing to the same files, whatever the release.
 fn note_where_logs_end(run: &RunDirectory, program: &Pm2) -> Result<(), Pm2Error> {
@@ -280,10 +290,6 @@ fn note_where_logs_end(run: &RunDirectory, program: &Pm2) -> Result<(), Pm2Error
     let listed = program.last_list();
     let listed = listed.into_iter().flat_map(|app| [app.error_log, app.output_log]);
     let length = |path: PathBuf| Some((path.clone(), std::fs::metadata(path).ok()?.len()));
-    let ends: Ends = in_home.chain(listed).filter_map(length).collect();
+    let ends: BTreeMap<PathBuf, u64> = in_home.chain(listed).filter_map(length).collect();
     Ok(run.write_logs(&ends)?)
-}
-
-fn where_logs_ended(run: &RunDirectory) -> Ends {
-    run.logs().unwrap_or_default()
 }

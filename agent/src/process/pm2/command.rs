@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use fleet_proto::release::OnChange;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, User, geteuid};
+use nix::unistd::{Pid, Uid, User, geteuid};
 
 use super::list::{self, App};
 use super::{ONLINE, Pm2Error, Pm2Spec};
-use crate::process::log::harmless;
+use crate::process::log::{self, harmless};
 use crate::process::proc::ProcessId;
 use crate::process::spec::Spec;
 
@@ -28,6 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a list holds whose processes are all alive, and one in which something is ill.
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
 const ILL_FOR: Duration = Duration::from_secs(1);
+const PID_BYTES_MAX: u64 = 32;
 const LINES_SHOWN: usize = 5;
 
 static KNOWN: Mutex<BTreeMap<PathBuf, (Instant, Vec<App>)>> = Mutex::new(BTreeMap::new());
@@ -56,14 +57,20 @@ impl Pm2 {
         Ok(Self { user, home })
     }
 
+    pub fn user(&self) -> Uid {
+        self.user.uid
+    }
+
     pub fn home(&self) -> &Path {
         &self.home
     }
 
     /// Whether its daemon runs. Whoever asks it something would start it.
     pub fn is_up(&self) -> bool {
-        let pid = std::fs::read_to_string(self.home.join("pm2.pid"));
-        let pid = pid.ok().and_then(|text| text.trim().parse().ok());
+        let mut text = String::new();
+        let file = log::open_of(self.user.uid, &self.home.join("pm2.pid"));
+        let read = file.and_then(|file| file.take(PID_BYTES_MAX).read_to_string(&mut text));
+        let pid = read.ok().and_then(|_| text.trim().parse().ok());
         pid.and_then(ProcessId::of).is_some_and(ProcessId::is_alive)
     }
 
@@ -121,7 +128,12 @@ impl Pm2 {
         if pm2.on_change == OnChange::Reload {
             arguments.extend(["--cwd", &directory]);
         }
-        self.change(&arguments, &spec.directory, &spec.env)
+        let started = self.change(&arguments, &spec.directory, &spec.env);
+        // Of all that pm2 is told, only this is what the release says.
+        started.map_err(|error| match error {
+            Pm2Error::Refused { what, said } => Pm2Error::NotStarted { what, said },
+            error => error,
+        })
     }
 
     pub fn delete<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), Pm2Error> {
