@@ -1,6 +1,7 @@
 //! One app on the node: two lanes that carry out its work, one that fetches and one
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
+mod confirm;
 mod fetch_lane;
 mod migrating;
 mod put_back;
@@ -20,10 +21,12 @@ use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
+use crate::link::Reach;
 use crate::probe::judge::Verdict;
 use crate::process::managers::log_tail;
 use crate::process::run_directory::RunDirectory;
 use crate::tasks::{Ended, watch};
+use confirm::{Confirming, confirmed, contact, put_back_confirmed};
 use fetch_lane::fetch_lane;
 use migrating::{Migrating, end_of};
 use put_back::put_back;
@@ -82,6 +85,7 @@ impl App {
     pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
         let (assignment, receiver) = watch::channel(first);
         let app = &converge.app;
+        let reach = node.reach.clone();
         let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
         let running = RunLane {
             converge: converge.clone(),
@@ -91,6 +95,8 @@ impl App {
             converged: None,
             health: None,
             migrating: None,
+            reach,
+            confirming: None,
         };
         let mut lanes = JoinSet::new();
         lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
@@ -145,6 +151,8 @@ struct RunLane {
     /// As it was told last.
     health: Option<Health>,
     migrating: Option<Migrating>,
+    reach: Reach,
+    confirming: Option<Confirming>,
 }
 
 /// The daemon is gone.
@@ -249,6 +257,7 @@ impl RunLane {
             crew.judge.begin_bake();
         }
         self.begin_migration(now);
+        self.confirming = self.confirming(&now.work);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
@@ -300,22 +309,15 @@ impl RunLane {
         }
     }
 
-    fn judge(&self, purpose: Purpose) -> Option<Outcome> {
-        let Some(crew) = &self.crew else {
-            // Nothing runs, and nothing was to.
-            return (purpose == Purpose::PutBack).then_some(Outcome::PutBack { ill: None });
-        };
-        let verdict = match purpose {
-            Purpose::Rest => return None,
-            Purpose::Activate => return Some(Outcome::Activated),
-            Purpose::PutBack => return put_back(crew),
-            Purpose::Verify => crew.verify(),
-            Purpose::Bake => crew.bake(),
-        };
-        match verdict {
-            Verdict::Open => None,
-            Verdict::Passed => Some(Outcome::Verified),
-            Verdict::Failed(finding) => Some(Outcome::Failed(crew.failure(finding))),
+    fn judge(&mut self, purpose: Purpose) -> Option<Outcome> {
+        let contact = contact(&mut self.confirming);
+        let crew = self.crew.as_ref();
+        match purpose {
+            Purpose::Rest => None,
+            Purpose::PutBack => put_back_confirmed(put_back(crew), contact),
+            Purpose::Activate => crew.map(|_| Outcome::Activated),
+            Purpose::Verify => confirmed(crew.and_then(|crew| outcome(crew, crew.verify())), contact),
+            Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
         }
     }
 
@@ -378,6 +380,14 @@ impl RunLane {
         self.health = Some(health.clone());
         let message = (self.converge.app.clone(), AppEvent::Health(health));
         self.events.send(message).await.map_err(|_| Over)
+    }
+}
+
+fn outcome(crew: &Crew, verdict: Verdict) -> Option<Outcome> {
+    match verdict {
+        Verdict::Open => None,
+        Verdict::Passed => Some(Outcome::Verified),
+        Verdict::Failed(finding) => Some(Outcome::Failed(crew.failure(finding))),
     }
 }
 

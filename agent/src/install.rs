@@ -11,12 +11,14 @@
 //! before processes are replaced; making it so can be done any number of times.
 
 mod by_hand;
+mod confirm;
 mod migrate;
 mod orders;
 mod outcomes;
 
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::migration::{MigrationAct, MigrationStand};
+use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Phase};
 
@@ -40,6 +42,8 @@ pub struct Work {
     pub purpose: Purpose,
     /// To be done beside what runs.
     pub migrate: Option<MigrationWork>,
+    /// While putting back: how long it is tried to reach a coordinator.
+    pub cut_off: Option<Span>,
     /// Whose work it is, so that an outcome is never taken for another's.
     pub order: (RolloutNumber, u32),
 }
@@ -106,6 +110,7 @@ impl AppRecord {
             fetch: release.filter(|_| phase == Phase::Fetching),
             run: self.current_release().cloned(),
             purpose,
+            cut_off: self.step.as_ref().and_then(|step| step.cut_off),
             order: (self.fence_seen.rollout, self.fence_seen.generation),
         }
     }
@@ -192,6 +197,7 @@ impl AppRecord {
             step.failure = Some(failure);
             step.failed = failing;
             step.attempts = 0;
+            step.cut_off = None;
         }
     }
 
@@ -218,6 +224,7 @@ impl AppRecord {
             activated_at: None,
             is_committed: false,
             migration: None,
+            cut_off: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{AppName, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
+use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{
     AppStatus, Failure, Health, HistoryCause, HistoryEntry, Phase, Service, StepStatus,
@@ -94,6 +95,10 @@ pub struct Step {
     /// The order was to migrate, and nothing else.
     #[serde(default)]
     pub migration: Option<Migration>,
+    /// No coordinator was reached on the release that failed; on the one that is put back one
+    /// has to be within this time, or it was not the release's fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_off: Option<Span>,
 }
 
 /// `Started` is written down before the first command that changes anything: what is found
@@ -176,7 +181,8 @@ impl AppRecord {
                 generation: step.generation,
                 release: step.release.clone(),
                 phase: step.phase,
-                failure: step.failure.clone(),
+                // Whose fault it was is found out first.
+                failure: step.failure.clone().filter(|_| step.cut_off.is_none()),
                 failed: step.failed.clone(),
                 migration: step.migration.map(|migration| migration.stand),
             }),

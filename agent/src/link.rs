@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use fleet_proto::ids::AppName;
 use fleet_proto::session::{AppStatus, HistoryEntry, Refusal, ServiceStatus, ToAgent};
 use fleet_proto::tls::TlsError;
+use fleet_proto::wire::ReachRequest;
+use fleet_proto::wire::agent_client::AgentClient;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
@@ -25,11 +27,15 @@ const GOOD_SESSION: Duration = Duration::from_secs(30);
 /// orders to is not to be had by one wrong figure.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// For a connection of its own, and one answer.
+const REACH_DEADLINE: Duration = Duration::from_secs(5);
+
 /// The way to the coordinators, for whoever has a question.
 #[derive(Clone)]
 pub struct Reach {
     coordinators: Arc<Vec<(String, Channel)>>,
     active: Arc<AtomicUsize>,
+    config: Arc<ArcSwap<ClientConfig>>,
 }
 
 impl Reach {
@@ -46,7 +52,24 @@ impl Reach {
         Ok(Self {
             coordinators: Arc::new(coordinators),
             active: Arc::new(AtomicUsize::new(0)),
+            config: config.clone(),
         })
+    }
+
+    /// Whether one of them answers now, over a connection that is made for it: one that was
+    /// there before says nothing of whether the node would find its way again.
+    pub async fn is_answered(&self) -> bool {
+        for (address, _) in self.coordinators.iter() {
+            let Ok(channel) = fleet_proto::tls::channel(address, self.config.clone()) else {
+                continue;
+            };
+            let mut client = AgentClient::new(channel);
+            let asking = client.reach(ReachRequest {});
+            if let Ok(Ok(_)) = tokio::time::timeout(REACH_DEADLINE, asking).await {
+                return true;
+            }
+        }
+        false
     }
 
     /// To the coordinator with which there is a session, or will be next.

@@ -151,6 +151,7 @@ healthy_deadline = "5m"
 # restarts = 3                    # so many restarts are a restart loop
 # error_rate = 5                  # percent of recent checks
 # response_time = "2s"            # 95th percentile
+# confirm = "30s"                 # a node that no longer reaches a coordinator goes back
 
 # How it wants to go out; flags of `fleetctl rollout` override it.
 [strategy]

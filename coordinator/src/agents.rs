@@ -144,6 +144,14 @@ impl Agent for Agents {
         }))
     }
 
+    async fn reach(
+        &self,
+        request: Request<wire::ReachRequest>,
+    ) -> Result<Response<wire::ReachReply>, Status> {
+        self.admit(&caller::of(&request)?)?;
+        Ok(Response::new(wire::ReachReply {}))
+    }
+
     async fn fetch_release(
         &self,
         request: Request<wire::ReleaseRequest>,

@@ -194,6 +194,9 @@ pub struct HealthRules {
     pub cpu: u8,
     /// Of one component's processes, in percent of the node's memory.
     pub memory: u8,
+    /// A coordinator has to be reached this soon after activation, over a new connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Span>,
 }
 
 impl Default for HealthRules {
@@ -209,6 +212,7 @@ impl Default for HealthRules {
             response_time_rise: 100,
             cpu: 90,
             memory: 90,
+            confirm: None,
         }
     }
 }

@@ -9,7 +9,11 @@ use crate::install::Outcome;
 /// it is said that it is not.
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 
-pub(super) fn put_back(crew: &Crew) -> Option<Outcome> {
+pub(super) fn put_back(crew: Option<&Crew>) -> Option<Outcome> {
+    let Some(crew) = crew else {
+        // Nothing runs, and nothing was to.
+        return Some(Outcome::PutBack { ill: None });
+    };
     if crew.judge.all_pass() {
         return Some(Outcome::PutBack { ill: None });
     }

@@ -1,6 +1,7 @@
 //! What came of the work.
 
 use fleet_proto::migration::MigrationStand;
+use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, FailureClass, Phase};
 use fleet_proto::time::Timestamp;
@@ -30,6 +31,10 @@ pub enum Outcome {
     Verified,
     /// Activation, verification or bake failed.
     Failed(Failure),
+    /// No coordinator was reached within this time after activation.
+    CutOff { failure: Failure, within: Span },
+    /// On what was put back one was.
+    ReachedAgain,
     /// The release that was put back runs; and how it is, if its checks do not pass.
     PutBack { ill: Option<String> },
     /// The release to be put back cannot be started.
@@ -89,13 +94,14 @@ impl AppRecord {
                 }
             }
             (Phase::Activating | Phase::Verifying | Phase::Baking, Outcome::Failed(failure)) => {
-                let from = self.current_release().cloned();
-                let why = failure.message.clone();
-                self.fall_back(failure);
-                let to = self.current_release().cloned();
-                return Ok(Some(PutItselfBack { from, to, why }));
+                return Ok(Some(self.give_up(failure)));
             }
+            (Phase::Verifying, Outcome::CutOff { failure, within }) => {
+                return Ok(Some(self.cut_off(failure, within)));
+            }
+            (Phase::RollingBack, Outcome::ReachedAgain) => self.reached_again(),
             (Phase::RollingBack, Outcome::PutBack { ill }) => {
+                self.reached_nobody();
                 return Ok(self.put_back(ill.as_deref(), running));
             }
             (Phase::RollingBack, Outcome::CannotPutBack { why }) => self.try_another(&why),
@@ -107,6 +113,14 @@ impl AppRecord {
             }
         }
         Ok(None)
+    }
+
+    pub(super) fn give_up(&mut self, failure: Failure) -> PutItselfBack {
+        let from = self.current_release().cloned();
+        let why = failure.message.clone();
+        self.fall_back(failure);
+        let to = self.current_release().cloned();
+        PutItselfBack { from, to, why }
     }
 
     /// What was good here before is where the node stays, well or not: it was asked for, or
@@ -202,7 +216,7 @@ impl AppRecord {
     }
 }
 
-fn add_to_failure(failure: &mut Option<Failure>, sentence: &str) {
+pub(super) fn add_to_failure(failure: &mut Option<Failure>, sentence: &str) {
     match failure {
         Some(failure) => {
             failure.message.push_str("; ");

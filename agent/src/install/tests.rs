@@ -1,5 +1,7 @@
 //! Tables: a node, an order or an outcome, and how the node then stands.
 
+mod confirm;
+
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::RolloutNumber;

@@ -244,6 +244,10 @@ impl Agent for Store {
         Err(Status::unimplemented("no certificates here"))
     }
 
+    async fn reach(&self, _: Request<wire::ReachRequest>) -> Result<Response<wire::ReachReply>, Status> {
+        Ok(Response::new(wire::ReachReply {}))
+    }
+
     async fn fetch_release(
         &self,
         request: Request<ReleaseRequest>,

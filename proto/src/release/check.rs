@@ -7,6 +7,8 @@ use crate::quantity::Span;
 
 const COMPONENTS_MAX: usize = 64;
 const CHECKS_MAX: usize = 64;
+/// A connection with its handshake, and another one if that is lost.
+const CONFIRM_MIN: Span = Span::from_secs(2);
 /// Of a template on one node.
 const INSTANCES_MAX: usize = 64;
 
@@ -46,7 +48,16 @@ impl Manifest {
                 health.min_healthy, health.healthy_deadline
             ));
         }
-        Ok(())
+        match health.confirm {
+            Some(confirm) if confirm < CONFIRM_MIN => Err(format!(
+                "health.confirm ({confirm}) is shorter than {CONFIRM_MIN}, in which nobody could be reached"
+            )),
+            Some(confirm) if confirm > health.healthy_deadline => Err(format!(
+                "health.confirm ({confirm}) is longer than health.healthy_deadline ({})",
+                health.healthy_deadline
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -264,6 +275,8 @@ mod tests {
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")
         );
+        assert!(refused(|m| m.health.confirm = Some(Span::ZERO)).contains("shorter than 2s"));
+        assert!(refused(|m| m.health.confirm = Some(Span::from_secs(301))).contains("longer than"));
     }
 
     #[test]

@@ -63,9 +63,19 @@ pub fn service(version: &str, settings: &str, unit: &str) -> Piece {
 
 /// Packs the pieces, and sends them as a release. What is ill is not waited for too long.
 pub fn push(fleet: &Fleet, version: &str, healthy_deadline: &str, pieces: &[Piece]) -> anyhow::Result<()> {
+    push_with(
+        fleet,
+        version,
+        &format!("healthy_deadline = \"{healthy_deadline}\"\n"),
+        pieces,
+    )
+}
+
+/// With these lines of `[health]`.
+pub fn push_with(fleet: &Fleet, version: &str, health: &str, pieces: &[Piece]) -> anyhow::Result<()> {
     let directory = fleet.root().join("app").join(version);
     let mut toml = format!(
-        "[app]\nname = \"{APP}\"\n[health]\nmin_healthy = \"300ms\"\nhealthy_deadline = \"{healthy_deadline}\"\n\
+        "[app]\nname = \"{APP}\"\n[health]\nmin_healthy = \"300ms\"\n{health}\
          response_time = \"20s\"\n"
     );
     for piece in pieces {
