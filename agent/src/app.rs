@@ -5,6 +5,7 @@ mod confirm;
 mod fetch_lane;
 mod migrating;
 mod put_back;
+mod smoke;
 mod still;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use confirm::{Confirming, confirmed, contact, put_back_confirmed};
 use fetch_lane::fetch_lane;
 use migrating::{Migrating, end_of};
 use put_back::put_back;
+use smoke::{Smoking, smoked};
 use still::Made;
 
 /// While something waits for a verdict, and while nothing does.
@@ -97,6 +99,7 @@ impl App {
             migrating: None,
             reach,
             confirming: None,
+            smoking: None,
         };
         let mut lanes = JoinSet::new();
         lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
@@ -153,6 +156,7 @@ struct RunLane {
     migrating: Option<Migrating>,
     reach: Reach,
     confirming: Option<Confirming>,
+    smoking: Option<Smoking>,
 }
 
 /// The daemon is gone.
@@ -258,6 +262,7 @@ impl RunLane {
         }
         self.begin_migration(now);
         self.confirming = self.confirming(&now.work);
+        self.smoking = self.smoking(purpose);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
@@ -266,7 +271,7 @@ impl RunLane {
                 self.tell(now, outcome).await?;
             }
             // While it has to prove itself, a keeper that goes is a proof to the contrary.
-            let proves_itself = judging && purpose != Purpose::Bake;
+            let proves_itself = judging && !matches!(purpose, Purpose::Bake | Purpose::Smoke);
             if !proves_itself && self.crew.as_ref().is_some_and(Crew::has_lost_a_keeper) {
                 tracing::warn!(app = %self.converge.app, "a keeper is gone; taking its process in hand again");
                 self.converged = None;
@@ -318,6 +323,7 @@ impl RunLane {
             Purpose::Activate => crew.map(|_| Outcome::Activated),
             Purpose::Verify => confirmed(crew.and_then(|crew| outcome(crew, crew.verify())), contact),
             Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
+            Purpose::Smoke => crew.and_then(|crew| smoked(crew, &mut self.smoking)),
         }
     }
 
@@ -329,8 +335,8 @@ impl RunLane {
         tracing::error!(app = %self.converge.app, why, "cannot make the release run");
         match now.work.purpose {
             // That it cannot be stopped says nothing of the release.
-            Purpose::Activate | Purpose::Verify | Purpose::Bake if now.drained => {}
-            Purpose::Activate | Purpose::Verify | Purpose::Bake => {
+            Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke if now.drained => {}
+            Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke => {
                 let mut failure = failure(error.class(), format!("cannot start: {why}"));
                 if let Some(component) = error.component() {
                     let run = RunDirectory::new(self.converge.layout.run(&self.converge.app, component));
@@ -386,7 +392,11 @@ impl RunLane {
 fn outcome(crew: &Crew, verdict: Verdict) -> Option<Outcome> {
     match verdict {
         Verdict::Open => None,
-        Verdict::Passed => Some(Outcome::Verified),
+        Verdict::Passed => {
+            let components = &crew.started.slot.manifest.components;
+            let has_smoke = components.iter().any(|component| !component.smoke.is_empty());
+            Some(Outcome::Verified { has_smoke })
+        }
         Verdict::Failed(finding) => Some(Outcome::Failed(crew.failure(finding))),
     }
 }

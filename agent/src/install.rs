@@ -74,6 +74,8 @@ pub enum Purpose {
     Activate,
     Verify,
     Bake,
+    /// The bake is over; once more it is looked at closely.
+    Smoke,
     PutBack,
 }
 
@@ -93,6 +95,7 @@ impl AppRecord {
         let purpose = match phase {
             Phase::Activating => Purpose::Activate,
             Phase::Verifying => Purpose::Verify,
+            Phase::Baking if self.step.as_ref().is_some_and(|step| step.is_committed) => Purpose::Smoke,
             Phase::Baking => Purpose::Bake,
             Phase::RollingBack => Purpose::PutBack,
             Phase::Pending
@@ -225,6 +228,7 @@ impl AppRecord {
             is_committed: false,
             migration: None,
             cut_off: None,
+            has_smoke: false,
         }
     }
 }

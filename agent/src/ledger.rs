@@ -92,6 +92,9 @@ pub struct Step {
     pub activated_at: Option<Timestamp>,
     /// The coordinator has said that the bake is over before it had begun here.
     pub is_committed: bool,
+    /// When the bake is over its smoke checks have to pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_smoke: bool,
     /// The order was to migrate, and nothing else.
     #[serde(default)]
     pub migration: Option<Migration>,

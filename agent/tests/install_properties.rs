@@ -145,11 +145,16 @@ impl Node {
             (Some(release), _, false) => Outcome::NotStaged { release, failure },
             (None, Purpose::Rest, _) => return,
             (None, Purpose::Activate, true) => Outcome::Activated,
-            (None, Purpose::Verify, true) => Outcome::Verified,
+            (None, Purpose::Verify, true) => Outcome::Verified {
+                has_smoke: self.generation.is_multiple_of(2),
+            },
             (None, Purpose::Bake, true) => return,
+            (None, Purpose::Smoke, true) => Outcome::Smoked,
             (None, Purpose::PutBack, true) => Outcome::PutBack { ill: None },
             (None, Purpose::PutBack, false) => Outcome::CannotPutBack { why: "gone".into() },
-            (None, Purpose::Activate | Purpose::Verify | Purpose::Bake, false) => Outcome::Failed(failure),
+            (None, Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke, false) => {
+                Outcome::Failed(failure)
+            }
         };
         self.record.settle(outcome, Timestamp(0)).unwrap();
     }

@@ -36,6 +36,7 @@ pub struct ComponentSource {
     pub paths: BTreeMap<Platform, PathBuf>,
     pub run: Run,
     pub checks: Vec<Check>,
+    pub smoke: Vec<Check>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +67,8 @@ struct Component {
     run: run::RunSection,
     #[serde(default)]
     check: Vec<check::CheckSection>,
+    #[serde(default)]
+    smoke: Vec<check::CheckSection>,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -178,11 +181,13 @@ impl Component {
             }
         }
         let checks = self.check.into_iter().map(check::CheckSection::into_check);
+        let smoke = self.smoke.into_iter().map(check::CheckSection::into_smoke);
         Ok(ComponentSource {
             name,
             paths,
             run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
+            smoke: smoke.collect::<Result<_, _>>()?,
         })
     }
 }

@@ -163,6 +163,7 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         artifacts,
         run: source.run.clone(),
         checks: source.checks.clone(),
+        smoke: source.smoke.clone(),
     })
 }
 

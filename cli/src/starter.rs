@@ -144,6 +144,13 @@ status = 200
 # json = {{ status = "healthy" }}   # fields that the answer must have
 # latency_max = "500ms"
 
+# Looked at once on each node of a wave, when its bake is over.
+# [[component.smoke]]
+# name = "login"
+# kind = "exec"
+# command = ["./smoke", "login"]
+# timeout = "30s"
+
 [health]
 min_healthy = "10s"
 healthy_deadline = "5m"

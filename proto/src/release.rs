@@ -53,6 +53,9 @@ pub struct Component {
     pub run: Run,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Looked at once, when the bake is over; what does not pass then fails the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smoke: Vec<Check>,
 }
 
 impl Component {

@@ -36,7 +36,7 @@ impl RunLane {
         let within = match work.purpose {
             Purpose::Verify => self.crew.as_ref()?.started.slot.manifest.health.confirm,
             Purpose::PutBack => work.cut_off,
-            Purpose::Rest | Purpose::Activate | Purpose::Bake => None,
+            Purpose::Rest | Purpose::Activate | Purpose::Bake | Purpose::Smoke => None,
         };
         Some(Confirming::begin(self.reach.clone(), within?))
     }
@@ -80,8 +80,8 @@ pub(super) fn contact(confirming: &mut Option<Confirming>) -> Contact {
 /// What they found themselves comes first: it says more.
 pub(super) fn confirmed(verified: Option<Outcome>, contact: Contact) -> Option<Outcome> {
     match (verified, contact) {
-        (Some(Outcome::Verified), Contact::Open) => None,
-        (None | Some(Outcome::Verified), Contact::Missed(within)) => Some(Outcome::CutOff {
+        (Some(Outcome::Verified { .. }), Contact::Open) => None,
+        (None | Some(Outcome::Verified { .. }), Contact::Missed(within)) => Some(Outcome::CutOff {
             failure: no_contact(within),
             within,
         }),
@@ -121,7 +121,7 @@ mod tests {
             within,
         };
         let failed = Outcome::Failed(no_contact(within));
-        let verified = || Some(Outcome::Verified);
+        let verified = || Some(Outcome::Verified { has_smoke: false });
         for (found, contact, expected) in [
             (None, Contact::Open, None),
             (None, Contact::Made, None),

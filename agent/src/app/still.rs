@@ -25,8 +25,11 @@ impl RunLane {
         let assignment = now.number;
         let still = (self.converge.app.clone(), AppEvent::Still { assignment });
         self.events.send(still).await.map_err(|_| Over)?;
-        if now.work.purpose == Purpose::PutBack {
-            self.tell(now, Outcome::PutBack { ill: None }).await?;
+        match now.work.purpose {
+            Purpose::PutBack => self.tell(now, Outcome::PutBack { ill: None }).await?,
+            // The bake was over before it was taken out of service.
+            Purpose::Smoke => self.tell(now, Outcome::Smoked).await?,
+            Purpose::Rest | Purpose::Activate | Purpose::Verify | Purpose::Bake => {}
         }
         while self.assignment.borrow_and_update().number == now.number {
             self.assignment.changed().await.map_err(|_| Over)?;

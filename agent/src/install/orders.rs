@@ -65,6 +65,7 @@ impl AppRecord {
         };
         step.generation = generation;
         match step.phase {
+            Phase::Baking if step.has_smoke => step.is_committed = true,
             Phase::Baking => self.finish(),
             Phase::Failed | Phase::RollingBack | Phase::RolledBack | Phase::Done => {}
             Phase::Pending

@@ -28,7 +28,9 @@ pub enum Outcome {
     /// The processes of the release were started.
     Activated,
     /// All checks passed for long enough.
-    Verified,
+    Verified { has_smoke: bool },
+    /// The bake is over, and the smoke checks passed.
+    Smoked,
     /// Activation, verification or bake failed.
     Failed(Failure),
     /// No coordinator was reached within this time after activation.
@@ -86,13 +88,15 @@ impl AppRecord {
                 step.phase = Phase::Verifying;
                 step.activated_at = Some(now);
             }
-            (Phase::Verifying, Outcome::Verified) => {
+            (Phase::Verifying, Outcome::Verified { has_smoke }) => {
                 step.phase = Phase::Baking;
                 step.attempts = 0;
-                if step.is_committed {
+                step.has_smoke = has_smoke;
+                if step.is_committed && !has_smoke {
                     self.finish();
                 }
             }
+            (Phase::Baking, Outcome::Smoked) if step.is_committed => self.finish(),
             (Phase::Activating | Phase::Verifying | Phase::Baking, Outcome::Failed(failure)) => {
                 return Ok(Some(self.give_up(failure)));
             }

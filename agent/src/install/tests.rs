@@ -1,6 +1,7 @@
 //! Tables: a node, an order or an outcome, and how the node then stands.
 
 mod confirm;
+mod smoke;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
@@ -95,7 +96,7 @@ impl Node {
             self.stage(number);
             self.settle(Outcome::Activated);
         }
-        self.settle(Outcome::Verified);
+        self.settle(Outcome::Verified { has_smoke: false });
     }
 
     fn phase(&self) -> Phase {
@@ -127,7 +128,7 @@ fn a_release_goes_its_way_and_becomes_the_last_good_one() {
     node.stands(Phase::Activating, Some(2), &[1]);
     node.settle(Outcome::Activated);
     assert_eq!(node.record.work().purpose, Purpose::Verify);
-    node.settle(Outcome::Verified);
+    node.settle(Outcome::Verified { has_smoke: false });
     node.stands(Phase::Baking, Some(2), &[1]);
     node.order(Order::Commit);
     node.stands(Phase::Done, Some(2), &[1, 2]);
@@ -163,7 +164,7 @@ fn a_failure_after_activation_puts_the_node_back() {
             node.settle(Outcome::Activated);
         }
         if phase == Phase::Baking {
-            node.settle(Outcome::Verified);
+            node.settle(Outcome::Verified { has_smoke: false });
         }
         let back = node
             .record
@@ -246,7 +247,7 @@ fn what_was_fetched_to_go_back_to_and_is_ill_is_left_again() {
 fn what_was_good_before_it_was_brought_anew_is_not_left_for_an_older_one() {
     let mut node = Node::after(&[1, 2]);
     node.deploy(2);
-    node.settle(Outcome::Verified);
+    node.settle(Outcome::Verified { has_smoke: false });
     node.revert(Some(2), None);
     node.stands(Phase::RollingBack, Some(2), &[1, 2]);
     node.settle(Outcome::PutBack { ill: None });
@@ -282,7 +283,7 @@ fn reverting_interrupts_activation_verification_and_bake() {
             node.settle(Outcome::Activated);
         }
         if settled > 1 {
-            node.settle(Outcome::Verified);
+            node.settle(Outcome::Verified { has_smoke: false });
         }
         node.revert(Some(2), None);
         node.stands(Phase::RollingBack, Some(1), &[1]);
@@ -320,7 +321,7 @@ fn committing_early_counts_once_the_release_is_verified() {
     node.settle(Outcome::Activated);
     node.order(Order::Commit);
     node.stands(Phase::Verifying, Some(2), &[1]);
-    node.settle(Outcome::Verified);
+    node.settle(Outcome::Verified { has_smoke: false });
     node.stands(Phase::Done, Some(2), &[1, 2]);
 }
 
@@ -447,8 +448,14 @@ fn a_release_that_ran_well_here_once_may_come_back() {
 fn an_outcome_that_nobody_waits_for_is_an_error_and_changes_nothing() {
     let mut node = Node::after(&[1]);
     let before = node.record.clone();
-    let error = node.record.settle(Outcome::Verified, NOW).unwrap_err();
-    assert_eq!(error.to_string(), "`Verified` is not expected while done");
+    let error = node
+        .record
+        .settle(Outcome::Verified { has_smoke: false }, NOW)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`Verified { has_smoke: false }` is not expected while done"
+    );
     assert_eq!(node.record, before);
 }
 

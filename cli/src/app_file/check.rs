@@ -17,8 +17,7 @@ pub struct CheckSection {
     name: Spanned<CheckName>,
     #[serde(default = "one_second")]
     interval: Span,
-    #[serde(default = "two_seconds")]
-    timeout: Span,
+    timeout: Option<Span>,
     kind: CheckKind,
     url: Option<String>,
     status: Option<u16>,
@@ -52,14 +51,23 @@ fn one_second() -> Span {
     Span::from_secs(1)
 }
 
-fn two_seconds() -> Span {
-    Span::from_secs(2)
-}
+/// What is asked every second answers soon.
+const CHECK_TIMEOUT: Span = Span::from_secs(2);
+/// What is asked once may be a whole way through the app.
+const SMOKE_TIMEOUT: Span = Span::from_secs(30);
 
 impl CheckSection {
+    pub(super) fn into_check(self) -> Result<Check, Misplaced> {
+        self.into_check_within(CHECK_TIMEOUT)
+    }
+
+    pub(super) fn into_smoke(self) -> Result<Check, Misplaced> {
+        self.into_check_within(SMOKE_TIMEOUT)
+    }
+
     /// Every key that is there must belong to the kind, and what the kind needs must
     /// be there.
-    pub(super) fn into_check(self) -> Result<Check, Misplaced> {
+    fn into_check_within(self, timeout: Span) -> Result<Check, Misplaced> {
         let at = self.name.span().start;
         self.no_foreign_key(at)?;
         let name = self.name.into_inner();
@@ -95,7 +103,7 @@ impl CheckSection {
         Ok(Check {
             name,
             interval: self.interval,
-            timeout: self.timeout,
+            timeout: self.timeout.unwrap_or(timeout),
             probe,
         })
     }

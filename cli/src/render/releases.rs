@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use fleet_proto::quantity::Bytes;
-use fleet_proto::release::{Manifest, OnChange, Probe, Run, SignedManifest};
+use fleet_proto::release::{Check, Manifest, OnChange, Probe, Run, SignedManifest};
 use fleet_proto::view::ReleaseView;
 
 use super::rollouts::count;
@@ -95,6 +95,15 @@ fn how(run: &Run) -> String {
     }
 }
 
+fn looked_at(check: &Check) -> String {
+    match &check.probe {
+        Probe::Http { url, status, .. } => format!("GET {url} answers {status}"),
+        Probe::Tcp { address } => format!("{address} accepts a connection"),
+        Probe::Exec { command } => format!("`{}` exits with 0", command.join(" ")),
+        Probe::Process => "the process runs and is not restarting".to_owned(),
+    }
+}
+
 pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
     let mut text = format!(
         "{} {} ({})\ncreated {}, counter {}",
@@ -119,13 +128,11 @@ pub fn manifest(signed: &SignedManifest, manifest: &Manifest) -> String {
             );
         }
         for check in &component.checks {
-            let what = match &check.probe {
-                Probe::Http { url, status, .. } => format!("GET {url} answers {status}"),
-                Probe::Tcp { address } => format!("{address} accepts a connection"),
-                Probe::Exec { command } => format!("`{}` exits with 0", command.join(" ")),
-                Probe::Process => "the process runs and is not restarting".to_owned(),
-            };
+            let what = looked_at(check);
             let _infallible = write!(text, "\n  check {} every {}: {what}", check.name, check.interval);
+        }
+        for check in &component.smoke {
+            let _infallible = write!(text, "\n  smoke {}: {}", check.name, looked_at(check));
         }
     }
     let strategy = &manifest.strategy;

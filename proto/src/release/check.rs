@@ -9,6 +9,9 @@ const COMPONENTS_MAX: usize = 64;
 const CHECKS_MAX: usize = 64;
 /// A connection with its handshake, and another one if that is lost.
 const CONFIRM_MIN: Span = Span::from_secs(2);
+/// The rollout waits for them with a place taken; it pauses when nothing gets good for ten
+/// minutes.
+const SMOKE_MAX: Span = Span::from_secs(300);
 /// Of a template on one node.
 const INSTANCES_MAX: usize = 64;
 
@@ -33,6 +36,14 @@ impl Manifest {
                 return Err(format!("component `{name}` is there twice"));
             }
             component_must_make_sense(component)?;
+        }
+        let smoke = self.components.iter().flat_map(|component| &component.smoke);
+        let smoke_ms = smoke.fold(0, |sum: u64, check| sum.saturating_add(check.timeout.as_millis()));
+        if smoke_ms > SMOKE_MAX.as_millis() {
+            return Err(format!(
+                "its smoke checks may take {}, and a node has {SMOKE_MAX} for them",
+                Span::from_millis(smoke_ms)
+            ));
         }
         self.must_not_collide()?;
         if let Some(migrations) = &self.migrations {
@@ -99,13 +110,17 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
     if component.artifacts.is_empty() {
         return Err(format!("component `{name}` has no artifact"));
     }
-    if component.checks.len() > CHECKS_MAX {
+    if component.checks.len().max(component.smoke.len()) > CHECKS_MAX {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
-    component.checks.iter().try_for_each(|check| {
-        check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
-    })
+    component
+        .checks
+        .iter()
+        .chain(&component.smoke)
+        .try_for_each(|check| {
+            check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
+        })
 }
 
 fn run_must_make_sense(run: &Run) -> Result<(), String> {
@@ -274,6 +289,14 @@ mod tests {
         assert!(
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")
+        );
+        assert!(
+            refused(|m| {
+                let mut long = m.components[0].checks[0].clone();
+                long.timeout = Span::from_secs(151);
+                m.components[0].smoke = vec![long.clone(), long];
+            })
+            .contains("its smoke checks may take 302s")
         );
         assert!(refused(|m| m.health.confirm = Some(Span::ZERO)).contains("shorter than 2s"));
         assert!(refused(|m| m.health.confirm = Some(Span::from_secs(301))).contains("longer than"));

@@ -160,17 +160,19 @@ impl SimNode {
         let fate = |phase| runs.and_then(|release| self.fate(release, phase, lasted));
         match work.purpose {
             Purpose::PutBack if self.ledger.service.drained => Some(Outcome::PutBack { ill: None }),
+            Purpose::Smoke if self.ledger.service.drained => Some(Outcome::Smoked),
             // Nothing runs that could be judged.
             _ if self.ledger.service.drained => None,
             Purpose::Rest => None,
             Purpose::Activate => Some(Outcome::Activated),
             Purpose::Verify => Some(match fate(Phase::Verifying) {
                 Some(fate) => Outcome::Failed(failure(FailureClass::Release, &fate.message)),
-                None => Outcome::Verified,
+                None => Outcome::Verified { has_smoke: false },
             }),
             Purpose::Bake => {
                 fate(phase).map(|fate| Outcome::Failed(failure(FailureClass::Release, &fate.message)))
             }
+            Purpose::Smoke => Some(Outcome::Smoked),
             Purpose::PutBack => Some(Outcome::PutBack {
                 ill: runs.and(self.ill.clone()).or_else(|| self.fails_again(runs?)),
             }),

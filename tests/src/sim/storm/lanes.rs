@@ -159,13 +159,14 @@ impl Storm {
             return;
         }
         let takes = match purpose {
-            Purpose::PutBack if lane.drained => 0,
+            Purpose::PutBack | Purpose::Smoke if lane.drained => 0,
             // Nothing runs that could be judged.
             _ if lane.drained => return,
             Purpose::Rest => return,
             Purpose::Activate => 0,
             Purpose::Verify => self.dice.delay(8_000),
             Purpose::Bake => self.dice.between(500, 30_000),
+            Purpose::Smoke => self.dice.between(10, 60_000),
             Purpose::PutBack => self.dice.delay(3_000).min(60_000),
         };
         let at = self.now + takes;
@@ -298,7 +299,7 @@ impl Storm {
     ) -> anyhow::Result<()> {
         let why = "the process cannot be started: no memory";
         let outcome = match purpose {
-            Some(Purpose::Activate | Purpose::Verify | Purpose::Bake) => {
+            Some(Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke) => {
                 Outcome::Failed(failure(FailureClass::Infrastructure, why))
             }
             Some(Purpose::PutBack) => Outcome::CannotPutBack { why: why.to_owned() },
@@ -373,6 +374,7 @@ impl Storm {
         let release_failed = |why: &str| Outcome::Failed(failure(FailureClass::Release, why));
         let outcome = match work.purpose {
             Purpose::PutBack if drained => Outcome::PutBack { ill: None },
+            Purpose::Smoke if drained => Outcome::Smoked,
             _ if drained => return Ok(()),
             Purpose::Rest => return Ok(()),
             Purpose::Activate => Outcome::Activated,
@@ -382,7 +384,9 @@ impl Storm {
                     self.kill_agent(node);
                     return Ok(());
                 }
-                _ => Outcome::Verified,
+                (None, nature) => Outcome::Verified {
+                    has_smoke: matches!(nature, Nature::FailsSmoke(_)),
+                },
             },
             Purpose::Bake => match (ill, nature) {
                 (Some(why), _) => release_failed(why),
@@ -391,6 +395,13 @@ impl Storm {
                     self.go_on(node, app);
                     return Ok(());
                 }
+            },
+            Purpose::Smoke => match (ill, nature) {
+                (Some(why), _) => release_failed(why),
+                (None, Nature::FailsSmoke(percent)) if strikes(percent) => {
+                    release_failed("nobody can log in")
+                }
+                _ => Outcome::Smoked,
             },
             Purpose::PutBack => Outcome::PutBack {
                 ill: ill.map(str::to_owned),

@@ -18,6 +18,8 @@ pub enum Nature {
     CrashLoops(u64),
     FailsVerification(u64),
     FailsInBake(u64),
+    /// It has smoke checks, and they fail on so many.
+    FailsSmoke(u64),
     /// The agent itself dies under it, again and again.
     TakesAgentDown(u64),
 }
@@ -32,6 +34,8 @@ const NATURES: &[(u64, Nature)] = &[
     (1, Nature::FailsVerification(100)),
     (1, Nature::FailsInBake(5)),
     (1, Nature::FailsInBake(60)),
+    (2, Nature::FailsSmoke(0)),
+    (1, Nature::FailsSmoke(20)),
     (1, Nature::TakesAgentDown(10)),
 ];
 
