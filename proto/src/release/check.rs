@@ -296,7 +296,7 @@ mod tests {
                 long.timeout = Span::from_secs(151);
                 m.components[0].smoke = vec![long.clone(), long];
             })
-            .contains("its smoke checks may take 302s")
+            .contains("its smoke checks may take 5m2s")
         );
         assert!(refused(|m| m.health.confirm = Some(Span::ZERO)).contains("shorter than 2s"));
         assert!(refused(|m| m.health.confirm = Some(Span::from_secs(301))).contains("longer than"));
