@@ -1,6 +1,7 @@
 //! One app on the node: two lanes that carry out its work, one that fetches and one
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
+mod baseline;
 mod confirm;
 mod fetch_lane;
 mod migrating;
@@ -212,7 +213,7 @@ impl RunLane {
         if self.converged.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
+        let baseline = self.baseline(now);
         self.converged = None;
         if now.drained {
             self.stand_still(now.work.run.clone()).await?;
@@ -309,7 +310,7 @@ impl RunLane {
             .migrating
             .as_ref()
             .is_some_and(|migrating| migrating.is(&now.work));
-        if !is_at_it && let Some(migrating) = Migrating::begin(&self.converge, &now.work) {
+        if !is_at_it && let Some(migrating) = Migrating::begin(&self.converge, &self.reach, &now.work) {
             self.migrating = Some(migrating);
         }
     }

@@ -7,6 +7,7 @@
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
 //! apps/<app>/migration/<act>/{task.json, lock, log, ended.json}
 //! apps/<app>/backups/<time>-<version>
+//! apps/<app>/baseline.json          how the node was before the newest switch
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -93,6 +94,10 @@ impl Layout {
 
     pub fn backups(&self, app: &AppName) -> PathBuf {
         self.app(app).join("backups")
+    }
+
+    pub fn baseline(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("baseline.json")
     }
 
     /// The apps that have left something on the disk, whatever the ledger says.

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    abort, completions, dev, events, explain, halt, history, init, key, man, migration, node, nodes, pause,
-    plan, release, resume, retry, rollback, rollout, status, token, unhalt,
+    abort, backups, completions, dev, events, explain, halt, history, init, key, man, migration, node, nodes,
+    pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -63,6 +63,7 @@ pub enum Verb {
     Resume(resume::Args),
     Abort(abort::Args),
     Retry(retry::Args),
+    Backups(backups::Args),
     Migration(migration::Args),
     Rollback(rollback::Args),
     Halt(halt::Args),

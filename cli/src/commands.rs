@@ -3,6 +3,7 @@
 
 pub mod abort;
 mod act;
+pub mod backups;
 pub mod completions;
 pub mod dev;
 pub mod events;
@@ -48,6 +49,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Pause(args) => pause::run(&args, session).await,
         Verb::Resume(args) => resume::run(&args, session).await,
         Verb::Abort(args) => abort::run(&args, session).await,
+        Verb::Backups(args) => backups::run(args, session).await,
         Verb::Migration(args) => migration::run(&args, session).await,
         Verb::Retry(args) => retry::run(&args, session).await,
         Verb::Halt(args) => halt::run(&args, session).await,

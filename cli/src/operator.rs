@@ -3,9 +3,12 @@
 
 mod refusal;
 
+use fleet_proto::digest::Hasher;
 use fleet_proto::release::SignedManifest;
 use fleet_proto::time::Timestamp;
-use fleet_proto::view::{EventView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView};
+use fleet_proto::view::{
+    BackupView, EventView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView,
+};
 use fleet_proto::wire::operator_client::OperatorClient;
 use fleet_proto::wire::{self, Document};
 use serde::de::DeserializeOwned;
@@ -132,6 +135,32 @@ impl Operator {
         };
         let answer = self.client.act(request).await;
         self.document(answer)
+    }
+
+    pub async fn backups(&mut self, app: &str) -> Result<Answer<Vec<BackupView>>, Error> {
+        let query = wire::BackupsQuery { app: app.to_owned() };
+        let answer = self.client.backups(query).await;
+        self.document(answer)
+    }
+
+    /// Into the file, piece by piece; what is not what it should be is an error. How large it is.
+    pub async fn fetch_backup(&mut self, rollout: u64, to: &mut impl std::io::Write) -> Result<u64, Error> {
+        let query = wire::BackupQuery { rollout };
+        let answer = self.client.fetch_backup(query).await;
+        let mut pieces = answer.map_err(|status| self.refusal(&status))?.into_inner();
+        let mut hasher = Hasher::default();
+        let mut expected = None;
+        while let Some(piece) = pieces.message().await.map_err(|status| self.refusal(&status))? {
+            to.write_all(&piece.data)
+                .map_err(|error| Error::usage(format!("cannot write it: {error}"), "is the disk full?"))?;
+            hasher.update(&piece.data);
+            expected = Some((piece.digest, piece.bytes));
+        }
+        let (digest, bytes) = hasher.finish();
+        match expected {
+            Some(expected) if expected == (digest.as_bytes().to_vec(), bytes) => Ok(bytes),
+            _ => Err(Error::Answer("the backup did not come whole".to_owned())),
+        }
     }
 
     pub async fn watch(&mut self, number: u64) -> Result<Answers<RolloutView>, Error> {

@@ -1,6 +1,7 @@
 //! How things look. Every function here but those of [`screen`] makes text from a view
 //! and prints nothing, so that tests can read it.
 
+pub mod backups;
 pub mod dev;
 pub mod error;
 pub mod events;

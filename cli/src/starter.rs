@@ -178,6 +178,7 @@ max_unavailable = "25%"
 # down = ["./migrate", "down"]    # when the release is rolled back
 # [migrations.backup]
 # command = ["pg_dump", "-Fc", "--file", "${{backup}}", "{app}"]
+# upload = true                   # the coordinator keeps a copy
 "#
     )
 }

@@ -1,8 +1,9 @@
 //! The agents' side: enrolment, the session, certificates, and what they fetch.
 
 mod admission;
+mod backup;
 mod enrolment;
-mod fetch;
+pub(crate) mod fetch;
 mod outbound;
 mod session;
 
@@ -15,12 +16,13 @@ use fleet_proto::release::SignedManifest;
 use fleet_proto::time::Timestamp;
 use fleet_proto::wire;
 use fleet_proto::wire::agent_server::Agent;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::artifacts::Artifacts;
+use crate::backups::Backups;
 use crate::driver::Handle;
 use crate::rollout::state::Step;
 use crate::trust::Trust;
@@ -43,7 +45,12 @@ pub struct Agents {
     /// order in which they happened.
     pub presence: Arc<Mutex<()>>,
     pub admission: Arc<Admission>,
+    pub backups: Backups,
+    pub backups_coming: Arc<Semaphore>,
 }
+
+/// Dumps are large, and the disk is one.
+pub const BACKUPS_AT_ONCE: usize = 2;
 
 impl Agents {
     /// The node that calls, if it is one of ours still.
@@ -164,6 +171,15 @@ impl Agent for Agents {
             .map_err(|error| refusal::internal(&error))?
             .map_err(|error| refusal::artifact(&error))?;
         Ok(Response::new((&signed).into()))
+    }
+
+    async fn keep_backup(
+        &self,
+        request: Request<Streaming<wire::BackupPiece>>,
+    ) -> Result<Response<wire::BackupKept>, Status> {
+        let node = self.admit(&caller::of(&request)?)?;
+        self.take_backup(node, request.into_inner()).await?;
+        Ok(Response::new(wire::BackupKept {}))
     }
 
     async fn fetch_blobs(

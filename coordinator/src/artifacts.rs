@@ -82,6 +82,15 @@ impl Artifacts {
             .collect()
     }
 
+    /// Nobody names it any more.
+    pub fn remove(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file("remove", path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the store can be read and written just now.
     pub fn is_reachable(&self) -> bool {
         self.directory.is_dir()

@@ -155,6 +155,10 @@ impl Config {
         self.state.join("artifacts")
     }
 
+    pub fn backups_directory(&self) -> PathBuf {
+        self.state.join("backups")
+    }
+
     /// Where a running coordinator says on what it listens: ports may be chosen by the
     /// system.
     pub fn endpoints_file(&self) -> PathBuf {

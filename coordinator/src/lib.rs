@@ -9,6 +9,7 @@
 
 pub mod agents;
 pub mod artifacts;
+pub mod backups;
 pub mod caller;
 pub mod config;
 pub mod driver;

@@ -1,6 +1,7 @@
 //! The operators' side: what `fleetctl` asks and orders. Every call is answered with
 //! the documents of `fleet_proto::view`.
 
+mod backups;
 mod documents;
 mod events;
 mod fleet;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::artifacts::Artifacts;
+use crate::backups::Backups;
 use crate::driver::Handle;
 use crate::listener::Live;
 use crate::rollout::input::{Reply, Request as Order};
@@ -37,6 +39,7 @@ const UPLOADS_MAX: usize = 8;
 pub struct Operators {
     handle: Handle,
     artifacts: Artifacts,
+    backups: Backups,
     trust: Arc<Trust>,
     live: Arc<Live>,
     stopping: CancellationToken,
@@ -47,6 +50,7 @@ impl Operators {
     pub fn new(
         handle: Handle,
         artifacts: Artifacts,
+        backups: Backups,
         trust: Arc<Trust>,
         live: Arc<Live>,
         stopping: CancellationToken,
@@ -54,6 +58,7 @@ impl Operators {
         Self {
             handle,
             artifacts,
+            backups,
             trust,
             live,
             stopping,
@@ -102,6 +107,7 @@ fn order_name(order: &Order) -> &'static str {
 impl Operator for Operators {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
+    type FetchBackupStream = ReceiverStream<Result<wire::BlobPiece, Status>>;
 
     async fn plan(&self, request: Request<wire::RolloutIntent>) -> Answer {
         caller::operator(&request)?;
@@ -226,6 +232,16 @@ impl Operator for Operators {
     async fn read_release(&self, request: Request<wire::ReleaseQuery>) -> Answer<wire::SignedRelease> {
         caller::operator(&request)?;
         self.send_release(request.into_inner()).await
+    }
+
+    async fn backups(&self, request: Request<wire::BackupsQuery>) -> Answer {
+        caller::operator(&request)?;
+        self.show_backups(request.into_inner().app).await
+    }
+
+    async fn fetch_backup(&self, request: Request<wire::BackupQuery>) -> Answer<Self::FetchBackupStream> {
+        let by = caller::operator(&request)?;
+        self.send_backup(&by, request.into_inner().rollout).await
     }
 
     async fn renew_operator(&self, request: Request<wire::RenewRequest>) -> Answer<wire::Credentials> {

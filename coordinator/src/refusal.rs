@@ -4,6 +4,7 @@ use fleet_proto::ids::NameError;
 use tonic::{Code, Status};
 
 use crate::artifacts::ArtifactError;
+use crate::backups::BackupError;
 use crate::rollout::input::{Refusal, RefusalKind};
 use crate::trust::TrustError;
 
@@ -46,6 +47,13 @@ pub fn artifact(error: &ArtifactError) -> Status {
         }
     };
     Status::new(code, with_sources(error))
+}
+
+pub fn backup(error: &BackupError) -> Status {
+    match error {
+        BackupError::Artifact(error) => artifact(error),
+        BackupError::File { .. } => internal(error),
+    }
 }
 
 /// A request for a certificate that cannot be granted: nearly always a malformed one.

@@ -16,13 +16,14 @@ use fleet_proto::quantity::Span;
 use fleet_proto::session::ToAgent;
 use fleet_proto::time::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::agents::{Agents, Newcomers};
+use crate::agents::{Agents, BACKUPS_AT_ONCE, Newcomers};
 use crate::artifacts::Artifacts;
+use crate::backups::Backups;
 use crate::config::Config;
 use crate::driver::{self, Driver, DriverError, Handle, TakenOver};
 use crate::durable;
@@ -88,6 +89,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let (journal, recovered) = open_journal(config)?;
     let trust = Arc::new(Trust::open(config, Timestamp::now())?);
     let artifacts = Artifacts::open(&config.artifacts_directory())?;
+    let backups = Backups::open(&config.backups_directory())?;
     let (grpc_listener, grpc) = bind("listen", config.listen).await?;
     let (http_listener, http) = bind("http", config.http).await?;
     let settings = Settings {
@@ -109,6 +111,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             stopping: stopping.clone(),
             presence: Arc::default(),
             admission: Arc::default(),
+            backups: backups.clone(),
+            backups_coming: Arc::new(Semaphore::new(BACKUPS_AT_ONCE)),
         },
         newcomers: Newcomers {
             handle: handle.clone(),
@@ -118,6 +122,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         operators: Operators::new(
             handle.clone(),
             artifacts.clone(),
+            backups,
             trust.clone(),
             live.clone(),
             stopping.clone(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use crate::labels::Labels;
 use crate::quantity::Span;
@@ -319,6 +320,20 @@ pub struct TokenView {
     pub expires_at: Timestamp,
     pub by: String,
     pub state: String,
+}
+
+/// What a node backed up before it migrated, and the coordinator keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupView {
+    pub app: AppName,
+    /// Before whose migration.
+    pub rollout: RolloutNumber,
+    pub release: ReleaseRef,
+    pub node: NodeId,
+    pub at: Timestamp,
+    pub digest: Digest,
+    pub bytes: u64,
 }
 
 /// One event of the journal, as `fleetctl events` prints it.

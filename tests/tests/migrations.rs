@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fleet_proto::view::BackupView;
 use fleet_tests::fleet::{Ended, Fleet, PATIENCE};
 use fleet_tests::hosts::pieces::{Piece, push};
 use fleet_tests::wait::wait_for;
@@ -89,7 +90,7 @@ const UP: &str = "touch $DB/applied";
 const DOWN: &str = "rm $DB/applied";
 
 fn whole() -> String {
-    let backup = "\n[migrations.backup]\nkeep = 2\ncommand = [\"sh\", \"-c\", \"echo backup v >>$$DB/log; ls $$DB >${backup}\"]\n";
+    let backup = "\n[migrations.backup]\nkeep = 2\nupload = true\ncommand = [\"sh\", \"-c\", \"echo backup v >>$$DB/log; ls $$DB >${backup}\"]\n";
     let acts = [
         Bench::does("status", STATUS),
         Bench::does("up", UP),
@@ -111,6 +112,23 @@ fn it_is_prepared_done_verified_contracted_and_taken_back_once_each() {
     assert_eq!(backups.len(), 1);
     assert_eq!(std::fs::read_to_string(&backups[0]).unwrap(), "log\n");
     assert!(backups[0].to_string_lossy().ends_with("-v1.1.0"));
+
+    // The coordinator keeps it too.
+    let listed = bench.ends(&["backups", "--app", "shop", "--output", "json"], 0);
+    let listed: Vec<BackupView> = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed.len(), listed[0].rollout.0, listed[0].bytes), (1, 2, 4));
+    assert_eq!(listed[0].node.as_str(), node);
+    let to = bench.fleet.root().join("fetched").display().to_string();
+    bench.ends(&["backups", "fetch", "2", "--to", &to], 0);
+    assert_eq!(std::fs::read_to_string(&to).unwrap(), "log\n");
+    let said = bench.ends(&["backups", "fetch", "2", "--to", &to], 2);
+    assert!(said.contains("--to names a new file"), "{said}");
+    let said = bench.ends(&["backups", "fetch", "1", "--to", &format!("{to}2")], 1);
+    assert!(
+        said.contains("no backup is kept of the migration of rollout #1"),
+        "{said}"
+    );
+    assert!(!std::path::Path::new(&format!("{to}2")).exists());
 
     // A release whose migration was contracted is not left behind unasked; a new one that
     // finds its migration applied does nothing.

@@ -2,6 +2,7 @@
 //! with a migration that is backed up, verified and taken back.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
+use fleet_proto::view::BackupView;
 use fleet_tests::fleet::{Ended, PATIENCE};
 use fleet_tests::hosts::can_boot;
 use fleet_tests::hosts::fleet::{HostFleet, agent_log};
@@ -68,6 +69,27 @@ impl Bench {
             "n01",
             &["psql", "-h", "n01", "-U", "deploy", "-At", "-c", query, database],
         )
+    }
+
+    /// Into a database of its own, which is as the other then was.
+    fn restores(&self, host: &str, file: &str) {
+        let to = ["-h", "n01", "-U", "deploy", "restored"];
+        self.does("n01", &[&["dropdb", "--if-exists"][..], &to].concat());
+        self.does("n01", &[&["createdb"][..], &to].concat());
+        let restore = [
+            "pg_restore",
+            "-h",
+            "n01",
+            "-U",
+            "deploy",
+            "--no-owner",
+            "-d",
+            "restored",
+            file,
+        ];
+        self.does(host, &restore);
+        let users = self.sql("restored", "select * from users");
+        assert_eq!(users, "ann|ann@example.org|42");
     }
 
     fn rollout(&self, arguments: &[&str], code: i32) -> String {
@@ -180,7 +202,7 @@ impl Release {
              up = [\"psql\", \"-1\", \"-v\", \"ON_ERROR_STOP=1\", \"-f\", \"sql/up.sql\"]\n\
              verify = [\"./sql/verify\"]\n\
              down = [\"psql\", \"-1\", \"-v\", \"ON_ERROR_STOP=1\", \"-f\", \"sql/down.sql\"]\n\
-             [migrations.backup]\ncommand = [\"pg_dump\", \"-Fc\", \"--file\", \"${{backup}}\"]\n"
+             [migrations.backup]\nupload = true\ncommand = [\"pg_dump\", \"-Fc\", \"--file\", \"${{backup}}\"]\n"
         );
         let site = format!("kind = \"static\"\nroot = \"/var/www/vanguard\"\n{migrations}");
         vec![
@@ -263,25 +285,24 @@ fn backend_worker_and_frontend_go_out_and_come_back_with_their_database() {
         .to_owned();
     let file = format!("/var/lib/fleet/agent/apps/shop/backups/{file}");
     assert_eq!(bench.does(host, &["stat", "--format=%a %U", &file]), "400 deploy");
-    bench.does("n01", &["createdb", "-h", "n01", "-U", "deploy", "restored"]);
-    bench.does(
-        host,
-        &[
-            "pg_restore",
-            "-h",
-            "n01",
-            "-U",
-            "deploy",
-            "--no-owner",
-            "-d",
-            "restored",
-            &file,
-        ],
-    );
-    assert_eq!(
-        bench.sql("restored", "select * from users"),
-        "ann|ann@example.org|42"
-    );
+    bench.restores(host, &file);
+
+    // The coordinator has the same, for the day on which the node is gone.
+    let kept = bench.rollout(&["backups", "--output", "json"], 0);
+    let kept: Vec<BackupView> = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    let newest = kept
+        .iter()
+        .rfind(|kept| kept.release.version.to_string() == "v1.2.0");
+    let number = newest.unwrap().rollout.0.to_string();
+    let fetched = bench.fleet.fleet.root().join("fetched.dump");
+    let to = fetched.display().to_string();
+    bench.rollout(&["backups", "fetch", &number, "--to", &to], 0);
+    let bytes = std::fs::read(fetched).unwrap();
+    assert!(bench.fleet.hosts.host(host).unwrap().read(&file).unwrap() == bytes);
+    let other = bench.fleet.hosts.host("n02").unwrap();
+    other.write("/tmp/fetched.dump", &bytes, 0o644).unwrap();
+    bench.restores("n02", "/tmp/fetched.dump");
 
     // Asked for by a person, and without a coordinator's help for each node.
     let said = bench.rollout(&["rollback"], 0);

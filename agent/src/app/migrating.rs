@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use crate::effects::converge::Converge;
 use crate::effects::migrate::migrate;
 use crate::install::{MigrationWork, Outcome, Work};
+use crate::link::Reach;
 
 /// A migration's part that is being carried out.
 pub(super) struct Migrating {
@@ -16,14 +17,14 @@ pub(super) struct Migrating {
 
 impl Migrating {
     /// None where nothing is to be migrated.
-    pub(super) fn begin(converge: &Converge, work: &Work) -> Option<Self> {
-        let (converge, order) = (converge.clone(), work.order);
+    pub(super) fn begin(converge: &Converge, reach: &Reach, work: &Work) -> Option<Self> {
+        let (converge, reach, order) = (converge.clone(), reach.clone(), work.order);
         let work = work.migrate.clone()?;
         let ordered = work.clone();
         Some(Self {
             work,
             order,
-            end: tokio::task::spawn_blocking(move || migrate(&converge, &ordered, order)),
+            end: tokio::task::spawn_blocking(move || migrate(&converge, reach, &ordered, order)),
         })
     }
 

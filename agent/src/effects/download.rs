@@ -122,7 +122,7 @@ impl Patience {
     }
 }
 
-fn may_pass(status: &Status) -> bool {
+pub(super) fn may_pass(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable

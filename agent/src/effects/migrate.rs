@@ -1,7 +1,7 @@
 //! A release's migrations, on the node that was chosen for them.
 //!
 //! ```text
-//! Prepare  status (applied already? then it is done) → backup, kept
+//! Prepare  status (applied already? then it is done) → backup, kept and uploaded
 //!          ── the ledger says that it is begun ──
 //! Run      up → verify                     (or down, contract, status)
 //! FindOut  the end that the errand has written down; else nobody knows
@@ -10,6 +10,7 @@
 //! What changes a database is run once. Everything else may be run again.
 
 mod backup;
+mod upload;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use super::{Failed, chain, failure};
 use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::install::{MigrationPart, MigrationWork, Outcome};
+use crate::link::Reach;
 use crate::process::errand::{End, Errand, ErrandError, Task};
 use crate::slots::Slots;
 use crate::template::Words;
@@ -42,11 +44,17 @@ struct Job {
     env: BTreeMap<String, String>,
     home: String,
     order: (RolloutNumber, u32),
+    reach: Reach,
 }
 
 /// Blocks for as long as the commands take.
-pub fn migrate(converge: &Converge, work: &MigrationWork, order: (RolloutNumber, u32)) -> Outcome {
-    let job = match Job::of(converge, &work.release, order) {
+pub fn migrate(
+    converge: &Converge,
+    reach: Reach,
+    work: &MigrationWork,
+    order: (RolloutNumber, u32),
+) -> Outcome {
+    let job = match Job::of(converge, reach, &work.release, order) {
         Ok(job) => job,
         Err(failure) => return outcome((MigrationStand::NotStarted, Some(failure))),
     };
@@ -69,7 +77,12 @@ fn outcome((stand, failure): Stand) -> Outcome {
 }
 
 impl Job {
-    fn of(converge: &Converge, release: &ReleaseRef, order: (RolloutNumber, u32)) -> Result<Self, Failed> {
+    fn of(
+        converge: &Converge,
+        reach: Reach,
+        release: &ReleaseRef,
+        order: (RolloutNumber, u32),
+    ) -> Result<Self, Failed> {
         let wrong = |class, error: &dyn std::error::Error| {
             failure(class, format!("cannot migrate: {}", chain(error)))
         };
@@ -111,6 +124,7 @@ impl Job {
             env,
             home: part.spec.home,
             order,
+            reach,
             migrations,
         })
     }
@@ -127,7 +141,10 @@ impl Job {
             }
         }
         if let Some(backup) = self.migrations.backup.clone() {
-            self.back_up(&backup)?;
+            let path = self.back_up(&backup)?;
+            if backup.upload {
+                self.upload(&path, backup.timeout)?;
+            }
         }
         Ok(false)
     }

@@ -360,8 +360,9 @@ impl Judge {
         let finding = |limit: Duration, what: &str| Finding {
             check: "response-time".to_owned(),
             message: format!(
-                "the response time (p95) is {}, {what} is {}",
+                "the response time (p95) is {} ({}), {what} is {}",
                 span(found),
+                self.halves(),
                 span(limit)
             ),
             figure: Some(span(found).to_string()),
@@ -381,6 +382,18 @@ impl Judge {
                 ),
             )
         })
+    }
+
+    /// Whether all became slow or a few: half of them are faster than the median.
+    fn halves(&self) -> String {
+        let now = self
+            .window
+            .p50()
+            .map_or_else(String::new, |p50| span(p50).to_string());
+        match self.baseline.and_then(|before| before.p50) {
+            Some(before) => format!("p50 {now}, before the switch {}", span(before)),
+            None => format!("p50 {now}"),
+        }
     }
 
     fn resources(&self) -> Option<Finding> {

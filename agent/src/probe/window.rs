@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Enough for a rate in percent, and no more than a few minutes of checks.
 const READINGS_MAX: usize = 200;
 /// Below this a rate is an anecdote: one failure in five is not twenty percent.
@@ -14,9 +16,10 @@ pub struct Window {
 }
 
 /// How the node was before the switch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     pub error_percent: f64,
+    pub p50: Option<Duration>,
     pub p95: Option<Duration>,
 }
 
@@ -44,19 +47,30 @@ impl Window {
         Some(self.failed() as f64 * 100.0 / self.results.len() as f64)
     }
 
+    pub fn p50(&self) -> Option<Duration> {
+        self.percentile(50)
+    }
+
     pub fn p95(&self) -> Option<Duration> {
+        self.percentile(95)
+    }
+
+    fn percentile(&self, percent: usize) -> Option<Duration> {
         let mut latencies: Vec<Duration> = self.results.iter().filter_map(|(_, latency)| *latency).collect();
         if latencies.len() < READINGS_MIN {
             return None;
         }
         latencies.sort();
-        latencies.get((latencies.len() * 95).div_ceil(100) - 1).copied()
+        latencies
+            .get((latencies.len() * percent).div_ceil(100) - 1)
+            .copied()
     }
 
     /// None where there is too little to compare with.
     pub fn baseline(&self) -> Option<Baseline> {
         Some(Baseline {
             error_percent: self.error_percent()?,
+            p50: self.p50(),
             p95: self.p95(),
         })
     }
@@ -76,11 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn the_95th_percentile_is_nearest_rank() {
+    fn percentiles_are_nearest_rank() {
         let mut window = Window::default();
         for ms in 1..=100 {
             window.push(ms > 10, Some(Duration::from_millis(ms)));
         }
+        assert_eq!(window.p50(), Some(Duration::from_millis(50)));
         assert_eq!(window.p95(), Some(Duration::from_millis(95)));
         assert_eq!(window.error_percent(), Some(10.0));
     }

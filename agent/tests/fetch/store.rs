@@ -244,6 +244,13 @@ impl Agent for Store {
         Err(Status::unimplemented("no certificates here"))
     }
 
+    async fn keep_backup(
+        &self,
+        _: Request<Streaming<wire::BackupPiece>>,
+    ) -> Result<Response<wire::BackupKept>, Status> {
+        Err(Status::unimplemented("no backups here"))
+    }
+
     async fn reach(&self, _: Request<wire::ReachRequest>) -> Result<Response<wire::ReachReply>, Status> {
         Ok(Response::new(wire::ReachReply {}))
     }

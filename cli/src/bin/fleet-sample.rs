@@ -20,6 +20,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const REQUEST_BYTES_MAX: u64 = 8 << 10;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Slow enough for anybody to notice, and an answer all the same.
+const SLOW: Duration = Duration::from_millis(400);
+
 /// More of the same line would push the rest out of the log's tail.
 const FAILED_CHECKS_LOGGED: u64 = 3;
 
@@ -35,6 +38,7 @@ struct Options {
 #[derive(Debug, Default)]
 struct Settings {
     sick: bool,
+    slow: bool,
     start: Start,
     greeting: String,
 }
@@ -149,6 +153,7 @@ fn settings(text: &str) -> Result<Settings, String> {
         match (key.trim(), value) {
             ("health", "healthy") => settings.sick = false,
             ("health", "sick") => settings.sick = true,
+            ("health", "slow") => settings.slow = true,
             ("start", "ok") => settings.start = Start::Ok,
             ("start", "exit") => settings.start = Start::Exit,
             ("start", "hang") => settings.start = Start::Hang,
@@ -210,7 +215,12 @@ impl App {
                     self.health("unhealthy"),
                 )
             }
-            "/health" | "/health/ready" => ("200 OK", "application/json", self.health("healthy")),
+            "/health" | "/health/ready" => {
+                if self.settings.slow {
+                    std::thread::sleep(SLOW);
+                }
+                ("200 OK", "application/json", self.health("healthy"))
+            }
             _ => ("404 Not Found", "text/plain", "not here\n".to_owned()),
         }
     }

@@ -97,6 +97,7 @@ macro_rules! not_scripted {
 impl Operator for Scripted {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
+    type FetchBackupStream = Pin<Box<dyn Stream<Item = Result<BlobPiece, Status>> + Send>>;
 
     async fn plan(&self, _: Request<RolloutIntent>) -> Result<Response<Document>, Status> {
         Ok(Response::new(document(&self.script.plan)))
@@ -151,5 +152,7 @@ impl Operator for Scripted {
         push_release: SignedRelease => Document;
         list_releases: ReleasesQuery => Document;
         read_release: ReleaseQuery => SignedRelease;
+        backups: BackupsQuery => Document;
+        fetch_backup: BackupQuery => Self::FetchBackupStream;
     }
 }

@@ -14,9 +14,9 @@ use crate::refusal;
 /// Pieces that are read and not yet sent.
 const PIECES_AHEAD: usize = 4;
 
-pub(super) type Wanted = VecDeque<(Digest, u64)>;
+pub(crate) type Wanted = VecDeque<(Digest, u64)>;
 
-pub(super) fn wanted(request: wire::BlobsRequest) -> Result<Wanted, Status> {
+pub(crate) fn wanted(request: wire::BlobsRequest) -> Result<Wanted, Status> {
     request
         .blobs
         .into_iter()
@@ -27,7 +27,7 @@ pub(super) fn wanted(request: wire::BlobsRequest) -> Result<Wanted, Status> {
         .collect()
 }
 
-pub(super) fn stream(
+pub(crate) fn stream(
     artifacts: Artifacts,
     wanted: Wanted,
 ) -> ReceiverStream<Result<wire::BlobPiece, Status>> {

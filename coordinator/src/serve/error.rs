@@ -14,6 +14,8 @@ pub enum StartError {
     Trust(#[from] TrustError),
     #[error("cannot open the journal")]
     Journal(#[from] JournalError),
+    #[error("cannot open the backups")]
+    Backups(#[from] crate::backups::BackupError),
     #[error("cannot open the artifacts")]
     Artifacts(#[from] ArtifactError),
     #[error(transparent)]

@@ -272,6 +272,30 @@ async fn a_node_speaks_for_itself_only() {
     until_logged(&log, &["refused a node", "this is for nodes"]).await;
 }
 
+/// What is kept for good is kept of whoever was told to make it.
+#[tokio::test]
+async fn nobody_leaves_a_backup_unasked() {
+    let log = Log::begin();
+    let coordinator = Coordinator::start().await;
+    let mut node = coordinator.node("n1").await;
+    let piece = |app: &str| wire::BackupPiece {
+        app: app.to_owned(),
+        rollout: 1,
+        piece: Some(wire::BlobPiece {
+            digest: fleet_proto::digest::Digest::of(b"dump").as_bytes().to_vec(),
+            offset: 0,
+            data: b"dump".to_vec(),
+            bytes: 4,
+        }),
+    };
+    let sent = tokio_stream::iter([piece("shop"), piece("shop")]);
+    let refused = node.keep_backup(sent).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let refused = node.keep_backup(tokio_stream::iter([])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    until_logged(&log, &["refused a backup", "n1"]).await;
+}
+
 #[tokio::test]
 async fn a_flood_waits_and_others_do_not() {
     let coordinator = Coordinator::start().await;

@@ -46,9 +46,12 @@ pub struct Migrations {
 #[serde(deny_unknown_fields)]
 pub struct Backup {
     pub command: Vec<String>,
-    /// So many of the app's are kept on the node.
+    /// So many of the app's are kept, on the node and by the coordinator.
     #[serde(default = "five")]
     pub keep: u32,
+    /// Whether the coordinator gets a copy, before anything is changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upload: bool,
     /// A dump takes longer than the change that it is made for.
     #[serde(default = "half_an_hour")]
     pub timeout: Span,

@@ -18,7 +18,7 @@ impl Job {
         newest(&self.backups(), &self.suffix())
     }
 
-    pub(super) fn back_up(&mut self, backup: &Backup) -> Result<(), Failed> {
+    pub(super) fn back_up(&mut self, backup: &Backup) -> Result<PathBuf, Failed> {
         let disk = |error: FileError| {
             failure(
                 FailureClass::Infrastructure,
@@ -30,12 +30,10 @@ impl Job {
         durable::keep_private(&directory).map_err(disk)?;
         forget_halves(&directory);
         // What a failed `up` has left is no state to come back to.
-        if self
-            .newest_backup()
-            .is_some_and(|path| self.is_of_this_rollout(&path))
-        {
+        let newest = self.newest_backup();
+        if let Some(path) = newest.filter(|path| self.is_of_this_rollout(path)) {
             forget_older(&directory, backup.keep);
-            return Ok(());
+            return Ok(path);
         }
         let name = format!("{}-{}{}", Timestamp::now().0, self.order.0.0, self.suffix());
         let path = directory.join(name);
@@ -60,7 +58,7 @@ impl Job {
         forget_halves(&directory);
         forget_older(&directory, backup.keep);
         tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
-        Ok(())
+        Ok(path)
     }
 
     /// Somebody else's command writes it: it is theirs until it is whole.

@@ -154,6 +154,7 @@ fn error_rate_and_response_time_are_held_against_limits_and_the_baseline() {
     let before = |error_percent, p95| {
         Some(Baseline {
             error_percent,
+            p50: Some(ms(p95 / 2)),
             p95: Some(ms(p95)),
         })
     };
@@ -172,13 +173,13 @@ fn error_rate_and_response_time_are_held_against_limits_and_the_baseline() {
             0,
             2100,
             None,
-            "the response time (p95) is 2s100ms, the limit is 2s",
+            "the response time (p95) is 2s100ms (p50 2s100ms), the limit is 2s",
         ),
         (
             0,
             300,
             before(0.0, 100),
-            "the response time (p95) is 300ms, it was 100ms before the switch and the limit on its rise is 200ms",
+            "the response time (p95) is 300ms (p50 300ms, before the switch 50ms), it was 100ms before the switch and the limit on its rise is 200ms",
         ),
         // Twice as long, and nobody could notice.
         (0, 9, before(0.0, 2), "Open"),
@@ -191,6 +192,7 @@ fn error_rate_and_response_time_are_held_against_limits_and_the_baseline() {
 fn a_rate_needs_as_many_failures_as_may_come_in_a_row() {
     let spotless = Baseline {
         error_percent: 0.0,
+        p50: None,
         p95: None,
     };
     let mut judge = judge(Some(spotless));
