@@ -15,6 +15,7 @@
 //!   └──── adopts ───┘ (an agent that starts again)
 //! ```
 
+pub mod account;
 pub mod errand;
 pub mod keeper;
 pub mod launch;

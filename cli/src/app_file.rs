@@ -270,6 +270,34 @@ waves = "10,50,100"
     }
 
     #[test]
+    fn a_process_of_somebody_else_reads() {
+        let text = GOOD.replacen(
+            "env = {",
+            "user = \"www-data\"\ngroup = \"adm\"\ndirectory = \"/var/lib/shop\"\n\
+             limits = { open_files = 65536, processes = 512, core = \"0\", address_space = \"2GiB\" }\nenv = {",
+            1,
+        );
+        let file = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        let Run::Supervise(web) = &file.components[0].run else {
+            unreachable!("{file:?}")
+        };
+        let said = (
+            web.user.as_deref(),
+            web.group.as_deref(),
+            web.directory.as_deref(),
+        );
+        assert_eq!(said, (Some("www-data"), Some("adm"), Some("/var/lib/shop")));
+        assert_eq!(web.limits.core.map(|bytes| bytes.0), Some(0));
+        assert_eq!(web.limits.address_space.map(|bytes| bytes.0), Some(2 << 30));
+        let wrong = text.replacen("open_files", "open_fils", 1);
+        let error = parse("fleet.toml", &wrong, Path::new("/app")).unwrap_err();
+        assert!(
+            error.to_string().contains("did you mean `open_files`?"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn mistakes_name_their_line_and_what_was_meant() {
         for (from, to, message) in [
             (

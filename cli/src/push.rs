@@ -171,8 +171,16 @@ fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
     match run {
         Run::Supervise(supervise) => {
             let program = supervise.command.first().map_or("", String::as_str);
+            let program = match supervise.directory.as_deref() {
+                None => program.to_owned(),
+                // It is looked for where it runs.
+                Some(directory) if program.contains('/') && !program.starts_with('/') => {
+                    format!("{directory}/{program}")
+                }
+                Some(_) => program.to_owned(),
+            };
             let hint = "name a program that is there, as `./web`; `chmod +x` makes a file executable";
-            packed.why_not_started(program).map(|why| (why, hint))
+            packed.why_not_started(&program).map(|why| (why, hint))
         }
         Run::Systemd(systemd) => {
             let file = systemd.file.as_ref().filter(|file| !packed.has_file(file))?;

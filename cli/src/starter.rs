@@ -132,6 +132,10 @@ env = {{ PORT = "${{var.port}}" }}
 stop_signal = "SIGTERM"
 # Between the stop signal and SIGKILL.
 grace = "10s"
+# As whom (the agent's own user), where (in these files), and within which limits:
+# user = "{app}"
+# directory = "/var/lib/{app}"
+# limits = {{ open_files = 65536, processes = 512, core = "0", address_space = "2GiB" }}
 
 # A node is verified when all checks pass for `min_healthy` without a break.
 [[component.check]]

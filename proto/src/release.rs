@@ -3,6 +3,7 @@
 mod check;
 mod migrations;
 mod run;
+mod run_as;
 mod signed;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::waves::WaveSpec;
 
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use run_as::Limits;
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.

@@ -99,16 +99,14 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
 
 fn run_must_make_sense(run: &Run) -> Result<(), String> {
     match run {
-        Run::Supervise(supervise) if supervise.command.first().is_none_or(String::is_empty) => {
-            Err("has an empty command".to_owned())
-        }
+        Run::Supervise(supervise) => supervise.must_make_sense(),
         Run::Systemd(systemd) => systemd_must_make_sense(systemd),
         Run::Pm2(pm2) => pm2_must_make_sense(pm2),
         Run::Static(files) if !files.root.starts_with(['/', '$']) => Err(format!(
             "has the root `{}`, which is not an absolute path",
             files.root
         )),
-        Run::Supervise(_) | Run::Static(_) => Ok(()),
+        Run::Static(_) => Ok(()),
     }
 }
 

@@ -97,6 +97,15 @@ impl Converge {
                 command: words.fill_all(&supervise.command).map_err(wrong)?,
                 stop_signal: supervise.stop_signal,
                 grace: supervise.grace,
+                user: supervise.user.clone(),
+                group: supervise.group.clone(),
+                directory: supervise
+                    .directory
+                    .as_ref()
+                    .map(|directory| words.fill(directory).map(PathBuf::from))
+                    .transpose()
+                    .map_err(wrong)?,
+                limits: supervise.limits,
             }),
             Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, &component.name, systemd)?),
             Run::Pm2(pm2) => How::Pm2(Pm2Spec {
