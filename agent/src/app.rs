@@ -1,7 +1,9 @@
 //! One app on the node: two lanes that carry out its work, one that fetches and one
 //! that runs. Neither decides anything; what came of it goes to the daemon.
 
+mod could_not;
 mod fetch_lane;
+mod hooks;
 mod migrating;
 mod put_back;
 mod still;
@@ -14,17 +16,15 @@ use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::crew::{Crew, LOG_LINES};
+use crate::crew::Crew;
 use crate::effects::admit::History;
 use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
-use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
-use crate::process::managers::log_tail;
-use crate::process::run_directory::RunDirectory;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
+use hooks::Undraining;
 use migrating::{Migrating, end_of};
 use put_back::put_back;
 use still::Made;
@@ -32,11 +32,6 @@ use still::Made;
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
 const REST_EVERY: Duration = Duration::from_secs(2);
-/// Between attempts at what a disk or a process table did not let through.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Between two looks at a release whose files are damaged and that there is no other for.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
@@ -91,6 +86,8 @@ impl App {
             converged: None,
             health: None,
             migrating: None,
+            undraining: None,
+            has_undrained: false,
         };
         let mut lanes = JoinSet::new();
         lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
@@ -145,6 +142,9 @@ struct RunLane {
     /// As it was told last.
     health: Option<Health>,
     migrating: Option<Migrating>,
+    undraining: Option<Undraining>,
+    /// All of what runs now, as well as that went.
+    has_undrained: bool,
 }
 
 /// The daemon is gone.
@@ -202,8 +202,9 @@ impl RunLane {
         }
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
+        self.has_undrained = false;
         if now.drained {
-            self.stand_still(now.work.run.clone()).await?;
+            self.stand_still(now).await?;
             self.converged = Some(wanted);
             return Ok(());
         }
@@ -220,11 +221,13 @@ impl RunLane {
     async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
         let release = now.work.run.clone();
-        let (assignment, number) = (self.assignment.clone(), now.number);
-        // A unit may take minutes to be ready; whoever orders something else does not wait.
-        let is_interrupted = move || assignment.borrow().number != number;
-        self.blocking(move || converge.run(release.as_ref(), look, &is_interrupted))
-            .await
+        let (assignment, wanted) = (self.assignment.clone(), now.wanted());
+        self.blocking(move || {
+            // A unit may take minutes to be ready; whoever orders something else does not wait.
+            let is_interrupted = || wanted.is_over(&assignment);
+            converge.run(release.as_ref(), look, wanted.occasion, &is_interrupted)
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -249,10 +252,14 @@ impl RunLane {
             crew.judge.begin_bake();
         }
         self.begin_migration(now);
+        self.keep_undraining_for(now);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
-            if judging && let Some(outcome) = self.judge(purpose) {
+            self.undrain_at_rest(now);
+            let outcome = judging.then(|| self.judge(purpose)).flatten();
+            let outcome = outcome.and_then(|outcome| self.undrain_first(now, outcome));
+            if let Some(outcome) = outcome {
                 judging = false;
                 self.tell(now, outcome).await?;
             }
@@ -282,6 +289,12 @@ impl RunLane {
                             self.tell(now, outcome).await?;
                         }
                     }
+                    ended = hooks::end_of(&mut self.undraining) => {
+                        if let Some(outcome) = self.settle_undraining(ended).filter(|_| judging) {
+                            judging = false;
+                            self.tell(now, outcome).await?;
+                        }
+                    }
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
@@ -305,6 +318,9 @@ impl RunLane {
             // Nothing runs, and nothing was to.
             return (purpose == Purpose::PutBack).then_some(Outcome::PutBack { ill: None });
         };
+        if self.undraining.is_some() && purpose != Purpose::Bake {
+            return self.judge_meanwhile(purpose);
+        }
         let verdict = match purpose {
             Purpose::Rest => return None,
             Purpose::Activate => return Some(Outcome::Activated),
@@ -317,44 +333,6 @@ impl RunLane {
             Verdict::Passed => Some(Outcome::Verified),
             Verdict::Failed(finding) => Some(Outcome::Failed(crew.failure(finding))),
         }
-    }
-
-    async fn could_not(&mut self, now: &Task, error: &ConvergeError) -> Result<(), Over> {
-        if error.is_interrupted() {
-            return Ok(());
-        }
-        let why = chain(error);
-        tracing::error!(app = %self.converge.app, why, "cannot make the release run");
-        match now.work.purpose {
-            // That it cannot be stopped says nothing of the release.
-            Purpose::Activate | Purpose::Verify | Purpose::Bake if now.drained => {}
-            Purpose::Activate | Purpose::Verify | Purpose::Bake => {
-                let mut failure = failure(error.class(), format!("cannot start: {why}"));
-                if let Some(component) = error.component() {
-                    let run = RunDirectory::new(self.converge.layout.run(&self.converge.app, component));
-                    failure.check = Some(format!("{component}/process"));
-                    failure.log_tail = tokio::task::block_in_place(|| log_tail(&run, LOG_LINES));
-                }
-                self.tell(now, Outcome::Failed(*failure)).await?;
-            }
-            Purpose::PutBack => {
-                self.tell(now, Outcome::CannotPutBack { why: why.clone() })
-                    .await?;
-            }
-            Purpose::Rest => {}
-        }
-        self.tell_this_health(Health::Unhealthy { why }).await?;
-        let pause = match error {
-            // Whoever mends it does so by hand, and each look reads all of it.
-            ConvergeError::Damaged { .. } if now.work.purpose == Purpose::Rest => LOOK_AGAIN,
-            _ => TRY_AGAIN,
-        };
-        tokio::select! {
-            changed = self.assignment.changed() => changed.map_err(|_| Over)?,
-            () = tokio::time::sleep(pause) => {}
-        }
-        tokio::time::sleep(TRY_AGAIN / 5).await;
-        Ok(())
     }
 
     async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {

@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod launch;
 pub mod log;
 pub mod managers;
+pub mod owed;
 pub mod pm2;
 pub mod proc;
 pub mod run_directory;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Check, HealthRules, Migrations, Platform, Run, Strategy};
+use fleet_proto::release::{Check, HealthRules, Hooks, Migrations, Platform, Run, Strategy};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -36,6 +36,7 @@ pub struct ComponentSource {
     pub paths: BTreeMap<Platform, PathBuf>,
     pub run: Run,
     pub checks: Vec<Check>,
+    pub hooks: Hooks,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +67,8 @@ struct Component {
     run: run::RunSection,
     #[serde(default)]
     check: Vec<check::CheckSection>,
+    #[serde(default)]
+    hooks: Hooks,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -183,6 +186,7 @@ impl Component {
             paths,
             run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
+            hooks: self.hooks,
         })
     }
 }
@@ -295,6 +299,33 @@ waves = "10,50,100"
             error.to_string().contains("did you mean `open_files`?"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn hooks_read() {
+        let hooks = "[component.hooks]\ndrain = { command = [\"./lb\", \"out\"], timeout = \"2m\" }\n\
+                     undrain = { command = [\"./lb\", \"in\"] }\n[[component.check]]\nname = \"health\"";
+        let text = GOOD.replacen("[[component.check]]\nname = \"health\"", hooks, 1);
+        let file = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        let found = &file.components[0].hooks;
+        let drain = found.drain.as_ref().unwrap();
+        assert_eq!(
+            (drain.command.len(), drain.timeout.to_string()),
+            (2, "2m".to_owned())
+        );
+        assert_eq!(found.undrain.as_ref().unwrap().timeout.to_string(), "30s");
+        assert!(found.pre_stop.is_none() && found.post_start.is_none());
+        for (wrong, meant) in [("undrian =", "undrain"), ("undrain = { comand", "command")] {
+            let (name, _) = wrong.split_once(" =").unwrap();
+            let from = if name == "undrain" {
+                "undrain = { command"
+            } else {
+                "undrain ="
+            };
+            let error = parse("fleet.toml", &text.replacen(from, wrong, 1), Path::new("/app"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+        }
     }
 
     #[test]

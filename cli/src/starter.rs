@@ -148,6 +148,14 @@ status = 200
 # json = {{ status = "healthy" }}   # fields that the answer must have
 # latency_max = "500ms"
 
+# Before its process is stopped, after it is started, and when it is verified; each may be run
+# again.
+# [component.hooks]
+# drain = {{ command = ["./lb", "remove", "${{node}}"], timeout = "2m" }}
+# pre_stop = {{ command = ["./flush"] }}
+# post_start = {{ command = ["./warm-up"] }}
+# undrain = {{ command = ["./lb", "add", "${{node}}"] }}
+
 [health]
 min_healthy = "10s"
 healthy_deadline = "5m"

@@ -1,6 +1,7 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod hooks;
 mod migrations;
 mod run;
 mod run_as;
@@ -19,6 +20,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use hooks::{Hook, HookName, Hooks};
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use run_as::Limits;
@@ -55,6 +57,9 @@ pub struct Component {
     pub run: Run,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// They define no process: other hooks alone restart nothing.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl Component {

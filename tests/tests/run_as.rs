@@ -26,7 +26,7 @@ fn fleet() -> Option<Fleet> {
 
 fn rollout(fleet: &Fleet, version: &str, run: &str) -> Ended {
     let run = format!("kind = \"supervise\"\n{run}\n");
-    let piece = Piece::new("web", run).with("wait", "#!/bin/sh\nexec sleep 1000\n");
+    let piece = Piece::new("web", run).with("wait", "#!/bin/sh\ntest \"$1\" = no || exec sleep 1000\n");
     push(fleet, version, "5s", &[piece]).unwrap();
     fleet.ctl(&["rollout", version]).unwrap()
 }
@@ -41,7 +41,10 @@ fn a_component_and_its_checks_are_the_user_whom_the_release_names() {
     let ended = rollout(
         &fleet,
         "v1.0.0",
-        &format!("command = [\"./wait\"]\nuser = \"nobody\"\n{check}"),
+        &format!(
+            "command = [\"./wait\"]\nuser = \"nobody\"\n{check}\n[component.hooks]\n\
+             post_start = {{ command = [\"sh\", \"-c\", \"test $$(id -un) = nobody && test $$USER = nobody && ./wait no\"] }}\n"
+        ),
     );
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
     let shown = fleet.agent(NODE, &["status", "--output", "json"]).unwrap();

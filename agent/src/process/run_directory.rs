@@ -147,12 +147,12 @@ impl RunDirectory {
         lock(&self.path.join("lock"))
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
     }
 
     /// Atomic, and not durable: after a power cut no process is left to speak of.
-    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
+    pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
         self.write_beside(name, value)?;
         self.rename_new(name)
     }

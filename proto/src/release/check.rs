@@ -92,6 +92,8 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
+    let hooks = component.hooks.must_make_sense();
+    hooks.map_err(|why| format!("component `{name}` {why}"))?;
     component.checks.iter().try_for_each(|check| {
         check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
     })
@@ -258,6 +260,12 @@ mod tests {
             let found = run(json);
             assert!(found.contains(why), "{found}");
         }
+        let hooks = serde_json::json!({ "drain": { "command": [] } });
+        let found = refused(|m| m.components[0].hooks = serde_json::from_value(hooks).unwrap());
+        assert!(
+            found.ends_with("component `web` has a hook `drain` with an empty command"),
+            "{found}"
+        );
         assert!(
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")
