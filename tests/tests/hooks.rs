@@ -6,7 +6,9 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use fleet_tests::fleet::{Ended, Fleet, PATIENCE};
-use fleet_tests::hosts::pieces::{Piece, push};
+use fleet_tests::hosts::can_boot;
+use fleet_tests::hosts::fleet::{HostFleet, agent_log};
+use fleet_tests::hosts::pieces::{Piece, push, service};
 use fleet_tests::wait::wait_for;
 
 const NODE: &str = "n01";
@@ -378,4 +380,51 @@ fn what_is_current_is_started_with_its_hooks_and_without_a_word_from_them() {
     bench.fleet.start_agent(NODE).unwrap();
     bench.says(&THERE_AND_BACK[8..]);
     assert!(bench.pid().is_some());
+}
+
+/// What systemd starts again by itself is not started by the agent, and has its hooks.
+#[test]
+fn a_unit_has_its_hooks_also_after_a_boot() {
+    if !can_boot() {
+        return;
+    }
+    let mut fleet = HostFleet::start(1).unwrap();
+    let rollout = |fleet: &HostFleet, version: &str| {
+        let mut piece = service(version, "health = \"healthy\"\n", "");
+        piece.run.push_str("[component.hooks]\n");
+        for (hook, _, _) in GOOD {
+            let script = format!("echo {hook} ${{version}} >>/root/hooks; sync");
+            piece.run.push_str(&format!(
+                "{hook} = {{ command = [\"sh\", \"-c\", \"{script}\"] }}\n"
+            ));
+        }
+        push(&fleet.fleet, version, "20s", &[piece]).unwrap();
+        let ended = fleet.fleet.ctl(&["rollout", version]).unwrap();
+        let log = agent_log(fleet.hosts.host("n01").unwrap());
+        assert_eq!(ended.code, 0, "{}{}\n{log}", ended.stdout, ended.stderr);
+    };
+    let says = |fleet: &HostFleet, expected: &str| {
+        let host = fleet.hosts.host("n01").unwrap();
+        let read = || {
+            host.run(&["cat", "/root/hooks"])
+                .map(|ended| ended.stdout)
+                .unwrap_or_default()
+        };
+        let lines = |text: &str| text.lines().count();
+        let _fewer = wait_for("so many hooks", PATIENCE, || {
+            (lines(&read()) >= lines(expected)).then_some(())
+        });
+        assert_eq!(read(), expected, "{}", agent_log(host));
+    };
+    rollout(&fleet, "v1.0.0");
+    rollout(&fleet, "v1.1.0");
+    let mut expected = "post_start v1.0.0\nundrain v1.0.0\ndrain v1.0.0\npre_stop v1.0.0\n\
+                        post_start v1.1.0\nundrain v1.1.0\n"
+        .to_owned();
+    says(&fleet, &expected);
+    let host = fleet.hosts.host_mut("n01").unwrap();
+    host.pull_the_plug().unwrap();
+    host.boot().unwrap();
+    expected.push_str("post_start v1.1.0\nundrain v1.1.0\n");
+    says(&fleet, &expected);
 }

@@ -1,6 +1,6 @@
 //! Hooks that have still to be run of what runs, or lies there: `hooks.json`, beside its
-//! spec. Where the node has lost power the processes are gone too, and what is started anew
-//! owes all of its hooks; so this is atomic, and not durable.
+//! spec. Durable, for managers start processes again after a boot, and the agent has to know
+//! that they have hooks.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::proc;
 use super::run_directory::RunDirectory;
 use super::spec::How;
-use crate::durable::{self, FileError};
+use crate::durable::{self, FileError, failed};
 
 const FILE: &str = "hooks.json";
 
@@ -52,7 +52,9 @@ impl RunDirectory {
         if self.read::<Owed>(FILE).as_ref() == Some(&owed) {
             return Ok(());
         }
-        self.write(FILE, &owed)
+        let path = self.path().join(FILE);
+        let bytes = serde_json::to_vec(&owed).map_err(|error| failed("encode", &path)(error.into()))?;
+        durable::replace(&path, &bytes, 0o600)
     }
 
     pub fn owe_nothing(&self) -> Result<(), FileError> {

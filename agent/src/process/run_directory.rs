@@ -152,7 +152,7 @@ impl RunDirectory {
     }
 
     /// Atomic, and not durable: after a power cut no process is left to speak of.
-    pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), FileError> {
         self.write_beside(name, value)?;
         self.rename_new(name)
     }
