@@ -257,6 +257,20 @@ fn nothing_of_the_agents_rights_can_be_taken_up_again() {
     assert_eq!(said, expected);
 }
 
+/// Of whom the node says that they are in groups besides their own, if there is such a one.
+#[test]
+fn the_groups_of_the_user_are_the_app_s_too() {
+    let Some(bench) = Bench::new() else { return };
+    let groups = std::fs::read_to_string("/etc/group").unwrap();
+    let members = groups.lines().filter_map(|line| line.rsplit(':').next());
+    let names = members.flat_map(|members| members.split(',')).chain([USER]);
+    let mut users = names.filter_map(|name| User::from_name(name).ok().flatten());
+    let user = users.find(|user| !user.uid.is_root()).unwrap();
+    let mut spec = bench.spec("exec sleep 1000");
+    supervised(&mut spec).user = Some(user.name.clone());
+    must_be(bench.start(&spec), &user, bench.directory.path());
+}
+
 #[test]
 fn a_group_that_is_named_is_the_only_one() {
     let Some(bench) = Bench::new() else { return };

@@ -22,7 +22,7 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
     let [program, arguments @ ..] = command else {
         return Err(Miss::new("has no command"));
     };
-    let account = spec.account().map_err(|error| Miss::new(chain(&error)))?;
+    let account = account_of(spec).await?;
     let directory = spec.working_directory();
     let mut started = match &account {
         None => Command::new(program),
@@ -90,6 +90,16 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         miss.why.push_str(&format!(": {last}"));
     }
     Err(miss)
+}
+
+/// Where users come from a directory of the network, that may keep one waiting.
+async fn account_of(spec: &Spec) -> Result<Option<Account>, Miss> {
+    let spec = spec.clone();
+    let looked = tokio::task::spawn_blocking(move || spec.account()).await;
+    match looked {
+        Ok(found) => found.map_err(|error| Miss::new(chain(&error))),
+        Err(error) => Err(Miss::new(chain(&error))),
+    }
 }
 
 /// Keeps the end, which tells why, and reads all: a command that nobody listens to any
