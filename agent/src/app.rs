@@ -3,7 +3,9 @@
 
 mod baseline;
 mod confirm;
+mod could_not;
 mod fetch_lane;
+mod hooks;
 mod migrating;
 mod put_back;
 mod smoke;
@@ -17,19 +19,17 @@ use fleet_proto::session::Health;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::crew::{Crew, LOG_LINES};
+use crate::crew::Crew;
 use crate::effects::admit::History;
 use crate::effects::converge::{Converge, ConvergeError, Look, Started};
 use crate::effects::fetch::Node;
-use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::link::Reach;
 use crate::probe::judge::Verdict;
-use crate::process::managers::log_tail;
-use crate::process::run_directory::RunDirectory;
 use crate::tasks::{Ended, watch};
 use confirm::{Confirming, confirmed, contact, put_back_confirmed};
 use fetch_lane::fetch_lane;
+use hooks::Undraining;
 use migrating::{Migrating, end_of};
 use put_back::put_back;
 use smoke::{Smoking, smoked};
@@ -38,11 +38,6 @@ use still::Made;
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
 const REST_EVERY: Duration = Duration::from_secs(2);
-/// Between attempts at what a disk or a process table did not let through.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Between two looks at a release whose files are damaged and that there is no other for.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
@@ -101,6 +96,8 @@ impl App {
             reach,
             confirming: None,
             smoking: None,
+            undraining: None,
+            has_undrained: false,
         };
         let mut lanes = JoinSet::new();
         lanes.spawn(watch_lane("fetch lane", app.clone(), events.clone(), fetching));
@@ -158,6 +155,9 @@ struct RunLane {
     reach: Reach,
     confirming: Option<Confirming>,
     smoking: Option<Smoking>,
+    undraining: Option<Undraining>,
+    /// All of what runs now, as well as that went.
+    has_undrained: bool,
 }
 
 /// The daemon is gone.
@@ -215,8 +215,9 @@ impl RunLane {
         }
         let baseline = self.baseline(now);
         self.converged = None;
+        self.has_undrained = false;
         if now.drained {
-            self.stand_still(now.work.run.clone()).await?;
+            self.stand_still(now).await?;
             self.converged = Some(wanted);
             return Ok(());
         }
@@ -233,11 +234,13 @@ impl RunLane {
     async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
         let release = now.work.run.clone();
-        let (assignment, number) = (self.assignment.clone(), now.number);
-        // A unit may take minutes to be ready; whoever orders something else does not wait.
-        let is_interrupted = move || assignment.borrow().number != number;
-        self.blocking(move || converge.run(release.as_ref(), look, &is_interrupted))
-            .await
+        let (assignment, wanted) = (self.assignment.clone(), now.wanted());
+        self.blocking(move || {
+            // A unit may take minutes to be ready; whoever orders something else does not wait.
+            let is_interrupted = || wanted.is_over(&assignment);
+            converge.run(release.as_ref(), look, wanted.occasion, &is_interrupted)
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -264,10 +267,14 @@ impl RunLane {
         self.begin_migration(now);
         self.confirming = self.confirming(&now.work);
         self.smoking = self.smoking(purpose);
+        self.keep_undraining_for(now);
         let mut judging = purpose != Purpose::Rest;
         loop {
             self.tell_health().await?;
-            if judging && let Some(outcome) = self.judge(purpose) {
+            self.undrain_at_rest(now);
+            let outcome = judging.then(|| self.judge(purpose)).flatten();
+            let outcome = outcome.and_then(|outcome| self.undrain_first(now, outcome));
+            if let Some(outcome) = outcome {
                 judging = false;
                 self.tell(now, outcome).await?;
             }
@@ -297,6 +304,12 @@ impl RunLane {
                             self.tell(now, outcome).await?;
                         }
                     }
+                    ended = hooks::end_of(&mut self.undraining) => {
+                        if let Some(outcome) = self.settle_undraining(ended).filter(|_| judging) {
+                            judging = false;
+                            self.tell(now, outcome).await?;
+                        }
+                    }
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
@@ -317,6 +330,9 @@ impl RunLane {
 
     fn judge(&mut self, purpose: Purpose) -> Option<Outcome> {
         let contact = contact(&mut self.confirming);
+        if self.undraining.is_some() && !matches!(purpose, Purpose::Bake | Purpose::Smoke) {
+            return self.judge_meanwhile(purpose);
+        }
         let crew = self.crew.as_ref();
         match purpose {
             Purpose::Rest => None,
@@ -326,44 +342,6 @@ impl RunLane {
             Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
             Purpose::Smoke => crew.and_then(|crew| smoked(crew, &mut self.smoking)),
         }
-    }
-
-    async fn could_not(&mut self, now: &Task, error: &ConvergeError) -> Result<(), Over> {
-        if error.is_interrupted() {
-            return Ok(());
-        }
-        let why = chain(error);
-        tracing::error!(app = %self.converge.app, why, "cannot make the release run");
-        match now.work.purpose {
-            // That it cannot be stopped says nothing of the release.
-            Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke if now.drained => {}
-            Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke => {
-                let mut failure = failure(error.class(), format!("cannot start: {why}"));
-                if let Some(component) = error.component() {
-                    let run = RunDirectory::new(self.converge.layout.run(&self.converge.app, component));
-                    failure.check = Some(format!("{component}/process"));
-                    failure.log_tail = tokio::task::block_in_place(|| log_tail(&run, LOG_LINES));
-                }
-                self.tell(now, Outcome::Failed(*failure)).await?;
-            }
-            Purpose::PutBack => {
-                self.tell(now, Outcome::CannotPutBack { why: why.clone() })
-                    .await?;
-            }
-            Purpose::Rest => {}
-        }
-        self.tell_this_health(Health::Unhealthy { why }).await?;
-        let pause = match error {
-            // Whoever mends it does so by hand, and each look reads all of it.
-            ConvergeError::Damaged { .. } if now.work.purpose == Purpose::Rest => LOOK_AGAIN,
-            _ => TRY_AGAIN,
-        };
-        tokio::select! {
-            changed = self.assignment.changed() => changed.map_err(|_| Over)?,
-            () = tokio::time::sleep(pause) => {}
-        }
-        tokio::time::sleep(TRY_AGAIN / 5).await;
-        Ok(())
     }
 
     async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {

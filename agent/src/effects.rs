@@ -5,6 +5,7 @@ pub mod changes;
 pub mod converge;
 pub mod download;
 pub mod fetch;
+pub mod hooks;
 pub mod migrate;
 pub mod room;
 

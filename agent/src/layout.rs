@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::HookName;
 
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -90,6 +91,14 @@ impl Layout {
     /// Where a command of the app's migrations is run and tells its end.
     pub fn errand(&self, app: &AppName, what: &str) -> PathBuf {
         self.app(app).join("migration").join(what)
+    }
+
+    /// Where a hook is run and tells its end.
+    pub fn hook(&self, app: &AppName, component: &ComponentName, hook: HookName) -> PathBuf {
+        self.app(app)
+            .join("hooks")
+            .join(component.as_str())
+            .join(hook.word())
     }
 
     pub fn backups(&self, app: &AppName) -> PathBuf {

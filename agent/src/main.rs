@@ -105,7 +105,10 @@ enum Verb {
     /// Become the app (started by its keeper)
     #[command(hide = true)]
     Launch {
-        #[arg(last = true, required = true)]
+        /// As whom, where and within which limits
+        #[arg(long = "become")]
+        becoming: Option<String>,
+        #[arg(last = true)]
         command: Vec<OsString>,
     },
 }
@@ -136,8 +139,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             process::systemd::relay::relay(socket)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Verb::Launch { command } => {
-            let error = process::launch::launch(command);
+        Verb::Launch { becoming, command } => {
+            let Err(error) = process::launch::launch(becoming.as_deref(), command) else {
+                return Ok(ExitCode::SUCCESS);
+            };
             render::note(&format!("fleet-agent: {}", effects::chain(&error)));
             return Ok(ExitCode::from(127));
         }

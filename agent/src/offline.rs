@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
 use crate::effects::converge::{Converge, ConvergeError, Look};
+use crate::effects::hooks::Occasion;
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
@@ -124,12 +125,22 @@ pub async fn rollback(
 
     let drained = ledger.service.drained;
     let ran = if drained {
-        converge.stand_still(Some(&moved.to)).map(|()| None)
+        let stood = converge.stand_still(Some(&moved.to), Occasion::Back, &|| false);
+        stood.map(|()| None)
     } else {
-        converge.run(Some(&moved.to), Look::AtNothing, &|| false)
+        converge.run(Some(&moved.to), Look::AtNothing, Occasion::Back, &|| false)
     };
     let ill = match ran {
-        Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
+        Ok(Some(started)) => {
+            let ill = illness_of(Crew::begin(started.clone(), None)).await;
+            // What is ill is undrained by the agent, when it is well.
+            if ill.is_none()
+                && let Err(error) = converge.undrain(&started, Occasion::Back, &|| false)
+            {
+                tracing::warn!(%app, error = chain(&error), "cannot undrain");
+            }
+            ill
+        }
         Ok(None) => None,
         // It stays rolling back in the ledger: the agent goes on with it when it starts.
         Err(source) => {

@@ -15,11 +15,13 @@
 //!   └──── adopts ───┘ (an agent that starts again)
 //! ```
 
+pub mod account;
 pub mod errand;
 pub mod keeper;
 pub mod launch;
 pub mod log;
 pub mod managers;
+pub mod owed;
 pub mod pm2;
 pub mod proc;
 pub mod run_directory;

@@ -13,7 +13,7 @@ use fleet_agent::process::spec::{How, Spec, Supervised};
 use fleet_agent::process::supervise::{Supervisor, glance};
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::StopSignal;
+use fleet_proto::release::{Limits, StopSignal};
 use nix::sys::signal::Signal;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -46,6 +46,10 @@ impl Bench {
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
                 stop_signal: StopSignal::Term,
                 grace: Span::from_millis(300),
+                user: None,
+                group: None,
+                directory: None,
+                limits: Limits::default(),
             }),
         }
     }
@@ -190,12 +194,15 @@ fn a_keeper_is_adopted_from_the_slot_of_an_earlier_release() {
     assert_eq!(bench.run.spec(), Some(bench.spec("exec sleep 1000")));
     // Whatever else defines it makes it another one.
     let mut known = first.keeper;
-    let changes: [fn(&mut Spec); 5] = [
+    let changes: [fn(&mut Spec); 8] = [
         |spec| spec.tree = Digest::of(b"other files"),
         |spec| supervised(spec).command[2] = "exec sleep 1001".to_owned(),
         |spec| drop(spec.env.insert("LEVEL".to_owned(), "2".to_owned())),
         |spec| supervised(spec).stop_signal = StopSignal::Interrupt,
         |spec| supervised(spec).grace = Span::from_millis(301),
+        |spec| supervised(spec).user = Some(oneself()),
+        |spec| supervised(spec).directory = Some("/".into()),
+        |spec| supervised(spec).limits.open_files = Some(64),
     ];
     for change in changes {
         change(&mut spec);
@@ -387,4 +394,9 @@ fn a_disk_that_takes_nothing_does_not_take_down_what_runs() {
     assert!(bench.supervisor.start(&bench.run, &other).is_err());
     assert_eq!(glance(&bench.run).unwrap().app, state.app);
     assert!(state.keeper.is_alive());
+}
+
+fn oneself() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
+    user.unwrap().name
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Check, HealthRules, Migrations, Platform, Run, Strategy};
+use fleet_proto::release::{Check, HealthRules, Hooks, Migrations, Platform, Run, Strategy};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -37,6 +37,7 @@ pub struct ComponentSource {
     pub run: Run,
     pub checks: Vec<Check>,
     pub smoke: Vec<Check>,
+    pub hooks: Hooks,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +70,7 @@ struct Component {
     check: Vec<check::CheckSection>,
     #[serde(default)]
     smoke: Vec<check::CheckSection>,
+    hooks: Hooks,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -188,6 +190,7 @@ impl Component {
             run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
             smoke: smoke.collect::<Result<_, _>>()?,
+            hooks: self.hooks,
         })
     }
 }
@@ -272,6 +275,61 @@ waves = "10,50,100"
             run("kind = \"static\"\nroot = \"/srv/shop\""),
             Run::Static(_)
         ));
+    }
+
+    #[test]
+    fn a_process_of_somebody_else_reads() {
+        let text = GOOD.replacen(
+            "env = {",
+            "user = \"www-data\"\ngroup = \"adm\"\ndirectory = \"/var/lib/shop\"\n\
+             limits = { open_files = 65536, processes = 512, core = \"0\", address_space = \"2GiB\" }\nenv = {",
+            1,
+        );
+        let file = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        let Run::Supervise(web) = &file.components[0].run else {
+            unreachable!("{file:?}")
+        };
+        let said = (
+            web.user.as_deref(),
+            web.group.as_deref(),
+            web.directory.as_deref(),
+        );
+        assert_eq!(said, (Some("www-data"), Some("adm"), Some("/var/lib/shop")));
+        assert_eq!(web.limits.core.map(|bytes| bytes.0), Some(0));
+        assert_eq!(web.limits.address_space.map(|bytes| bytes.0), Some(2 << 30));
+        let wrong = text.replacen("open_files", "open_fils", 1);
+        let error = parse("fleet.toml", &wrong, Path::new("/app")).unwrap_err();
+        assert!(
+            error.to_string().contains("did you mean `open_files`?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn hooks_read() {
+        let hooks = "[component.hooks]\ndrain = { command = [\"./lb\", \"out\"], timeout = \"2m\" }\n\
+                     undrain = { command = [\"./lb\", \"in\"] }\n[[component.check]]\nname = \"health\"";
+        let text = GOOD.replacen("[[component.check]]\nname = \"health\"", hooks, 1);
+        let file = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        let found = &file.components[0].hooks;
+        let drain = found.drain.as_ref().unwrap();
+        assert_eq!(
+            (drain.command.len(), drain.timeout.to_string()),
+            (2, "2m".to_owned())
+        );
+        assert_eq!(found.undrain.as_ref().unwrap().timeout.to_string(), "30s");
+        assert!(found.pre_stop.is_none() && found.post_start.is_none());
+        for (wrong, meant) in [("undrian =", "undrain"), ("undrain = { comand", "command")] {
+            let (name, _) = wrong.split_once(" =").unwrap();
+            let from = if name == "undrain" {
+                "undrain = { command"
+            } else {
+                "undrain ="
+            };
+            let error = parse("fleet.toml", &text.replacen(from, wrong, 1), Path::new("/app"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, Manifest, Run, SignedManifest};
+use fleet_proto::release::{Component, Hooks, Manifest, Run, SignedManifest};
 use fleet_proto::signing::SecretKey;
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
@@ -149,7 +149,8 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
     let mut artifacts = BTreeMap::new();
     for (platform, path) in &source.paths {
         let packed = pack::pack(path).map_err(|error| unpackable(&source.name, error))?;
-        if let Some((why, hint)) = why_not_run(&source.run, &packed) {
+        let why_not = why_not_run(&source.run, &packed).or_else(|| why_not_hooked(&source.hooks, &packed));
+        if let Some((why, hint)) = why_not {
             let message = format!("component `{}` {why} in {}", source.name, path.display());
             return Err(Error::usage(message, hint));
         }
@@ -164,6 +165,7 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         run: source.run.clone(),
         checks: source.checks.clone(),
         smoke: source.smoke.clone(),
+        hooks: source.hooks.clone(),
     })
 }
 
@@ -172,8 +174,16 @@ fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
     match run {
         Run::Supervise(supervise) => {
             let program = supervise.command.first().map_or("", String::as_str);
+            let program = match supervise.directory.as_deref() {
+                None => program.to_owned(),
+                // It is looked for where it runs.
+                Some(directory) if program.contains('/') && !program.starts_with('/') => {
+                    format!("{directory}/{program}")
+                }
+                Some(_) => program.to_owned(),
+            };
             let hint = "name a program that is there, as `./web`; `chmod +x` makes a file executable";
-            packed.why_not_started(program).map(|why| (why, hint))
+            packed.why_not_started(&program).map(|why| (why, hint))
         }
         Run::Systemd(systemd) => {
             let file = systemd.file.as_ref().filter(|file| !packed.has_file(file))?;
@@ -189,6 +199,16 @@ fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
         }
         Run::Pm2(_) | Run::Static(_) => None,
     }
+}
+
+/// A hook is looked for in the component's files, wherever its process works.
+fn why_not_hooked(hooks: &Hooks, packed: &Packed) -> Option<(String, &'static str)> {
+    let hint = "name a program that is there, as `./drain`; `chmod +x` makes a file executable";
+    hooks.all().find_map(|(name, hook)| {
+        let program = hook.command.first().map_or("", String::as_str);
+        let why = packed.why_not_started(program)?;
+        Some((format!("has a hook `{name}` that {why}"), hint))
+    })
 }
 
 fn unpackable(component: &ComponentName, source: PackError) -> Error {

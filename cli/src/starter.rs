@@ -132,6 +132,10 @@ env = {{ PORT = "${{var.port}}" }}
 stop_signal = "SIGTERM"
 # Between the stop signal and SIGKILL.
 grace = "10s"
+# As whom (the agent's own user), where (in these files), and within which limits:
+# user = "{app}"
+# directory = "/var/lib/{app}"
+# limits = {{ open_files = 65536, processes = 512, core = "0", address_space = "2GiB" }}
 
 # A node is verified when all checks pass for `min_healthy` without a break.
 [[component.check]]
@@ -150,6 +154,13 @@ status = 200
 # kind = "exec"
 # command = ["./smoke", "login"]
 # timeout = "30s"
+# Before its process is stopped, after it is started, and when it is verified; each may be run
+# again.
+# [component.hooks]
+# drain = {{ command = ["./lb", "remove", "${{node}}"], timeout = "2m" }}
+# pre_stop = {{ command = ["./flush"] }}
+# post_start = {{ command = ["./warm-up"] }}
+# undrain = {{ command = ["./lb", "add", "${{node}}"] }}
 
 [health]
 min_healthy = "10s"

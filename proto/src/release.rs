@@ -1,8 +1,10 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod hooks;
 mod migrations;
 mod run;
+mod run_as;
 mod signed;
 
 use std::collections::BTreeMap;
@@ -18,8 +20,10 @@ use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use hooks::{Hook, HookName, Hooks};
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use run_as::Limits;
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.
@@ -56,6 +60,9 @@ pub struct Component {
     /// Looked at once, when the bake is over; what does not pass then fails the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub smoke: Vec<Check>,
+    /// They define no process: other hooks alone restart nothing.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl Component {

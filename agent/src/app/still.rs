@@ -14,9 +14,14 @@ pub(super) struct Made {
 }
 
 impl RunLane {
-    pub(super) async fn stand_still(&self, at: Option<ReleaseRef>) -> Result<(), ConvergeError> {
-        let converge = self.converge.clone();
-        self.blocking(move || converge.stand_still(at.as_ref())).await
+    pub(super) async fn stand_still(&self, now: &Task) -> Result<(), ConvergeError> {
+        let (converge, at) = (self.converge.clone(), now.work.run.clone());
+        let (assignment, wanted) = (self.assignment.clone(), now.wanted());
+        self.blocking(move || {
+            let is_interrupted = || wanted.is_over(&assignment);
+            converge.stand_still(at.as_ref(), wanted.occasion, &is_interrupted)
+        })
+        .await
     }
 
     /// Nothing runs, so nothing is checked and nothing judged; but what was to be put back

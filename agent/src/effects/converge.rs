@@ -1,6 +1,7 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
 pub mod describe;
+mod hooks;
 mod still;
 
 use std::path::PathBuf;
@@ -8,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Component, Platform, ReleaseRef};
+use fleet_proto::release::{Component, HookName, Platform, ReleaseRef};
 use fleet_proto::session::FailureClass;
 
 use super::changes::{Changes, Member, changes};
+use super::hooks::{Occasion, Plan};
 use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
@@ -22,6 +24,8 @@ use crate::process::spec::{How, Spec};
 use crate::process::standing::glance;
 use crate::slots::{Slot, SlotError, Slots};
 use crate::template::{TemplateError, Words};
+
+pub use hooks::HookError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConvergeError {
@@ -59,6 +63,13 @@ pub enum ConvergeError {
         #[source]
         source: ProcessError,
     },
+    #[error("hook {hook} of component {component} failed")]
+    Hook {
+        component: ComponentName,
+        hook: HookName,
+        #[source]
+        source: HookError,
+    },
 }
 
 fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
@@ -77,6 +88,7 @@ impl ConvergeError {
             Self::Template { .. } | Self::NoArtifact { .. } | Self::UnitFile { .. } => FailureClass::Release,
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
             Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
+            Self::Hook { source, .. } => source.class(),
         }
     }
 
@@ -90,7 +102,11 @@ impl ConvergeError {
 
     /// What was to be made so is not wanted any more.
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Start { source, .. } if source.is_interrupted())
+        match self {
+            Self::Start { source, .. } => source.is_interrupted(),
+            Self::Hook { source, .. } => matches!(source, HookError::Interrupted),
+            _ => false,
+        }
     }
 
     pub fn component(&self) -> Option<&ComponentName> {
@@ -99,7 +115,8 @@ impl ConvergeError {
             | Self::NoArtifact { component }
             | Self::UnitFile { component, .. }
             | Self::Start { component, .. }
-            | Self::Stop { component, .. } => Some(component),
+            | Self::Stop { component, .. }
+            | Self::Hook { component, .. } => Some(component),
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
         }
     }
@@ -192,18 +209,19 @@ impl Converge {
         &self,
         to: Option<&ReleaseRef>,
         look: Look,
+        occasion: Occasion,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
-        match self.make_run(to, look, is_interrupted) {
+        match self.make_run(to, look, occasion, is_interrupted) {
             // Kept for going back: on the way forward a full disk ends the attempt.
             Err(error)
                 if error.is_no_room() && look == Look::AtBytes && Ballast::new(&self.layout).give_up() =>
             {
-                self.make_run(to, look, is_interrupted)
+                self.make_run(to, look, occasion, is_interrupted)
             }
             other => other,
         }
@@ -213,6 +231,7 @@ impl Converge {
         &self,
         to: Option<&ReleaseRef>,
         look: Look,
+        occasion: Occasion,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
@@ -225,7 +244,9 @@ impl Converge {
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
             target.as_ref().map_or(Ok(()), must_be_whole)?;
         }
-        self.change(&slots, to, target.as_mut(), &changes, is_interrupted)?;
+        let parts = target.as_ref().map_or(&[][..], |target| &target.parts);
+        let hooks = self.plan_hooks(occasion, &changes, parts);
+        self.change(&slots, to, target.as_mut(), (&changes, &hooks), is_interrupted)?;
         if moves {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
         }
@@ -237,9 +258,11 @@ impl Converge {
         slots: &Slots,
         to: Option<&ReleaseRef>,
         target: Option<&mut Started>,
-        changes: &Changes,
+        (changes, hooks): (&Changes, &Plan),
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ConvergeError> {
+        let left = slots.current_slot();
+        let slot = target.as_ref().map(|target| target.slot.clone());
         let parts = target
             .map(|target| target.parts.as_mut_slice())
             .unwrap_or_default();
@@ -255,8 +278,14 @@ impl Converge {
             slots.prepare_switch(release)?;
         }
         for component in &changes.stop {
+            self.leave(left.as_ref(), hooks.leaving_of(component), is_interrupted)?;
             self.stop(component)?;
         }
+        self.leave(
+            left.as_ref(),
+            hooks.leaving_besides(&changes.stop),
+            is_interrupted,
+        )?;
         // What goes on is what was started only until the switch.
         for part in parts.iter().filter(|part| {
             let name = &part.component.name;
@@ -268,10 +297,14 @@ impl Converge {
         // All of them, in their order: what is kept is adopted, and if it has been lost in
         // this moment it is started anew, from the slot that is current now.
         for part in parts {
+            self.expect_hooks(part, changes.start.contains(&part.component.name));
             self.managers
                 .start(&part.run, &part.spec, is_interrupted)
                 .map_err(|source| part.cannot_start(source))?;
             part.move_to_where_it_lives();
+            if let Some(slot) = &slot {
+                self.has_started(slot, part, hooks, is_interrupted)?;
+            }
         }
         self.retire(changes);
         Ok(())
@@ -295,20 +328,6 @@ impl Converge {
 
     pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
         must_be_whole(&self.described(release)?)
-    }
-
-    /// Stops everything; `current` stays, for the app shall run again later.
-    pub fn stop_all(&self) -> Result<(), ConvergeError> {
-        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        *gate = Gate::Shut;
-        self.stop_what_runs(&Slots::new(&self.layout, &self.app))
-    }
-
-    fn stop_what_runs(&self, slots: &Slots) -> Result<(), ConvergeError> {
-        for component in self.start_order(slots).iter().rev() {
-            self.stop(component)?;
-        }
-        Ok(())
     }
 
     fn stop(&self, component: &ComponentName) -> Result<(), ConvergeError> {

@@ -26,7 +26,7 @@ use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::install::{MigrationPart, MigrationWork, Outcome};
 use crate::link::Reach;
-use crate::process::errand::{End, Errand, ErrandError, Task};
+use crate::process::errand::{self, End, Errand, ErrandError, Task};
 use crate::slots::Slots;
 use crate::template::Words;
 
@@ -339,7 +339,9 @@ impl Job {
             env: self.env.clone(),
             home: self.home.clone(),
             user: self.migrations.user.clone(),
+            group: None,
             timeout,
+            grace: errand::GRACE,
         })
     }
 
@@ -357,15 +359,7 @@ impl Job {
     /// With its last words.
     fn told(&self, what: &str, end: &End) -> Failed {
         let log_tail = self.place(what).log_tail(LOG_LINES);
-        let how = match end {
-            End::Exited(code) => format!("exited with code {code}"),
-            End::Killed(signal) => match nix::sys::signal::Signal::try_from(*signal) {
-                Ok(signal) => format!("was killed by {signal}"),
-                Err(_) => format!("was killed by signal {signal}"),
-            },
-            End::TimedOut => format!("did not end within {} and was ended", self.limit(what)),
-            End::NotStarted(why) => format!("was not run: {why}"),
-        };
+        let how = end.in_words(self.limit(what));
         let last = log_tail
             .last()
             .map(|line| format!(": {line}"))

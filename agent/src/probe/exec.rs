@@ -7,6 +7,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
 
 use super::{Miss, Passed};
+use crate::effects::chain;
+use crate::process::account::{Account, Become};
 use crate::process::log::harmless;
 use crate::process::run_directory::RUN_VARIABLE;
 use crate::process::spec::Spec;
@@ -20,11 +22,30 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
     let [program, arguments @ ..] = command else {
         return Err(Miss::new("has no command"));
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(&spec.directory)
+    let account = account_of(spec).await?;
+    let directory = spec.working_directory();
+    let mut started = match &account {
+        None => Command::new(program),
+        Some(_) => Command::new("/proc/self/exe"),
+    };
+    match &account {
+        None => started.current_dir(directory).args(arguments),
+        Some(account) => {
+            // The limits are the app's own.
+            let becoming = Become {
+                account: Some(account.clone()),
+                directory: Some(directory),
+                ..Become::default()
+            };
+            started
+                .args(["launch", "--become", &becoming.to_argument(), "--"])
+                .args(command)
+        }
+    };
+    let mut child = started
         .env_clear()
         .env("HOME", &spec.home)
+        .envs(account.iter().flat_map(Account::env))
         .envs(&spec.env)
         .env_remove(RUN_VARIABLE)
         .stdin(Stdio::null())
@@ -69,6 +90,16 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         miss.why.push_str(&format!(": {last}"));
     }
     Err(miss)
+}
+
+/// Where users come from a directory of the network, that may keep one waiting.
+async fn account_of(spec: &Spec) -> Result<Option<Account>, Miss> {
+    let spec = spec.clone();
+    let looked = tokio::task::spawn_blocking(move || spec.account()).await;
+    match looked {
+        Ok(found) => found.map_err(|error| Miss::new(chain(&error))),
+        Err(error) => Err(Miss::new(chain(&error))),
+    }
 }
 
 /// Keeps the end, which tells why, and reads all: a command that nobody listens to any

@@ -21,22 +21,23 @@ use std::time::{Duration, Instant};
 use fleet_proto::quantity::Span;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, User, setsid};
+use nix::unistd::{Pid, setsid};
 use serde::{Deserialize, Serialize};
 
+use super::account::{Account, Become};
 use super::log::{self, Log};
 use super::proc::{self, ProcessId};
 use super::run_directory::{RUN_VARIABLE, lock};
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
+use crate::effects::chain;
 
 /// What an end takes, with its name and a few words.
 const ENDED_BYTES: usize = 1024;
 /// SIGKILL cannot be ignored, only delayed.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// From SIGTERM to SIGKILL, when its time is over.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Span = Span::from_secs(5);
 /// Whoever runs it needs milliseconds to begin; a machine that is short of them gets more.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -52,6 +53,8 @@ pub enum ErrandError {
     },
     #[error("an earlier errand in {} does not end", .0.display())]
     Busy(PathBuf),
+    #[error("it was given up")]
+    GivenUp,
     #[error("there is no readable task in {}", .0.display())]
     NoTask(PathBuf),
 }
@@ -66,7 +69,16 @@ pub struct Task {
     pub env: BTreeMap<String, String>,
     pub home: String,
     pub user: Option<String>,
+    #[serde(default)]
+    pub group: Option<String>,
     pub timeout: Span,
+    /// From SIGTERM to SIGKILL, when its time is over.
+    #[serde(default = "grace")]
+    pub grace: Span,
+}
+
+fn grace() -> Span {
+    GRACE
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +89,25 @@ pub enum End {
     TimedOut,
     /// Nothing was run.
     NotStarted(String),
+}
+
+impl End {
+    pub fn is_good(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+
+    /// Continues the name of what was run, with its time limit.
+    pub fn in_words(&self, limit: Span) -> String {
+        match self {
+            Self::Exited(code) => format!("exited with code {code}"),
+            Self::Killed(signal) => match Signal::try_from(*signal) {
+                Ok(signal) => format!("was killed by {signal}"),
+                Err(_) => format!("was killed by signal {signal}"),
+            },
+            Self::TimedOut => format!("did not end within {limit} and was ended"),
+            Self::NotStarted(why) => format!("was not run: {why}"),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,9 +144,17 @@ impl Errand {
 
     /// Runs it, whatever has been run before, and waits for its end. None: nobody saw it.
     pub fn run(&self, task: &Task) -> Result<Option<End>, ErrandError> {
+        self.run_until(task, &|| false)
+    }
+
+    /// As [`Errand::run`]. Once it is given up, nothing of it is left.
+    pub fn run_until(&self, task: &Task, is_given_up: &dyn Fn() -> bool) -> Result<Option<End>, ErrandError> {
         durable::create_directory(&self.directory)?;
         durable::keep_private(&self.directory)?;
-        self.wait_until_free(task.timeout.as_duration())?;
+        self.wait_until_free(task.timeout.as_duration(), is_given_up)?;
+        if is_given_up() {
+            return Err(ErrandError::GivenUp);
+        }
         durable::remove(&self.path("ended.json"))?;
         let bytes = serde_json::to_vec(task)
             .map_err(|error| failed("encode", self.path("task.json"))(error.into()))?;
@@ -134,9 +173,17 @@ impl Errand {
                 directory: self.directory.clone(),
                 source,
             })?;
-        let _runner_s_own_status_says_nothing = child.wait();
+        // The runner's own status says nothing.
+        while matches!(child.try_wait(), Ok(None)) {
+            if is_given_up() {
+                let _gone = (child.kill(), child.wait());
+                self.wait_until_free(Duration::ZERO, is_given_up)?;
+                return Err(ErrandError::GivenUp);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
         // Also where it did not come to write it down, and what it has begun is still at it.
-        self.wait_until_free(task.timeout.as_duration())?;
+        self.wait_until_free(task.timeout.as_duration(), is_given_up)?;
         Ok(self.ended(&task.id))
     }
 
@@ -150,16 +197,16 @@ impl Errand {
         if !self.is_begun(id) {
             return Ok(Some(End::NotStarted("it was not begun".to_owned())));
         }
-        self.wait_until_free(limit)?;
+        self.wait_until_free(limit, &|| false)?;
         Ok(self.ended(id))
     }
 
     /// Neither is anybody at it, nor anything left that somebody who was killed has begun: that
     /// has its time too, and is ended then.
-    fn wait_until_free(&self, limit: Duration) -> Result<(), ErrandError> {
+    fn wait_until_free(&self, limit: Duration, is_given_up: &dyn Fn() -> bool) -> Result<(), ErrandError> {
         let (time_is_up, deadline) = (
             Instant::now() + limit,
-            Instant::now() + limit + GRACE + BEGINS_WITHIN,
+            Instant::now() + limit + GRACE.as_duration() + BEGINS_WITHIN,
         );
         loop {
             let is_free = lock(&self.path("lock"))?.is_some();
@@ -167,7 +214,7 @@ impl Errand {
             if is_free && left.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > time_is_up {
+            if Instant::now() > time_is_up || is_given_up() {
                 left.iter().for_each(|process| process.signal(Signal::SIGKILL));
             }
             if Instant::now() > deadline {
@@ -273,7 +320,7 @@ fn see_through(begun: Begun, task: &Task) -> End {
     if let (End::TimedOut, Ok(group)) = (&end, i32::try_from(child.id())) {
         let _gone = killpg(Pid::from_raw(group), Signal::SIGTERM);
         signal_all(own, Signal::SIGTERM);
-        let patience = Instant::now() + GRACE;
+        let patience = Instant::now() + task.grace.as_duration();
         while Instant::now() < patience && !proc::family(own).is_empty() {
             reap();
             std::thread::sleep(LOOK_EVERY);
@@ -293,27 +340,35 @@ fn see_through(begun: Begun, task: &Task) -> End {
 }
 
 fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
+    let account = task.user.as_deref();
+    let account = account.map(|name| Account::of(name, task.group.as_deref()));
+    let account = account
+        .transpose()
+        .map_err(|error| io::Error::other(chain(&error)))?;
     let mut command = Command::new("/proc/self/exe");
+    command.arg0("fleet-agent").arg("launch");
+    if account.is_some() {
+        let becoming = Become {
+            account: account.clone(),
+            directory: Some(task.directory.clone()),
+            ..Become::default()
+        };
+        let tried = becoming.try_on(Path::new("/proc/self/exe"));
+        tried.map_err(|error| io::Error::other(chain(&error)))?;
+        command.arg("--become").arg(becoming.to_argument());
+    } else {
+        command.current_dir(&task.directory);
+    }
     command
-        .arg0("fleet-agent")
-        .args(["launch", "--"])
+        .arg("--")
         .args(&task.command)
-        .current_dir(&task.directory)
         .env_clear()
         .env("HOME", &task.home)
+        .envs(account.iter().flat_map(Account::env))
         .envs(&task.env)
         .env(RUN_VARIABLE, &errand.directory)
         .stdin(Stdio::null())
         .process_group(0);
-    if let Some(name) = &task.user {
-        let user = User::from_name(name)?;
-        let user = user.ok_or_else(|| io::Error::other(format!("there is no user {name} on this node")))?;
-        command
-            .env("HOME", &user.dir)
-            .envs(task.env.get("HOME").map(|home| ("HOME", home)))
-            .uid(user.uid.as_raw())
-            .gid(user.gid.as_raw());
-    }
     Ok(command)
 }
 

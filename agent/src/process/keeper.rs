@@ -20,8 +20,9 @@ use fleet_proto::time::Timestamp;
 use nix::fcntl::Flock;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::{Pid, fchown, setsid};
 
+use super::account::{Account, AccountError};
 use super::log::Log;
 use super::proc::{self, ProcessId};
 use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
@@ -47,6 +48,8 @@ pub enum KeeperError {
     File(#[from] FileError),
     #[error("there is no readable spec.json in the run directory")]
     NoSpec,
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("cannot {what}")]
     System {
         what: &'static str,
@@ -216,15 +219,24 @@ impl Keeper {
                 None => Ok(Stdio::null()),
             }
         };
+        let becoming = self.spec.becoming()?;
+        if let (Some(account), Some(writer)) = (&becoming.account, &self.writer) {
+            // Or they could write to it, and not open it again, as `/dev/stderr`.
+            fchown(writer, Some(account.uid()), None).map_err(system("hand the log to the app"))?;
+        }
         let mut command = Command::new("/proc/self/exe");
+        command.arg0("fleet-agent").arg("launch");
+        if becoming.is_nothing() {
+            command.current_dir(&self.spec.directory);
+        } else {
+            command.arg("--become").arg(becoming.to_argument());
+        }
         command
-            .arg0("fleet-agent")
-            .arg("launch")
             .arg("--")
             .args(&self.supervised.command)
-            .current_dir(&self.spec.directory)
             .env_clear()
             .env("HOME", &self.spec.home)
+            .envs(becoming.account.iter().flat_map(Account::env))
             .envs(&self.spec.env)
             .env(RUN_VARIABLE, self.run.path())
             .stdin(Stdio::null())

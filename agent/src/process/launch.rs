@@ -11,10 +11,16 @@ use std::process::Command;
 
 use nix::sys::signal::SigSet;
 
+use super::account::{AccountError, Become};
+
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     #[error("nothing to launch")]
     Empty,
+    #[error("what to become cannot be read")]
+    Become,
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("cannot unblock signals")]
     Signals(#[source] nix::errno::Errno),
     #[error("cannot run `{}`", .program.to_string_lossy())]
@@ -25,17 +31,22 @@ pub enum LaunchError {
     },
 }
 
-/// Returns only to say why the app could not be started.
-pub fn launch(command: &[OsString]) -> LaunchError {
-    let [program, arguments @ ..] = command else {
-        return LaunchError::Empty;
-    };
+/// Returns to say why the app could not be started, or that it could be: where there is
+/// something to become and nothing to run, that was to be tried.
+pub fn launch(becoming: Option<&str>, command: &[OsString]) -> Result<(), LaunchError> {
     if let Err(errno) = SigSet::all().thread_unblock() {
-        return LaunchError::Signals(errno);
+        return Err(LaunchError::Signals(errno));
     }
+    if let Some(text) = becoming {
+        let becoming = Become::from_argument(text).ok_or(LaunchError::Become)?;
+        becoming.take_on()?;
+    }
+    let [program, arguments @ ..] = command else {
+        return becoming.map(drop).ok_or(LaunchError::Empty);
+    };
     let source = Command::new(program).args(arguments).exec();
-    LaunchError::Exec {
+    Err(LaunchError::Exec {
         program: program.clone(),
         source,
-    }
+    })
 }

@@ -32,6 +32,7 @@ impl ProcessError {
         match self {
             Self::Systemd(error) => error.class(),
             Self::Pm2(error) => error.class(),
+            Self::Supervise(SuperviseError::Account(error)) => error.class(),
             Self::Supervise(_) | Self::Static(_) | Self::File(_) => FailureClass::Infrastructure,
         }
     }

@@ -147,7 +147,7 @@ impl RunDirectory {
         lock(&self.path.join("lock"))
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
     }
 

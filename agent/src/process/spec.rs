@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::StopSignal;
+use fleet_proto::release::{Limits, StopSignal};
 use serde::{Deserialize, Serialize};
 
+use super::account::{Account, AccountError, Become};
 use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
@@ -43,9 +44,59 @@ pub struct Supervised {
     pub command: Vec<String>,
     pub stop_signal: StopSignal,
     pub grace: Span,
+    // What is not said is left out, so that it is the same process for every agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// From the component's files, or absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 impl Spec {
+    /// Where the process runs, and commands that are asked how it is.
+    pub fn working_directory(&self) -> PathBuf {
+        match &self.how {
+            How::Supervise(Supervised {
+                directory: Some(directory),
+                ..
+            }) => self.directory.join(directory),
+            _ => self.directory.clone(),
+        }
+    }
+
+    /// As whom the process runs, if not as the agent.
+    pub fn account(&self) -> Result<Option<Account>, AccountError> {
+        match &self.how {
+            How::Supervise(Supervised {
+                user: Some(user),
+                group,
+                ..
+            }) => Account::of(user, group.as_deref()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a child takes on to be the process.
+    pub fn becoming(&self) -> Result<Become, AccountError> {
+        let limits = match &self.how {
+            How::Supervise(supervised) => supervised.limits,
+            _ => Limits::default(),
+        };
+        let account = self.account()?;
+        let is_special = account.is_some() || !limits.is_empty();
+        let directory = Some(self.working_directory());
+        Ok(Become {
+            // The keeper's own step into the directory does for everything else.
+            directory: directory.filter(|directory| is_special || *directory != self.directory),
+            account,
+            limits,
+        })
+    }
+
     /// What runs as `before` says need not be stopped for it.
     pub fn takes_over(&self, before: &Self) -> bool {
         let same_env = self.env == before.env;
@@ -63,5 +114,52 @@ impl Spec {
     pub fn fingerprint(&self) -> Digest {
         let defined_by = (&self.tree, &self.env, &self.how);
         Digest::of(&serde_json::to_vec(&defined_by).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use super::*;
+
+    fn spec(directory: Option<&str>) -> Spec {
+        Spec {
+            release: Digest::of(b"release"),
+            tree: Digest::of(b"tree"),
+            directory: "/slot/web".into(),
+            env: BTreeMap::new(),
+            home: "/".to_owned(),
+            how: How::Supervise(Supervised {
+                command: vec!["./web".to_owned()],
+                stop_signal: StopSignal::Term,
+                grace: Span::from_secs(10),
+                user: None,
+                group: None,
+                directory: directory.map(PathBuf::from),
+                limits: Limits::default(),
+            }),
+        }
+    }
+
+    /// An agent that learns new words must not take every process for another one.
+    #[test]
+    fn what_is_not_said_is_no_part_of_the_fingerprint() {
+        let how = serde_json::to_value(spec(None).how).unwrap();
+        let expected = serde_json::json!({
+            "by": "supervise", "command": ["./web"], "stop_signal": "SIGTERM", "grace": "10s",
+        });
+        assert_eq!(how, expected);
+        assert_ne!(spec(None).fingerprint(), spec(Some("data")).fingerprint());
+    }
+
+    #[test]
+    fn a_directory_is_taken_from_the_files_unless_it_is_absolute() {
+        for (directory, expected) in [
+            (None, "/slot/web"),
+            (Some("data"), "/slot/web/data"),
+            (Some("/srv"), "/srv"),
+        ] {
+            assert_eq!(spec(directory).working_directory(), PathBuf::from(expected));
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fleet_proto::quantity::Span;
 use nix::sys::signal::Signal;
 
+use super::account::AccountError;
 use super::proc::{self, ProcessId};
 use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
 use super::spec::{How, Spec};
@@ -24,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub enum SuperviseError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("cannot start a keeper for {}", .directory.display())]
     Spawn {
         directory: PathBuf,
@@ -62,8 +65,13 @@ impl Supervisor {
         Self::new("/proc/self/exe")
     }
 
-    /// All that needs room on the disk, while what runs goes on.
+    /// All that needs room on the disk or a right that may be missing, while what runs
+    /// goes on.
     pub fn prepare(&self, run: &RunDirectory, spec: &Spec) -> Result<(), SuperviseError> {
+        let becoming = spec.becoming()?;
+        if !becoming.is_nothing() {
+            becoming.try_on(&self.program)?;
+        }
         run.create()?;
         Ok(run.prepare_spec(spec)?)
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+use fleet_proto::release::{
+    Limits, OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName,
+};
 use fleet_proto::tree::TreePath;
 use serde::Deserialize;
 use toml::Spanned;
@@ -20,6 +22,9 @@ pub struct RunSection {
     stop_signal: Option<StopSignal>,
     grace: Option<Span>,
     env: Option<BTreeMap<String, String>>,
+    group: Option<String>,
+    directory: Option<String>,
+    limits: Option<Limits>,
     unit: Option<UnitName>,
     instances: Option<Vec<String>>,
     file: Option<TreePath>,
@@ -67,6 +72,10 @@ impl RunSection {
                 env: self.env.unwrap_or_default(),
                 stop_signal: self.stop_signal.unwrap_or_default(),
                 grace: self.grace.unwrap_or(GRACE),
+                user: self.user,
+                group: self.group,
+                directory: self.directory,
+                limits: self.limits.unwrap_or_default(),
             }),
             RunKind::Systemd => Run::Systemd(Systemd {
                 unit: self
@@ -97,15 +106,18 @@ impl RunSection {
 
     fn no_foreign_key(&self) -> Result<(), Misplaced> {
         use RunKind::{Pm2, Static, Supervise, Systemd};
-        let owners: [(_, _, &[RunKind]); 13] = [
+        let owners: [(_, _, &[RunKind]); 16] = [
             ("command", self.command.is_some(), &[Supervise]),
             ("stop_signal", self.stop_signal.is_some(), &[Supervise]),
             ("grace", self.grace.is_some(), &[Supervise]),
+            ("group", self.group.is_some(), &[Supervise]),
+            ("directory", self.directory.is_some(), &[Supervise]),
+            ("limits", self.limits.is_some(), &[Supervise]),
             ("env", self.env.is_some(), &[Supervise, Systemd, Pm2]),
             ("unit", self.unit.is_some(), &[Systemd]),
             ("instances", self.instances.is_some(), &[Systemd]),
             ("file", self.file.is_some(), &[Systemd, Pm2]),
-            ("user", self.user.is_some(), &[Systemd, Pm2]),
+            ("user", self.user.is_some(), &[Supervise, Systemd, Pm2]),
             ("on_change", self.on_change.is_some(), &[Systemd, Pm2]),
             ("only", self.only.is_some(), &[Pm2]),
             ("profile", self.profile.is_some(), &[Pm2]),

@@ -114,6 +114,8 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
+    let hooks = component.hooks.must_make_sense();
+    hooks.map_err(|why| format!("component `{name}` {why}"))?;
     component
         .checks
         .iter()
@@ -125,16 +127,14 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
 
 fn run_must_make_sense(run: &Run) -> Result<(), String> {
     match run {
-        Run::Supervise(supervise) if supervise.command.first().is_none_or(String::is_empty) => {
-            Err("has an empty command".to_owned())
-        }
+        Run::Supervise(supervise) => supervise.must_make_sense(),
         Run::Systemd(systemd) => systemd_must_make_sense(systemd),
         Run::Pm2(pm2) => pm2_must_make_sense(pm2),
         Run::Static(files) if !files.root.starts_with(['/', '$']) => Err(format!(
             "has the root `{}`, which is not an absolute path",
             files.root
         )),
-        Run::Supervise(_) | Run::Static(_) => Ok(()),
+        Run::Static(_) => Ok(()),
     }
 }
 
@@ -286,6 +286,12 @@ mod tests {
             let found = run(json);
             assert!(found.contains(why), "{found}");
         }
+        let hooks = serde_json::json!({ "drain": { "command": [] } });
+        let found = refused(|m| m.components[0].hooks = serde_json::from_value(hooks).unwrap());
+        assert!(
+            found.ends_with("component `web` has a hook `drain` with an empty command"),
+            "{found}"
+        );
         assert!(
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")

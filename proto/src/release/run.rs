@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Limits;
 use crate::quantity::Span;
 use crate::tree::TreePath;
 
@@ -37,6 +38,19 @@ pub struct Supervise {
     /// Between the stop signal and SIGKILL.
     #[serde(default = "ten_seconds")]
     pub grace: Span,
+    /// As whom; the agent's own user if nobody is named. `HOME`, `USER` and `LOGNAME` are
+    /// that user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// In place of all groups that the user is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Where it runs: from the component's files, or absolute; `${…}` is filled in. Those
+    /// files themselves if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::ids::ComponentName;
 use fleet_proto::release::{Component, OnChange, Platform, Pm2, ReleaseRef, Run, Systemd};
+use fleet_proto::version::Version;
 
 use super::{Converge, ConvergeError, Part, Started};
 use crate::durable::failed;
@@ -37,16 +38,20 @@ impl Converge {
         })
     }
 
-    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
-        let directory = self.directory(slot, component);
-        let words = Words {
+    pub(super) fn words(&self, version: &Version, directory: PathBuf) -> Words {
+        Words {
             node: self.config.node.clone(),
             app: self.app.clone(),
-            version: release.version.clone(),
-            directory: directory.clone(),
+            version: version.clone(),
+            directory,
             vars: self.config.vars.clone(),
             backup: None,
-        };
+        }
+    }
+
+    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
+        let directory = self.directory(slot, component);
+        let words = self.words(&release.version, directory.clone());
         let wrong = |source| ConvergeError::Template {
             component: component.name.clone(),
             source,
@@ -62,7 +67,7 @@ impl Converge {
             tree: artifact.tree,
             directory,
             env: env(&words, component).map_err(wrong)?,
-            home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
+            home: home(),
             how: self.how(slot, &words, component)?,
         };
         Ok(Part {
@@ -97,6 +102,15 @@ impl Converge {
                 command: words.fill_all(&supervise.command).map_err(wrong)?,
                 stop_signal: supervise.stop_signal,
                 grace: supervise.grace,
+                user: supervise.user.clone(),
+                group: supervise.group.clone(),
+                directory: supervise
+                    .directory
+                    .as_ref()
+                    .map(|directory| words.fill(directory).map(PathBuf::from))
+                    .transpose()
+                    .map_err(wrong)?,
+                limits: supervise.limits,
             }),
             Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, &component.name, systemd)?),
             Run::Pm2(pm2) => How::Pm2(Pm2Spec {
@@ -152,6 +166,11 @@ impl Converge {
             drop_in: unit_file::drop_in(&self.app, component, &env),
         })
     }
+}
+
+/// The agent's own.
+pub fn home() -> String {
+    std::env::var("HOME").unwrap_or_else(|_| "/".to_owned())
 }
 
 /// What a process finds, and what its checks find that are commands.
