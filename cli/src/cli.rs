@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    abort, completions, dev, events, explain, halt, history, init, key, man, migration, node, nodes, pause,
-    plan, release, resume, retry, rollback, rollout, status, token, unhalt,
+    abort, completions, dev, events, explain, halt, history, init, key, logs, man, migration, node, nodes,
+    pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -68,6 +68,7 @@ pub enum Verb {
     Halt(halt::Args),
     Unhalt(unhalt::Args),
     Events(events::Args),
+    Logs(logs::Args),
     Completions(completions::Args),
     Man(man::Args),
 }

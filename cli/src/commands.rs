@@ -11,6 +11,7 @@ pub mod halt;
 pub mod history;
 pub mod init;
 pub mod key;
+pub mod logs;
 pub mod man;
 pub mod migration;
 pub mod node;
@@ -54,6 +55,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Unhalt(args) => unhalt::run(&args, session).await,
         Verb::Rollback(args) => rollback::run(&args, session).await,
         Verb::Events(args) => events::run(&args, session).await,
+        Verb::Logs(args) => logs::run(&args, session).await,
         Verb::Completions(args) => completions::run(&args, session),
         Verb::Man(args) => man::run(&args, session),
     }

@@ -6,6 +6,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 pub mod live;
+pub mod logs;
 pub mod nodes;
 pub mod outcome;
 pub mod paint;

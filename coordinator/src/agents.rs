@@ -1,6 +1,7 @@
 //! The agents' side: enrolment, the session, certificates, and what they fetch.
 
 mod admission;
+mod answer;
 mod enrolment;
 mod fetch;
 mod outbound;
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::artifacts::Artifacts;
 use crate::driver::Handle;
+use crate::questions::Questions;
 use crate::rollout::state::Step;
 use crate::trust::Trust;
 use crate::{caller, refusal};
@@ -43,6 +45,7 @@ pub struct Agents {
     /// order in which they happened.
     pub presence: Arc<Mutex<()>>,
     pub admission: Arc<Admission>,
+    pub questions: Arc<Questions>,
 }
 
 impl Agents {
@@ -115,6 +118,7 @@ pub(crate) fn revoked(node: &NodeId) -> Status {
 #[tonic::async_trait]
 impl Agent for Agents {
     type SessionStream = Outbound;
+    type AnswerStream = answer::Taken;
     type FetchBlobsStream = ReceiverStream<Result<wire::BlobPiece, Status>>;
 
     async fn session(
@@ -165,5 +169,15 @@ impl Agent for Agents {
         self.admit(&caller::of(&request)?)?;
         let wanted = fetch::wanted(request.into_inner())?;
         Ok(Response::new(fetch::stream(self.artifacts.clone(), wanted)))
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Streaming<wire::AnswerPiece>>,
+    ) -> Result<Response<Self::AnswerStream>, Status> {
+        let caller = caller::of(&request)?;
+        let node = self.admit(&caller)?;
+        let taken = answer::take(self, node, caller.ending, request.into_inner()).await?;
+        Ok(Response::new(taken))
     }
 }

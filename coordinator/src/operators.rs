@@ -5,6 +5,7 @@ mod documents;
 mod events;
 mod fleet;
 mod intent;
+mod logs;
 mod releases;
 mod rollouts;
 mod uploads;
@@ -23,6 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::artifacts::Artifacts;
 use crate::driver::Handle;
 use crate::listener::Live;
+use crate::questions::Questions;
 use crate::rollout::input::{Reply, Request as Order};
 use crate::trust::Trust;
 use crate::{caller, refusal};
@@ -41,6 +43,7 @@ pub struct Operators {
     live: Arc<Live>,
     stopping: CancellationToken,
     uploads: Arc<Semaphore>,
+    questions: Arc<Questions>,
 }
 
 impl Operators {
@@ -49,6 +52,7 @@ impl Operators {
         artifacts: Artifacts,
         trust: Arc<Trust>,
         live: Arc<Live>,
+        questions: Arc<Questions>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -58,6 +62,7 @@ impl Operators {
             live,
             stopping,
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            questions,
         }
     }
 
@@ -102,6 +107,7 @@ fn order_name(order: &Order) -> &'static str {
 impl Operator for Operators {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
+    type LogsStream = logs::Lines;
 
     async fn plan(&self, request: Request<wire::RolloutIntent>) -> Answer {
         caller::operator(&request)?;
@@ -176,6 +182,11 @@ impl Operator for Operators {
     async fn undrain_node(&self, request: Request<wire::NodeQuery>) -> Answer {
         let by = caller::operator(&request)?;
         self.undrain(&by, &request.into_inner().node).await
+    }
+
+    async fn logs(&self, request: Request<wire::LogsQuery>) -> Answer<Self::LogsStream> {
+        let by = caller::operator(&request)?;
+        self.tell_logs(&by, request.into_inner())
     }
 
     async fn halt(&self, request: Request<wire::HaltRequest>) -> Answer {

@@ -29,6 +29,7 @@ use crate::durable;
 use crate::journal::{Journal, Recovered};
 use crate::listener::{self, Live};
 use crate::operators::Operators;
+use crate::questions::Questions;
 use crate::rollout::input::Settings;
 use crate::trust::Trust;
 use crate::web::{self, Web};
@@ -52,6 +53,7 @@ pub struct Running {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     handle: Handle,
+    questions: Arc<Questions>,
     servers: JoinSet<()>,
     stopping: CancellationToken,
     driver: oneshot::Receiver<Result<(), DriverError>>,
@@ -99,6 +101,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
 
     let stopping = CancellationToken::new();
     let live = Arc::new(Live::default());
+    let questions = Arc::new(Questions::default());
     let doors = listener::listen(grpc_listener, trust.clone(), live.clone(), stopping.clone());
     let services = Servers {
         agents: Agents {
@@ -109,6 +112,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             stopping: stopping.clone(),
             presence: Arc::default(),
             admission: Arc::default(),
+            questions: questions.clone(),
         },
         newcomers: Newcomers {
             handle: handle.clone(),
@@ -120,6 +124,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             artifacts.clone(),
             trust.clone(),
             live.clone(),
+            questions.clone(),
             stopping.clone(),
         ),
     };
@@ -134,6 +139,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         grpc,
         http,
         handle,
+        questions,
         servers,
         stopping,
         driver,
@@ -173,6 +179,11 @@ async fn renew_own_certificate(trust: Arc<Trust>, stopping: CancellationToken) {
 }
 
 impl Running {
+    /// For tests, which look from within.
+    pub fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
     /// For tests, which look from within.
     pub fn handle(&self) -> &Handle {
         &self.handle

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use crate::labels::Labels;
 use crate::quantity::Span;
 use crate::release::{Platform, ReleaseRef, Strategy};
@@ -319,6 +319,19 @@ pub struct TokenView {
     pub expires_at: Timestamp,
     pub by: String,
     pub state: String,
+}
+
+/// One line of a component's log, or the number of lines that are missing there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLineView {
+    pub node: NodeId,
+    pub component: ComponentName,
+    /// Absent where the log does not say.
+    pub at: Option<Timestamp>,
+    pub line: Option<String>,
+    /// So many lines were not told, for nobody read them in time.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// One event of the journal, as `fleetctl events` prints it.

@@ -278,6 +278,11 @@ pub fn log_tail(unit: &UnitSpec, lines: usize) -> Vec<String> {
     })
 }
 
+/// In whose manager it is; none in the system's own.
+pub fn user_of(unit: &UnitSpec) -> Result<Option<u32>, SystemdError> {
+    Ok(unit.manager()?.user)
+}
+
 fn is_up(state: &UnitState) -> bool {
     matches!(state.active.as_str(), "active" | "reloading")
 }

@@ -26,6 +26,8 @@ pub struct Script {
     pub plan: serde_json::Value,
     pub started: serde_json::Value,
     pub watches: Vec<Watched>,
+    /// What `Logs` tells, and how its stream ends.
+    pub logs: (Vec<LogLines>, Option<Status>),
     /// Renews the operator's certificate, where there is one.
     pub authority: Option<Authority>,
 }
@@ -97,6 +99,7 @@ macro_rules! not_scripted {
 impl Operator for Scripted {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
+    type LogsStream = Pin<Box<dyn Stream<Item = Result<LogLines, Status>> + Send>>;
 
     async fn plan(&self, _: Request<RolloutIntent>) -> Result<Response<Document>, Status> {
         Ok(Response::new(document(&self.script.plan)))
@@ -114,6 +117,14 @@ impl Operator for Scripted {
         let end = end.into_iter().map(Err);
         Ok(Response::new(Box::pin(tokio_stream::iter(
             views.chain(end).collect::<Vec<_>>(),
+        ))))
+    }
+
+    async fn logs(&self, _: Request<LogsQuery>) -> Result<Response<Self::LogsStream>, Status> {
+        let (lines, end) = self.script.logs.clone();
+        let said = lines.into_iter().map(Ok).chain(end.map(Err));
+        Ok(Response::new(Box::pin(tokio_stream::iter(
+            said.collect::<Vec<_>>(),
         ))))
     }
 

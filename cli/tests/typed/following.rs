@@ -23,6 +23,7 @@ fn tell(args: &[&str], plan: Value, watches: Vec<Watched>) -> Told {
         started: running("fetching"),
         watches,
         authority: None,
+        logs: (vec![], None),
     };
     let coordinator = Coordinator::start(&credentials, script);
     let mut command = fleetctl(home.path(), args);

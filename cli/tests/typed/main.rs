@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod following;
+mod logs;
 mod mistakes;
 mod packing;
 mod rendering;
