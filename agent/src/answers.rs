@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_proto::session::drift::DriftWanted;
 use fleet_proto::session::question::{
     AnswerPiece, AnswerRefused, Asked, LogsWanted, PIECES_AHEAD, QUESTIONS_PER_NODE, Question,
 };
@@ -14,7 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use crate::config::Config;
+use crate::drift::{self, Look};
 use crate::layout::Layout;
+use crate::ledger::Ledger;
 use crate::link::Reach;
 use crate::logs;
 
@@ -29,6 +33,9 @@ const AT_ONCE_MAX: usize = QUESTIONS_PER_NODE * 4;
 pub struct Answers {
     reach: Reach,
     layout: Layout,
+    config: Arc<Config>,
+    /// One look at a time.
+    looking: Arc<Semaphore>,
     all: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
@@ -45,37 +52,43 @@ enum Broken {
 }
 
 impl Answers {
-    pub fn new(reach: Reach, layout: Layout) -> Self {
+    pub fn new(reach: Reach, layout: Layout, config: Arc<Config>) -> Self {
         Self {
             reach,
             layout,
+            config,
+            looking: Arc::new(Semaphore::new(1)),
             all: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             places: Arc::new(Semaphore::new(QUESTIONS_PER_NODE)),
         }
     }
 
-    pub fn begin(&self, question: Question) {
+    pub fn begin(&self, question: Question, ledger: &Ledger) {
         let Ok(one_of_all) = self.all.clone().try_acquire_owned() else {
             tracing::warn!(?question, "more is asked at once than is answered");
             return;
         };
         tracing::info!(?question, "asked");
         let answers = self.clone();
+        let ledger = ledger.clone();
         tokio::spawn(async move {
             let _one_of_all = one_of_all;
             let id = question.id.clone();
-            match answers.answer(question).await {
+            match answers.answer(question, ledger).await {
                 Ok(()) => tracing::debug!(question = ?id, "answered"),
                 Err(broken) => tracing::info!(question = ?id, why = %broken, "the answer broke off"),
             }
         });
     }
 
-    async fn answer(&self, question: Question) -> Result<(), Broken> {
+    async fn answer(&self, question: Question, ledger: Ledger) -> Result<(), Broken> {
         let mut call = Call::begin(&self.reach, &question).await?;
         let place = tokio::time::timeout(PLACE_DEADLINE, self.places.clone().acquire_owned()).await;
         let told = match (place, question.what) {
             (Ok(Ok(place)), Asked::Logs(wanted)) => self.tell_logs(&mut call, wanted, place).await?,
+            (Ok(Ok(place)), Asked::Drift(wanted)) => {
+                self.tell_drift(&mut call, wanted, ledger, place).await?
+            }
             _ => Err(busy()),
         };
         call.end(told).await
@@ -97,6 +110,38 @@ impl Answers {
             call.send(AnswerPiece::Lines(lines)).await?;
         }
         Ok(reading.await.unwrap_or_else(|error| Err(failed(&error))))
+    }
+}
+
+impl Answers {
+    async fn tell_drift(
+        &self,
+        call: &mut Call,
+        wanted: DriftWanted,
+        ledger: Ledger,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Result<(), AnswerRefused>, Broken> {
+        let (answer, mut looked) = mpsc::channel(1);
+        let look = Look {
+            config: self.config.clone(),
+            layout: self.layout.clone(),
+            ledger,
+        };
+        let looking = self.looking.clone();
+        let work = tokio::spawn(async move {
+            let turn = looking.acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let _until_it_is_over = (place, turn);
+                let report = drift::look(&look, &wanted, &|| !answer.is_closed());
+                let _unwanted = answer.blocking_send(report);
+            })
+            .await
+        });
+        while let Some(report) = call.next_of(&mut looked).await? {
+            call.send(AnswerPiece::Drift(report)).await?;
+        }
+        let ended = work.await.and_then(std::convert::identity);
+        Ok(ended.map_err(|error| failed(&error)))
     }
 }
 

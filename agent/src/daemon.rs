@@ -109,7 +109,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         refusals,
         app_events,
         waiting: Vec::new(),
-        answers: Answers::new(reach.clone(), layout.clone()),
+        answers: Answers::new(reach.clone(), layout.clone(), config.clone()),
     };
     daemon.recover().await?;
 
@@ -203,7 +203,9 @@ impl Daemon {
                 self.report();
             }
             LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
-            LinkEvent::Message(ToAgent::Question(question)) => self.answers.begin(question),
+            LinkEvent::Message(ToAgent::Question(question)) => {
+                self.answers.begin(question, self.held.ledger.ledger());
+            }
             LinkEvent::Message(ToAgent::Service(told)) => self.serve_or_not(told).await?,
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }

@@ -24,6 +24,7 @@ pub mod crew;
 pub mod daemon;
 pub mod doctor;
 pub mod drained;
+pub mod drift;
 pub mod durable;
 pub mod effects;
 pub mod enrol;

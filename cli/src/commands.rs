@@ -5,6 +5,7 @@ pub mod abort;
 mod act;
 pub mod completions;
 pub mod dev;
+pub mod drift;
 pub mod events;
 pub mod explain;
 pub mod halt;
@@ -55,6 +56,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Unhalt(args) => unhalt::run(&args, session).await,
         Verb::Rollback(args) => rollback::run(&args, session).await,
         Verb::Events(args) => events::run(&args, session).await,
+        Verb::Drift(args) => drift::run(&args, session).await,
         Verb::Logs(args) => logs::run(&args, session).await,
         Verb::Completions(args) => completions::run(&args, session),
         Verb::Man(args) => man::run(&args, session),

@@ -6,7 +6,9 @@ mod refusal;
 use fleet_proto::release::SignedManifest;
 use fleet_proto::session::question::LogLine;
 use fleet_proto::time::Timestamp;
-use fleet_proto::view::{EventView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView};
+use fleet_proto::view::{
+    EventView, NodeDriftView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView,
+};
 use fleet_proto::wire::operator_client::OperatorClient;
 use fleet_proto::wire::{self, Document};
 use serde::de::DeserializeOwned;
@@ -264,6 +266,11 @@ impl Operator {
             stream: response.into_inner(),
             operator: self.clone(),
         })
+    }
+
+    pub async fn drift(&mut self, query: wire::DriftQuery) -> Result<Answers<NodeDriftView>, Error> {
+        let answer = self.client.drift(query).await;
+        self.documents(answer)
     }
 
     pub async fn create_token(

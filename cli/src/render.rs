@@ -2,6 +2,7 @@
 //! and prints nothing, so that tests can read it.
 
 pub mod dev;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod explain;

@@ -2,6 +2,7 @@
 //! the documents of `fleet_proto::view`.
 
 mod documents;
+mod drift;
 mod events;
 mod fleet;
 mod intent;
@@ -108,6 +109,7 @@ impl Operator for Operators {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
     type LogsStream = logs::Lines;
+    type DriftStream = Documents;
 
     async fn plan(&self, request: Request<wire::RolloutIntent>) -> Answer {
         caller::operator(&request)?;
@@ -187,6 +189,11 @@ impl Operator for Operators {
     async fn logs(&self, request: Request<wire::LogsQuery>) -> Answer<Self::LogsStream> {
         let by = caller::operator(&request)?;
         self.tell_logs(&by, request.into_inner())
+    }
+
+    async fn drift(&self, request: Request<wire::DriftQuery>) -> Answer<Documents> {
+        let by = caller::operator(&request)?;
+        self.tell_drift(&by, &request.into_inner())
     }
 
     async fn halt(&self, request: Request<wire::HaltRequest>) -> Answer {

@@ -6,6 +6,7 @@
 //! its own. The conversion from and to the wire is in `session/convert.rs`.
 
 mod convert;
+pub mod drift;
 pub mod question;
 
 use std::fmt;

@@ -11,6 +11,7 @@ use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber,
 use crate::labels::Labels;
 use crate::quantity::Span;
 use crate::release::{Platform, ReleaseRef, Strategy};
+use crate::session::drift::Finding;
 use crate::session::{Facts, Failure, Health, Phase};
 use crate::time::Timestamp;
 
@@ -319,6 +320,17 @@ pub struct TokenView {
     pub expires_at: Timestamp,
     pub by: String,
     pub state: String,
+}
+
+/// What on a node is not as Fleet left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDriftView {
+    pub node: NodeId,
+    /// Why not all of it was looked at; then there may be drift that is not listed.
+    pub unknown: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// How many there are that are not listed.
+    pub more: u64,
 }
 
 /// One line of a component's log, or the number of lines that are missing there.

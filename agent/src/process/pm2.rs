@@ -285,6 +285,19 @@ pub fn log_tail(run: &RunDirectory, pm2: &Pm2Spec, lines: usize) -> Vec<String> 
         .unwrap_or_default()
 }
 
+/// Apps that were not started from these files, and where they were.
+pub fn elsewhere(pm2: &Pm2Spec, directory: &Path) -> Result<Vec<(String, PathBuf)>, Pm2Error> {
+    let apps = Pm2::of(pm2)?.list_as_known(&pm2.only)?;
+    let behind_links = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let mine = pm2.only.iter().flat_map(|name| of(&apps, name));
+    let is_elsewhere =
+        |app: &&App| !app.directory.starts_with(directory) && !app.directory.starts_with(&behind_links);
+    let elsewhere = mine.filter(is_elsewhere);
+    Ok(elsewhere
+        .map(|app| (app.name.clone(), app.directory.clone()))
+        .collect())
+}
+
 /// Whose they are, and where all of its apps write now.
 pub fn logs(pm2: &Pm2Spec) -> Result<(Uid, BTreeSet<PathBuf>), Pm2Error> {
     let program = Pm2::of(pm2)?;

@@ -15,6 +15,7 @@
 //! stopped until the agent is told to do something.
 
 pub mod bus;
+pub mod drift;
 mod journal;
 mod manager;
 pub mod relay;

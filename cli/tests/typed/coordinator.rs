@@ -28,6 +28,8 @@ pub struct Script {
     pub watches: Vec<Watched>,
     /// What `Logs` tells, and how its stream ends.
     pub logs: (Vec<LogLines>, Option<Status>),
+    /// What each node says of itself.
+    pub drift: Vec<serde_json::Value>,
     /// Renews the operator's certificate, where there is one.
     pub authority: Option<Authority>,
 }
@@ -99,6 +101,7 @@ macro_rules! not_scripted {
 impl Operator for Scripted {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
+    type DriftStream = Documents;
     type LogsStream = Pin<Box<dyn Stream<Item = Result<LogLines, Status>> + Send>>;
 
     async fn plan(&self, _: Request<RolloutIntent>) -> Result<Response<Document>, Status> {
@@ -126,6 +129,11 @@ impl Operator for Scripted {
         Ok(Response::new(Box::pin(tokio_stream::iter(
             said.collect::<Vec<_>>(),
         ))))
+    }
+
+    async fn drift(&self, _: Request<DriftQuery>) -> Result<Response<Documents>, Status> {
+        let nodes: Vec<_> = self.script.drift.iter().map(|node| Ok(document(node))).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(nodes))))
     }
 
     async fn renew_operator(&self, request: Request<RenewRequest>) -> Result<Response<Credentials>, Status> {

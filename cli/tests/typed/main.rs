@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
 mod coordinator;
+mod drift;
 mod following;
 mod logs;
 mod mistakes;

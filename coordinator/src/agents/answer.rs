@@ -125,7 +125,7 @@ impl Passing {
             Err(error) => return Err(self.refuse(format!("it cannot be understood: {error}")).await),
         };
         let is_last = match &piece {
-            AnswerPiece::Lines(_) => false,
+            AnswerPiece::Lines(_) | AnswerPiece::Drift(_) => false,
             AnswerPiece::Refused(_) | AnswerPiece::Ends => true,
             AnswerPiece::Begins(_) => return Err(self.refuse("it begins twice".to_owned()).await),
         };

@@ -113,7 +113,7 @@ async fn pass_on(
             }
             AnswerPiece::Refused(refused) => return Err(refused_by_node(refused)),
             AnswerPiece::Ends => return Ok(()),
-            AnswerPiece::Begins(_) => {}
+            AnswerPiece::Begins(_) | AnswerPiece::Drift(_) => {}
         }
     }
 }

@@ -93,7 +93,9 @@ async fn what_a_node_answers_goes_to_whoever_asked() {
     let mut operator = coordinator.operator();
     let mut logs = operator.logs(logs_of("n1")).await.unwrap().into_inner();
     let asked = question(&mut session).await;
-    let wire::question::What::Logs(wanted) = asked.what.unwrap();
+    let Some(wire::question::What::Logs(wanted)) = asked.what else {
+        unreachable!("{asked:?}")
+    };
     assert_eq!(
         (wanted.app.as_str(), wanted.lines, wanted.follow),
         ("shop", 10, true)
@@ -361,4 +363,63 @@ async fn no_more_is_asked_of_a_node_than_it_answers() {
     );
     let status = { asking }.logs(logs_of("n1")).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn drift_is_told_node_by_node_and_what_is_not_known_is_said() {
+    let coordinator = Coordinator::start().await;
+    let mut client = coordinator.node("n1").await;
+    let _never_connected = coordinator.node("n2").await;
+    let mut session = Session::welcomed(&mut client).await;
+    let mut operator = coordinator.operator();
+    let finding = wire::DriftFinding {
+        app: "shop".into(),
+        component: "web".into(),
+        what: "file-changed".into(),
+        subject: "\u{1b}run".into(),
+        ..wire::DriftFinding::default()
+    };
+    for (findings, known) in [(1, true), (101, false)] {
+        let query = wire::DriftQuery::default();
+        let mut told = operator.drift(query).await.unwrap().into_inner();
+        let asked = question(&mut session).await;
+        let answering = Answering::begin(&mut client, &asked.id).await.unwrap();
+        let drift = wire::Drift {
+            findings: vec![finding.clone(); findings],
+            more: 7,
+            unknown: vec![],
+        };
+        for part in [piece(What::Drift(drift)), ends()] {
+            let _cut_already = answering.outbox.send(part).await;
+        }
+        let mut nodes = std::collections::BTreeMap::new();
+        while let Some(document) = told.message().await.unwrap() {
+            let view: serde_json::Value = serde_json::from_str(&document.json).unwrap();
+            nodes.insert(view["node"].as_str().unwrap().to_owned(), view);
+        }
+        let away = nodes["n2"]["unknown"][0].as_str().unwrap();
+        assert!(away.starts_with("n2 is not connected"), "{away}");
+        let n1 = &nodes["n1"];
+        assert_eq!(n1["unknown"].as_array().unwrap().is_empty(), known, "{n1}");
+        if known {
+            assert_eq!(
+                (&n1["more"], &n1["findings"][0]["subject"]),
+                (&7.into(), &" run".into())
+            );
+        }
+    }
+    for (nodes, environment, says) in [
+        (vec!["n9".to_owned()], "", "there is no node n9"),
+        (vec![], "nowhere", "nowhere"),
+        (vec!["../x".to_owned()], "", "../x"),
+    ] {
+        let environment = environment.to_owned();
+        let query = wire::DriftQuery {
+            nodes,
+            environment,
+            ..wire::DriftQuery::default()
+        };
+        let status = operator.drift(query).await.unwrap_err();
+        assert!(status.message().contains(says), "{status}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Session messages from and to the wire, one file a direction: the one place that
 //! knows both. Here is what both directions use.
 
+mod drift;
 mod from_agent;
 mod question;
 mod to_agent;

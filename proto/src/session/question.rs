@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::ids::{AppName, ComponentName};
 use crate::quantity::Span;
 use crate::session::WordError;
+use crate::session::drift::{DriftReport, DriftWanted};
 use crate::time::Timestamp;
 
 /// Of one component. More than that is a matter for whatever collects logs.
@@ -75,6 +76,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     Logs(LogsWanted),
+    Drift(DriftWanted),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +96,7 @@ pub struct LogsWanted {
 pub enum AnswerPiece {
     Begins(QuestionId),
     Lines(Vec<LogLine>),
+    Drift(DriftReport),
     Refused(AnswerRefused),
     Ends,
 }

@@ -4,6 +4,7 @@
 use super::{WireError, cut, need, none_if_empty};
 use crate::ids::ComponentName;
 use crate::quantity::Span;
+use crate::session::drift::DriftWanted;
 use crate::session::question::{
     AnswerPiece, AnswerRefused, Asked, CUT, LINE_BYTES_MAX, LINES_MAX, LogLine, LogsWanted, PIECE_BYTES_MAX,
     Question, Said,
@@ -18,6 +19,9 @@ impl From<Question> for wire::Question {
     fn from(question: Question) -> Self {
         let what = match question.what {
             Asked::Logs(wanted) => wire::question::What::Logs(wanted.into()),
+            Asked::Drift(wanted) => wire::question::What::Drift(wire::DriftWanted {
+                app: wanted.app.map(Into::into).unwrap_or_default(),
+            }),
         };
         Self {
             id: question.id.as_str().to_owned(),
@@ -33,6 +37,9 @@ impl TryFrom<wire::Question> for Question {
             id: question.id.parse()?,
             what: match need(question.what, "what")? {
                 wire::question::What::Logs(wanted) => Asked::Logs(wanted.try_into()?),
+                wire::question::What::Drift(wanted) => Asked::Drift(DriftWanted {
+                    app: (!wanted.app.is_empty()).then(|| wanted.app.parse()).transpose()?,
+                }),
             },
         })
     }
@@ -78,6 +85,7 @@ impl From<AnswerPiece> for wire::AnswerPiece {
         let what = match piece {
             AnswerPiece::Begins(id) => What::Begins(id.as_str().to_owned()),
             AnswerPiece::Lines(lines) => What::Lines(lines_to_wire(lines)),
+            AnswerPiece::Drift(report) => What::Drift(report.into()),
             AnswerPiece::Refused(refused) => What::Refused(wire::AnswerRefused {
                 why: refused.why,
                 hint: refused.hint.unwrap_or_default(),
@@ -96,6 +104,7 @@ impl TryFrom<wire::AnswerPiece> for AnswerPiece {
         Ok(match need(piece.what, "what")? {
             What::Begins(id) => Self::Begins(id.parse()?),
             What::Lines(lines) => Self::Lines(lines_from_wire(lines)?),
+            What::Drift(drift) => Self::Drift(drift.try_into()?),
             What::Refused(refused) => Self::Refused(AnswerRefused {
                 why: cut(refused.why),
                 hint: none_if_empty(refused.hint),
@@ -156,6 +165,7 @@ fn line_from_wire(line: wire::LogLine) -> Result<LogLine, WireError> {
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
     use super::*;
+    use crate::session::drift::{DriftReport, Drifted, Finding};
     use crate::session::question::QuestionId;
 
     fn line(text: String) -> wire::LogLine {
@@ -190,7 +200,30 @@ mod tests {
             of(None, Said::Line(String::new())),
             of(None, Said::Skipped(1234)),
         ];
-        for piece in [AnswerPiece::Lines(lines), AnswerPiece::Ends] {
+        let finding = Finding {
+            app: "shop".parse().unwrap(),
+            component: None,
+            what: Drifted::FileChanged,
+            subject: "web/run".into(),
+            expected: "1".into(),
+            found: "2".into(),
+            mend: "rm".into(),
+        };
+        let drift = DriftReport {
+            findings: Drifted::ALL
+                .map(|what| Finding {
+                    what,
+                    ..finding.clone()
+                })
+                .into(),
+            more: 7,
+            unknown: vec!["till: busy".into()],
+        };
+        for piece in [
+            AnswerPiece::Lines(lines),
+            AnswerPiece::Drift(drift),
+            AnswerPiece::Ends,
+        ] {
             let wire = wire::AnswerPiece::from(piece.clone());
             assert_eq!(AnswerPiece::try_from(wire).unwrap(), piece);
         }
