@@ -25,6 +25,7 @@ use fleet_proto::tls::TlsError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::answers::Answers;
 use crate::app::{App, AppEvent, Assignment};
 use crate::boundary::{Boundary, boundary};
 use crate::config::{Config, OnStop};
@@ -108,6 +109,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         refusals,
         app_events,
         waiting: Vec::new(),
+        answers: Answers::new(reach.clone(), layout.clone(), config.clone()),
     };
     daemon.recover().await?;
 
@@ -180,6 +182,7 @@ struct Daemon {
     app_events: crate::app::Events,
     /// Rollbacks by hand whose outcome somebody waits for.
     waiting: Vec<questions::Waiting>,
+    answers: Answers,
 }
 
 impl Daemon {
@@ -200,6 +203,9 @@ impl Daemon {
                 self.report();
             }
             LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
+            LinkEvent::Message(ToAgent::Question(question)) => {
+                self.answers.begin(question, self.held.ledger.ledger());
+            }
             LinkEvent::Message(ToAgent::Service(told)) => self.serve_or_not(told).await?,
             LinkEvent::Message(ToAgent::Welcome(_) | ToAgent::GoAway { .. }) => {}
         }

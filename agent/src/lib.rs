@@ -15,6 +15,7 @@
 //! so an agent that starts does what one that was never killed would do. Apps are
 //! children of keepers, not of the agent, and do not notice when it goes.
 
+pub mod answers;
 pub mod app;
 pub mod ballast;
 pub mod boundary;
@@ -23,6 +24,7 @@ pub mod crew;
 pub mod daemon;
 pub mod doctor;
 pub mod drained;
+pub mod drift;
 pub mod durable;
 pub mod effects;
 pub mod enrol;
@@ -34,6 +36,7 @@ pub mod layout;
 pub mod ledger;
 pub mod link;
 pub mod local;
+pub mod logs;
 pub mod offline;
 pub mod person;
 pub mod probe;

@@ -4,6 +4,7 @@
 //! is not there. `current` is a link that is replaced by a rename.
 
 mod build;
+pub mod compare;
 mod in_use;
 
 use std::collections::BTreeMap;

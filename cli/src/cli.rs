@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    abort, backups, completions, dev, events, explain, halt, history, init, key, man, migration, node, nodes,
-    pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
+    abort, backups, completions, dev, drift, events, explain, halt, history, init, key, logs, man, migration,
+    node, nodes, pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -69,6 +69,8 @@ pub enum Verb {
     Halt(halt::Args),
     Unhalt(unhalt::Args),
     Events(events::Args),
+    Logs(logs::Args),
+    Drift(drift::Args),
     Completions(completions::Args),
     Man(man::Args),
 }

@@ -6,12 +6,14 @@ mod act;
 pub mod backups;
 pub mod completions;
 pub mod dev;
+pub mod drift;
 pub mod events;
 pub mod explain;
 pub mod halt;
 pub mod history;
 pub mod init;
 pub mod key;
+pub mod logs;
 pub mod man;
 pub mod migration;
 pub mod node;
@@ -56,6 +58,8 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Unhalt(args) => unhalt::run(&args, session).await,
         Verb::Rollback(args) => rollback::run(&args, session).await,
         Verb::Events(args) => events::run(&args, session).await,
+        Verb::Drift(args) => drift::run(&args, session).await,
+        Verb::Logs(args) => logs::run(&args, session).await,
         Verb::Completions(args) => completions::run(&args, session),
         Verb::Man(args) => man::run(&args, session),
     }

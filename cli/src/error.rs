@@ -26,6 +26,9 @@ pub enum Error {
     Usage { message: String, hint: Option<String> },
     #[error("cannot reach the coordinator at {address}: {why}")]
     Unreachable { address: String, why: String },
+    /// The coordinator is there, and the node that was asked is not.
+    #[error("{message}")]
+    NodeAway { message: String, hint: Option<String> },
     #[error("{message}")]
     NotAllowed { message: String, hint: Option<String> },
     #[error("{what}")]
@@ -105,7 +108,10 @@ impl Error {
             | Self::Version(_)
             | Self::Release(_)
             | Self::Pack { .. } => Exit::Usage,
-            Self::Unreachable { .. } | Self::NotAllowed { .. } | Self::Identity { .. } => Exit::Unreachable,
+            Self::Unreachable { .. }
+            | Self::NodeAway { .. }
+            | Self::NotAllowed { .. }
+            | Self::Identity { .. } => Exit::Unreachable,
             Self::Answer(_) => Exit::Failed,
         }
     }
@@ -113,7 +119,11 @@ impl Error {
     /// A command that works when pasted, or what to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused { hint, .. } | Self::NotFound { hint, .. } | Self::Usage { hint, .. } | Self::NotAllowed { hint, .. } => hint.clone(),
+            Self::Refused { hint, .. }
+            | Self::NotFound { hint, .. }
+            | Self::Usage { hint, .. }
+            | Self::NodeAway { hint, .. }
+            | Self::NotAllowed { hint, .. } => hint.clone(),
             Self::Unreachable { .. } => Some(
                 "is it running? `fleet-coordinator run --config /etc/fleet/coordinator.toml` starts it; \
                  --coordinator https://host:7443 names another one"

@@ -10,7 +10,7 @@ pub enum Exit {
     Failed,
     /// The command line or a file it names makes no sense.
     Usage,
-    /// The coordinator cannot be reached, or does not allow it.
+    /// The coordinator, or the node that was asked, cannot be reached; or it is not allowed.
     Unreachable,
 }
 

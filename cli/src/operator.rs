@@ -5,9 +5,10 @@ mod refusal;
 
 use fleet_proto::digest::Hasher;
 use fleet_proto::release::SignedManifest;
+use fleet_proto::session::question::LogLine;
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{
-    BackupView, EventView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView,
+    BackupView, EventView, NodeDriftView, NodeView, PlanView, ReleaseView, RolloutView, StatusView, TokenView,
 };
 use fleet_proto::wire::operator_client::OperatorClient;
 use fleet_proto::wire::{self, Document};
@@ -59,6 +60,21 @@ impl<T: DeserializeOwned> Answers<T> {
             .await
             .map_err(|status| self.operator.refusal(&status))?;
         document.map(Answer::read).transpose()
+    }
+}
+
+/// Lines of a log that keep coming.
+pub struct Logs {
+    stream: Streaming<wire::LogLines>,
+    operator: Operator,
+}
+
+impl Logs {
+    pub async fn next(&mut self) -> Result<Option<Vec<LogLine>>, Error> {
+        let lines = self.stream.message().await;
+        let lines = lines.map_err(|status| self.operator.refusal(&status))?;
+        let read = lines.map(fleet_proto::session::lines_from_wire).transpose();
+        read.map_err(|error| Error::Answer(error.to_string()))
     }
 }
 
@@ -268,6 +284,20 @@ impl Operator {
     pub async fn label_node(&mut self, request: wire::LabelNodeRequest) -> Result<Answer<NodeView>, Error> {
         let answer = self.client.label_node(request).await;
         self.document(answer)
+    }
+
+    pub async fn logs(&mut self, query: wire::LogsQuery) -> Result<Logs, Error> {
+        let answer = self.client.logs(query).await;
+        let response = answer.map_err(|status| self.refusal(&status))?;
+        Ok(Logs {
+            stream: response.into_inner(),
+            operator: self.clone(),
+        })
+    }
+
+    pub async fn drift(&mut self, query: wire::DriftQuery) -> Result<Answers<NodeDriftView>, Error> {
+        let answer = self.client.drift(query).await;
+        self.documents(answer)
     }
 
     pub async fn create_token(

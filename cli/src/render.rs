@@ -3,10 +3,12 @@
 
 pub mod backups;
 pub mod dev;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod explain;
 pub mod live;
+pub mod logs;
 pub mod nodes;
 pub mod outcome;
 pub mod paint;

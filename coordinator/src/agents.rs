@@ -1,6 +1,7 @@
 //! The agents' side: enrolment, the session, certificates, and what they fetch.
 
 mod admission;
+mod answer;
 mod backup;
 mod enrolment;
 pub(crate) mod fetch;
@@ -24,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::artifacts::Artifacts;
 use crate::backups::Backups;
 use crate::driver::Handle;
+use crate::questions::Questions;
 use crate::rollout::state::Step;
 use crate::trust::Trust;
 use crate::{caller, refusal};
@@ -47,6 +49,7 @@ pub struct Agents {
     pub admission: Arc<Admission>,
     pub backups: Backups,
     pub backups_coming: Arc<Semaphore>,
+    pub questions: Arc<Questions>,
 }
 
 /// Dumps are large, and the disk is one.
@@ -122,6 +125,7 @@ pub(crate) fn revoked(node: &NodeId) -> Status {
 #[tonic::async_trait]
 impl Agent for Agents {
     type SessionStream = Outbound;
+    type AnswerStream = answer::Taken;
     type FetchBlobsStream = ReceiverStream<Result<wire::BlobPiece, Status>>;
 
     async fn session(
@@ -189,5 +193,15 @@ impl Agent for Agents {
         self.admit(&caller::of(&request)?)?;
         let wanted = fetch::wanted(request.into_inner())?;
         Ok(Response::new(fetch::stream(self.artifacts.clone(), wanted)))
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Streaming<wire::AnswerPiece>>,
+    ) -> Result<Response<Self::AnswerStream>, Status> {
+        let caller = caller::of(&request)?;
+        let node = self.admit(&caller)?;
+        let taken = answer::take(self, node, caller.ending, request.into_inner()).await?;
+        Ok(Response::new(taken))
     }
 }

@@ -30,7 +30,7 @@ use crate::rollout::turn::{Turn, TurnError, turn};
 use crate::service::Pulse;
 
 pub use outdated::{TakeOverError, TakenOver, take_over};
-pub use sessions::{Ending, SessionId, Sessions};
+pub use sessions::{Ending, NotTaken, SessionId, Sessions};
 
 /// Reports of a whole wave fit; beyond that the senders wait.
 const QUEUE_MAX: usize = 4096;

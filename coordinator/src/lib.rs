@@ -19,6 +19,7 @@ pub mod journal;
 pub mod listener;
 pub mod operators;
 pub mod owner;
+pub mod questions;
 pub mod refusal;
 pub mod rollout;
 pub mod serve;

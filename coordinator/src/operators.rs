@@ -3,9 +3,11 @@
 
 mod backups;
 mod documents;
+mod drift;
 mod events;
 mod fleet;
 mod intent;
+mod logs;
 mod releases;
 mod rollouts;
 mod uploads;
@@ -25,6 +27,7 @@ use crate::artifacts::Artifacts;
 use crate::backups::Backups;
 use crate::driver::Handle;
 use crate::listener::Live;
+use crate::questions::Questions;
 use crate::rollout::input::{Reply, Request as Order};
 use crate::trust::Trust;
 use crate::{caller, refusal};
@@ -44,6 +47,7 @@ pub struct Operators {
     live: Arc<Live>,
     stopping: CancellationToken,
     uploads: Arc<Semaphore>,
+    questions: Arc<Questions>,
 }
 
 impl Operators {
@@ -53,6 +57,7 @@ impl Operators {
         backups: Backups,
         trust: Arc<Trust>,
         live: Arc<Live>,
+        questions: Arc<Questions>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -63,6 +68,7 @@ impl Operators {
             live,
             stopping,
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            questions,
         }
     }
 
@@ -108,6 +114,8 @@ impl Operator for Operators {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
     type FetchBackupStream = ReceiverStream<Result<wire::BlobPiece, Status>>;
+    type LogsStream = logs::Lines;
+    type DriftStream = Documents;
 
     async fn plan(&self, request: Request<wire::RolloutIntent>) -> Answer {
         caller::operator(&request)?;
@@ -182,6 +190,16 @@ impl Operator for Operators {
     async fn undrain_node(&self, request: Request<wire::NodeQuery>) -> Answer {
         let by = caller::operator(&request)?;
         self.undrain(&by, &request.into_inner().node).await
+    }
+
+    async fn logs(&self, request: Request<wire::LogsQuery>) -> Answer<Self::LogsStream> {
+        let by = caller::operator(&request)?;
+        self.tell_logs(&by, request.into_inner())
+    }
+
+    async fn drift(&self, request: Request<wire::DriftQuery>) -> Answer<Documents> {
+        let by = caller::operator(&request)?;
+        self.tell_drift(&by, &request.into_inner())
     }
 
     async fn halt(&self, request: Request<wire::HaltRequest>) -> Answer {

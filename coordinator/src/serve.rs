@@ -30,6 +30,7 @@ use crate::durable;
 use crate::journal::{Journal, Recovered};
 use crate::listener::{self, Live};
 use crate::operators::Operators;
+use crate::questions::Questions;
 use crate::rollout::input::Settings;
 use crate::trust::Trust;
 use crate::web::{self, Web};
@@ -53,6 +54,7 @@ pub struct Running {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     handle: Handle,
+    questions: Arc<Questions>,
     servers: JoinSet<()>,
     stopping: CancellationToken,
     driver: oneshot::Receiver<Result<(), DriverError>>,
@@ -101,6 +103,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
 
     let stopping = CancellationToken::new();
     let live = Arc::new(Live::default());
+    let questions = Arc::new(Questions::default());
     let doors = listener::listen(grpc_listener, trust.clone(), live.clone(), stopping.clone());
     let services = Servers {
         agents: Agents {
@@ -113,6 +116,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             admission: Arc::default(),
             backups: backups.clone(),
             backups_coming: Arc::new(Semaphore::new(BACKUPS_AT_ONCE)),
+            questions: questions.clone(),
         },
         newcomers: Newcomers {
             handle: handle.clone(),
@@ -125,6 +129,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             backups,
             trust.clone(),
             live.clone(),
+            questions.clone(),
             stopping.clone(),
         ),
     };
@@ -139,6 +144,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         grpc,
         http,
         handle,
+        questions,
         servers,
         stopping,
         driver,
@@ -178,6 +184,11 @@ async fn renew_own_certificate(trust: Arc<Trust>, stopping: CancellationToken) {
 }
 
 impl Running {
+    /// For tests, which look from within.
+    pub fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
     /// For tests, which look from within.
     pub fn handle(&self) -> &Handle {
         &self.handle

@@ -6,6 +6,8 @@
 //! its own. The conversion from and to the wire is in `session/convert.rs`.
 
 mod convert;
+pub mod drift;
+pub mod question;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +22,8 @@ use crate::release::{Platform, ReleaseRef};
 use crate::time::Timestamp;
 use crate::version::Protocol;
 
-pub use convert::WireError;
+pub use convert::{WireError, lines_from_wire, lines_to_wire};
+use question::Question;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromAgent {
@@ -50,6 +53,8 @@ pub enum ToAgent {
         release: ReleaseRef,
     },
     Service(Service),
+    /// To be answered in a call of its own.
+    Question(Question),
 }
 
 /// The first message of every session.

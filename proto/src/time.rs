@@ -30,6 +30,12 @@ impl Timestamp {
         Span::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// As [`Timestamp::rfc3339`] writes it.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(at.as_millisecond()).ok().map(Self)
+    }
+
     pub fn rfc3339(self) -> String {
         i64::try_from(self.0)
             .ok()
@@ -55,6 +61,13 @@ mod tests {
             Timestamp(1_770_897_600_000).to_string(),
             "2026-02-12T12:00:00.000Z"
         );
+        for at in [0, 1_770_897_600_123] {
+            assert_eq!(
+                Timestamp::parse_rfc3339(&Timestamp(at).rfc3339()),
+                Some(Timestamp(at))
+            );
+        }
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use crate::labels::Labels;
 use crate::quantity::Span;
 use crate::release::{Platform, ReleaseRef, Strategy};
+use crate::session::drift::Finding;
 use crate::session::{Facts, Failure, Health, Phase};
 use crate::time::Timestamp;
 
@@ -334,6 +335,30 @@ pub struct BackupView {
     pub at: Timestamp,
     pub digest: Digest,
     pub bytes: u64,
+}
+
+/// What on a node is not as Fleet left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDriftView {
+    pub node: NodeId,
+    /// Why not all of it was looked at; then there may be drift that is not listed.
+    pub unknown: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// How many there are that are not listed.
+    pub more: u64,
+}
+
+/// One line of a component's log, or the number of lines that are missing there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLineView {
+    pub node: NodeId,
+    pub component: ComponentName,
+    /// Absent where the log does not say.
+    pub at: Option<Timestamp>,
+    pub line: Option<String>,
+    /// So many lines were not told, for nobody read them in time.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// One event of the journal, as `fleetctl events` prints it.

@@ -155,7 +155,8 @@ impl Link {
             ToAgent::Command(_)
             | ToAgent::HistoryTaken { .. }
             | ToAgent::Prefetch { .. }
-            | ToAgent::Service(_) => Err(LostError::NoWelcome),
+            | ToAgent::Service(_)
+            | ToAgent::Question(_) => Err(LostError::NoWelcome),
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use fleet_proto::time::Timestamp;
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 
@@ -40,8 +41,12 @@ impl Log {
         }
     }
 
+    /// With the time in front of it: nothing else says when a line was written.
     pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.bytes + line.len() as u64 + 1 > FILE_BYTES_MAX {
+        let mut whole = stamp(Timestamp::now()).into_bytes();
+        whole.extend_from_slice(line);
+        whole.push(b'\n');
+        if self.bytes + whole.len() as u64 > FILE_BYTES_MAX {
             self.file = None;
             std::fs::rename(&self.path, beside(&self.path, "1"))?;
             self.bytes = 0;
@@ -52,9 +57,6 @@ impl Log {
         let Some(file) = &mut self.file else {
             return Ok(());
         };
-        let mut whole = Vec::with_capacity(line.len() + 1);
-        whole.extend_from_slice(line);
-        whole.push(b'\n');
         file.write_all(&whole)?;
         self.bytes += whole.len() as u64;
         Ok(())
@@ -89,6 +91,23 @@ impl Log {
             let _full_disk = self.write(&line);
         }
     }
+}
+
+/// `2026-02-12T12:00:00.000Z` and a tab.
+const STAMP_BYTES: usize = 25;
+
+fn stamp(at: Timestamp) -> String {
+    format!("{at}\t")
+}
+
+/// A line as it was written, and when. Those of a keeper from before it noted that have none.
+pub fn unstamped(line: &str) -> (Option<Timestamp>, &str) {
+    let split = line.split_at_checked(STAMP_BYTES);
+    let stamped = split.and_then(|(stamp, rest)| {
+        let at = Timestamp::parse_rfc3339(stamp.strip_suffix('\t')?)?;
+        Some((Some(at), rest))
+    });
+    stamped.unwrap_or((None, line))
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -149,14 +168,19 @@ fn last_lines_from(mut file: File, least: u64, lines_max: usize) -> Vec<String> 
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(lines_max);
-    lines.into_iter().skip(skipped).map(harmless).collect()
+    let lines = lines.into_iter().skip(skipped);
+    lines.map(|line| harmless(unstamped(line).1)).collect()
 }
 
 /// Escape codes could repaint a terminal; they are shown as what they are.
 pub fn harmless(line: &str) -> String {
+    harmless_until(line, SHOWN_CHARS_MAX)
+}
+
+pub fn harmless_until(line: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (count, letter) in line.trim_end().chars().enumerate() {
-        if count == SHOWN_CHARS_MAX {
+        if count == chars_max {
             shown.push('…');
             break;
         }
@@ -200,6 +224,17 @@ mod tests {
         );
         assert_eq!(tail(&path, 2).len(), 2);
         assert!(tail(&directory.path().join("none"), 20).is_empty());
+    }
+
+    #[test]
+    fn a_line_says_when_it_was_written() {
+        let at = Timestamp(1_770_897_600_123);
+        let line = format!("{}one\ttwo", stamp(at));
+        assert_eq!(unstamped(&line), (Some(at), "one\ttwo"));
+        let umlauts = "ü".repeat(STAMP_BYTES);
+        for line in ["", "one", "2026-02-12T12:00:00.123Z one", &umlauts] {
+            assert_eq!(unstamped(line), (None, line));
+        }
     }
 
     #[test]

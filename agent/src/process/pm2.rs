@@ -8,13 +8,14 @@
 mod command;
 pub mod list;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fleet_proto::release::OnChange;
 use fleet_proto::session::FailureClass;
 use fleet_proto::time::Timestamp;
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use self::command::Pm2;
@@ -29,6 +30,8 @@ use crate::durable::FileError;
 /// pm2 gives an app 1.6 s to end, unless its ecosystem file says otherwise.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Two for each process of a component.
+const LOGS_MAX: usize = 128;
 const ONLINE: &str = "online";
 const GIVEN_UP: [&str; 2] = ["errored", "stopped"];
 
@@ -280,6 +283,29 @@ pub fn log_tail(run: &RunDirectory, pm2: &Pm2Spec, lines: usize) -> Vec<String> 
         .map(|path| tail(path))
         .find(|lines| !lines.is_empty())
         .unwrap_or_default()
+}
+
+/// Apps that were not started from these files, and where they were.
+pub fn elsewhere(pm2: &Pm2Spec, directory: &Path) -> Result<Vec<(String, PathBuf)>, Pm2Error> {
+    let apps = Pm2::of(pm2)?.list_as_known(&pm2.only)?;
+    let behind_links = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let mine = pm2.only.iter().flat_map(|name| of(&apps, name));
+    let is_elsewhere =
+        |app: &&App| !app.directory.starts_with(directory) && !app.directory.starts_with(&behind_links);
+    let elsewhere = mine.filter(is_elsewhere);
+    Ok(elsewhere
+        .map(|app| (app.name.clone(), app.directory.clone()))
+        .collect())
+}
+
+/// Whose they are, and where all of its apps write now.
+pub fn logs(pm2: &Pm2Spec) -> Result<(Uid, BTreeSet<PathBuf>), Pm2Error> {
+    let program = Pm2::of(pm2)?;
+    let apps = program.list_as_known(&pm2.only)?;
+    let mine = pm2.only.iter().flat_map(|name| of(&apps, name));
+    let logs = mine.flat_map(|app| [app.output_log.clone(), app.error_log.clone()]);
+    let logs = logs.filter(|path| path.is_absolute());
+    Ok((program.user(), logs.take(LOGS_MAX).collect()))
 }
 
 /// pm2 goes on writing to the same files, whatever the release.

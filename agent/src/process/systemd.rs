@@ -15,6 +15,7 @@
 //! stopped until the agent is told to do something.
 
 pub mod bus;
+pub mod drift;
 mod journal;
 mod manager;
 pub mod relay;
@@ -276,6 +277,11 @@ pub fn log_tail(unit: &UnitSpec, lines: usize) -> Vec<String> {
     ill.or(states.first()).map_or_else(Vec::new, |(_, state)| {
         journal::tail(&state.invocation, manager.user, lines)
     })
+}
+
+/// In whose manager it is; none in the system's own.
+pub fn user_of(unit: &UnitSpec) -> Result<Option<u32>, SystemdError> {
+    Ok(unit.manager()?.user)
 }
 
 fn is_up(state: &UnitState) -> bool {

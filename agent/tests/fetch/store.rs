@@ -218,6 +218,7 @@ pub type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Agent for Store {
+    type AnswerStream = Out<wire::AnswerTaken>;
     type SessionStream = Out<wire::ToAgent>;
     type FetchBlobsStream = Out<BlobPiece>;
 
@@ -238,6 +239,13 @@ impl Agent for Store {
         };
         let _nobody_waits = self.visits.send(visit).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn answer(
+        &self,
+        _: Request<Streaming<wire::AnswerPiece>>,
+    ) -> Result<Response<Self::AnswerStream>, Status> {
+        Err(Status::cancelled("nothing was asked here"))
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<Credentials>, Status> {

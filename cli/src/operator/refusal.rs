@@ -21,6 +21,7 @@ pub fn read(address: &str, status: &Status) -> Error {
             why: message,
         },
         Code::Unauthenticated | Code::PermissionDenied => Error::NotAllowed { message, hint },
+        Code::Aborted => Error::NodeAway { message, hint },
         Code::InvalidArgument => Error::Usage { message, hint },
         Code::NotFound => Error::NotFound { message, hint },
         // The coordinator answered, and took too long to.
@@ -90,6 +91,7 @@ mod tests {
             (Code::Unavailable, Exit::Unreachable),
             (Code::Unauthenticated, Exit::Unreachable),
             (Code::PermissionDenied, Exit::Unreachable),
+            (Code::Aborted, Exit::Unreachable),
             (Code::InvalidArgument, Exit::Usage),
             (Code::NotFound, Exit::Failed),
             (Code::FailedPrecondition, Exit::Failed),

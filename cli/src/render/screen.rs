@@ -77,7 +77,7 @@ impl Screen {
         });
     }
 
-    /// Bytes for stdout as they are: completions, and nothing else.
+    /// Bytes for stdout as they are: completions, and logs, in which an empty line is one.
     pub fn raw(&self, bytes: &[u8]) -> Result<Reader, Error> {
         write_out(bytes)
     }

@@ -26,6 +26,10 @@ pub struct Script {
     pub plan: serde_json::Value,
     pub started: serde_json::Value,
     pub watches: Vec<Watched>,
+    /// What `Logs` tells, and how its stream ends.
+    pub logs: (Vec<LogLines>, Option<Status>),
+    /// What each node says of itself.
+    pub drift: Vec<serde_json::Value>,
     /// Renews the operator's certificate, where there is one.
     pub authority: Option<Authority>,
 }
@@ -98,6 +102,8 @@ impl Operator for Scripted {
     type WatchRolloutStream = Documents;
     type EventsStream = Documents;
     type FetchBackupStream = Pin<Box<dyn Stream<Item = Result<BlobPiece, Status>> + Send>>;
+    type DriftStream = Documents;
+    type LogsStream = Pin<Box<dyn Stream<Item = Result<LogLines, Status>> + Send>>;
 
     async fn plan(&self, _: Request<RolloutIntent>) -> Result<Response<Document>, Status> {
         Ok(Response::new(document(&self.script.plan)))
@@ -116,6 +122,19 @@ impl Operator for Scripted {
         Ok(Response::new(Box::pin(tokio_stream::iter(
             views.chain(end).collect::<Vec<_>>(),
         ))))
+    }
+
+    async fn logs(&self, _: Request<LogsQuery>) -> Result<Response<Self::LogsStream>, Status> {
+        let (lines, end) = self.script.logs.clone();
+        let said = lines.into_iter().map(Ok).chain(end.map(Err));
+        Ok(Response::new(Box::pin(tokio_stream::iter(
+            said.collect::<Vec<_>>(),
+        ))))
+    }
+
+    async fn drift(&self, _: Request<DriftQuery>) -> Result<Response<Documents>, Status> {
+        let nodes: Vec<_> = self.script.drift.iter().map(|node| Ok(document(node))).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(nodes))))
     }
 
     async fn renew_operator(&self, request: Request<RenewRequest>) -> Result<Response<Credentials>, Status> {

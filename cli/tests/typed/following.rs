@@ -22,7 +22,7 @@ fn tell(args: &[&str], plan: Value, watches: Vec<Watched>) -> Told {
         plan,
         started: running("fetching"),
         watches,
-        authority: None,
+        ..Script::default()
     };
     let coordinator = Coordinator::start(&credentials, script);
     let mut command = fleetctl(home.path(), args);

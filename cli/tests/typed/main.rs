@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
 mod coordinator;
+mod drift;
 mod following;
+mod logs;
 mod mistakes;
 mod packing;
 mod rendering;

@@ -13,6 +13,15 @@ use fleet_proto::session::ToAgent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionId(u64);
 
+/// A message that did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The node has no stream.
+    Absent,
+    /// Too much waits for it already.
+    Full,
+}
+
 #[derive(Default)]
 pub struct Sessions {
     open: Mutex<Open>,
@@ -73,6 +82,17 @@ impl Sessions {
             tracing::warn!(%node, "does not take its messages; its stream is cut");
             stream.ending.over.cancel();
         }
+    }
+
+    /// What may as well be left: nobody is cut off for it.
+    pub fn offer(&self, node: &NodeId, message: ToAgent) -> Result<(), NotTaken> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = open.by_node.get(node).ok_or(NotTaken::Absent)?;
+        let offered = stream.queue.try_send(message);
+        offered.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Absent,
+        })
     }
 
     /// To everybody, as far as their queues take it.

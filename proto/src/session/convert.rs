@@ -1,8 +1,12 @@
 //! Session messages from and to the wire, one file a direction: the one place that
 //! knows both. Here is what both directions use.
 
+mod drift;
 mod from_agent;
+mod question;
 mod to_agent;
+
+pub use question::{lines_from_wire, lines_to_wire};
 
 use crate::digest::{Digest, DigestError};
 use crate::fence::Fence;
@@ -20,6 +24,8 @@ const TEXT_BYTES_MAX: usize = 4096;
 pub enum WireError {
     #[error("the message has no `{0}`")]
     Missing(&'static str),
+    #[error("the message has a `{0}` that is none")]
+    Wrong(&'static str),
     #[error("the message has more than {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
     #[error(transparent)]

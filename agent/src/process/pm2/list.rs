@@ -31,6 +31,8 @@ pub struct App {
     pub exit_code: Option<i64>,
     pub error_log: PathBuf,
     pub output_log: PathBuf,
+    /// In which it was started.
+    pub directory: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +58,8 @@ struct Env {
     pm_err_log_path: PathBuf,
     #[serde(default)]
     pm_out_log_path: PathBuf,
+    #[serde(default)]
+    pm_cwd: PathBuf,
 }
 
 pub fn parse(output: &[u8]) -> Result<Vec<App>, ListError> {
@@ -84,6 +88,7 @@ fn app(row: Row) -> App {
         exit_code: env.exit_code,
         error_log: env.pm_err_log_path,
         output_log: env.pm_out_log_path,
+        directory: env.pm_cwd,
     }
 }
 

@@ -299,6 +299,21 @@ impl Bus {
         Ok(())
     }
 
+    /// By the disk, whatever the manager has read: `enabled`, `disabled`, `static`, `masked`…
+    pub async fn file_state(self, name: UnitName) -> Result<String, BusError> {
+        let open = self.open().await?;
+        let what = format!("say whether {name} is enabled");
+        let answer = open
+            .call(OBJECT, MANAGER, "GetUnitFileState", &(name.as_str(),), &what)
+            .await;
+        match answer {
+            Ok(answer) => answer.body().deserialize().map_err(refused(&what)),
+            // It has no file, which is seen elsewhere.
+            Err(BusError::Refused { .. }) => Ok(String::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One that was lost, as when systemd itself was started anew, is made again.
     async fn open(&self) -> Result<Open, BusError> {
         let mut open = self.open.lock().await;

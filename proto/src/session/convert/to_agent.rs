@@ -81,6 +81,7 @@ impl From<ToAgent> for wire::ToAgent {
                 sequence: service.sequence,
                 drained: service.drained,
             }),
+            ToAgent::Question(question) => Message::Question(question.into()),
         };
         Self {
             message: Some(message),
@@ -114,6 +115,7 @@ impl TryFrom<wire::ToAgent> for ToAgent {
                 sequence: service.sequence,
                 drained: service.drained,
             }),
+            Message::Question(question) => Self::Question(question.try_into()?),
         })
     }
 }

@@ -206,7 +206,7 @@ impl Storm {
                 }
             }
             ToAgent::Service(told) => self.take_service(node, told)?,
-            ToAgent::Welcome(_) | ToAgent::GoAway { .. } => {}
+            ToAgent::Welcome(_) | ToAgent::GoAway { .. } | ToAgent::Question(_) => {}
         }
         Ok(())
     }
