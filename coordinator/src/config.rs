@@ -41,6 +41,9 @@ pub struct Config {
     /// How long a node that fell silent still counts as there.
     #[serde(default = "defaults::unreachable_after")]
     pub unreachable_after: Span,
+    /// How long a pod's node is gone before nobody waits for it any more.
+    #[serde(default = "defaults::ephemeral_expiry")]
+    pub ephemeral_expiry: Span,
     #[serde(default)]
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }
@@ -77,6 +80,9 @@ mod defaults {
     }
     pub(super) fn heartbeat() -> Span {
         Span::from_secs(5)
+    }
+    pub(super) fn ephemeral_expiry() -> Span {
+        Span::from_secs(600)
     }
     pub(super) fn unreachable_after() -> Span {
         Span::from_secs(10)
@@ -132,6 +138,7 @@ impl Config {
             ("node_certificate_life", self.node_certificate_life),
             ("operator_certificate_life", self.operator_certificate_life),
             ("heartbeat", self.heartbeat),
+            ("ephemeral_expiry", self.ephemeral_expiry),
         ] {
             if span == Span::ZERO {
                 return Err(ConfigProblem::Zero { file, key });

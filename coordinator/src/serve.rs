@@ -92,6 +92,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let (http_listener, http) = bind("http", config.http).await?;
     let settings = Settings {
         unreachable_after: config.unreachable_after,
+        ephemeral_expiry: config.ephemeral_expiry,
         ..Settings::default()
     };
     let (driver, handle) = Driver::open(journal, recovered, settings, config.definitions())?;

@@ -80,6 +80,8 @@ pub enum Event {
         certificates_from: Timestamp,
         labels: Labels,
         platform: Platform,
+        #[serde(default)]
+        tenure: Tenure,
     },
     NodeLabelled {
         node: NodeId,
@@ -90,6 +92,11 @@ pub enum Event {
         node: NodeId,
         by: String,
         reason: String,
+    },
+    /// It was ephemeral, and gone for so long that nobody waits for it any more.
+    NodeExpired {
+        node: NodeId,
+        gone_since: Timestamp,
     },
     /// Nothing new is brought to the node.
     NodeCordoned {
@@ -299,6 +306,19 @@ pub struct NewToken {
     pub node: Option<NodeId>,
     pub labels: Labels,
     pub uses: u32,
+    #[serde(default)]
+    pub tenure: Tenure,
+}
+
+/// Whether a node that is gone is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tenure {
+    /// Until somebody revokes it.
+    #[default]
+    Lasting,
+    /// A pod's: some minutes after it is gone it expires.
+    Ephemeral,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

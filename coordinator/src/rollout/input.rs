@@ -248,6 +248,8 @@ pub struct Settings {
     pub unreachable_after: Span,
     /// The same, just after the coordinator itself was away.
     pub unreachable_after_restart: Span,
+    /// How long an ephemeral node is gone before nobody waits for it any more.
+    pub ephemeral_expiry: Span,
 }
 
 impl Default for Settings {
@@ -256,6 +258,8 @@ impl Default for Settings {
             unreachable_after: Span::from_secs(10),
             // Agents back off to at most 15 s while nobody answers.
             unreachable_after_restart: Span::from_secs(40),
+            // A pod that is moved to another machine is another pod, and there long before.
+            ephemeral_expiry: Span::from_secs(600),
         }
     }
 }

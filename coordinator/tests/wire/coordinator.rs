@@ -106,6 +106,7 @@ impl Coordinator {
             uses,
             valid_for: valid_for.to_owned(),
             node: String::new(),
+            ephemeral: false,
         };
         self.operator().create_token(request).await.unwrap().into_inner()
     }

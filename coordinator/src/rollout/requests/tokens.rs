@@ -49,6 +49,7 @@ fn may_be_for_one(state: &State, node: &NodeId, token: &NewToken) -> Result<(), 
         ));
     }
     match state.nodes.get(node) {
+        Some(known) if known.has_expired() => Ok(()),
         Some(known) if known.is_revoked() => Err(revoked_for_good(node)),
         Some(_) if !token.labels.is_empty() => Err(Refusal::new(
             RefusalKind::Usage,
@@ -120,6 +121,7 @@ pub(super) fn enrol(
         certificates_from: newcomer.certificates_from,
         labels: labels.clone(),
         platform: newcomer.platform.clone(),
+        tenure: token.tenure,
     };
     Ok((vec![event], Reply::Enrolled { labels }))
 }
@@ -133,6 +135,8 @@ fn lost_its_answer(known: &Node, key: &Digest) -> bool {
 fn labels_at_the_door(node: &NodeId, known: Option<&Node>, token: &Token) -> Result<Labels, Refusal> {
     match known {
         None => Ok(token.labels.clone()),
+        // Nobody took its name from it; whoever comes with it now is let in as a new one.
+        Some(known) if known.has_expired() => Ok(token.labels.clone()),
         Some(known) if known.is_revoked() => Err(revoked_for_good(node)),
         Some(known) if token.node.is_some() => Ok(known.labels.clone()),
         Some(_) => Err(Refusal::new(

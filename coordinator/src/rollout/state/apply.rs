@@ -5,6 +5,7 @@ mod course;
 mod desired;
 mod drain;
 mod ends;
+mod expiry;
 mod fleet;
 mod rollouts;
 mod steps;
@@ -86,6 +87,7 @@ impl State {
             Event::TookOver { term, rollout } => self.take_over(*term, *rollout)?,
             Event::TookCharge { term } => {
                 self.take_charge(*term)?;
+                self.in_charge_since = at;
                 self.start_clocks(at);
             }
             Event::EnvironmentDefined {
@@ -124,12 +126,14 @@ impl State {
                 certificates_from,
                 labels,
                 platform,
+                tenure,
             } => {
                 self.use_up(token)?;
                 let new = Node {
                     labels: labels.clone(),
                     platform: platform.clone(),
                     enrolled_at: at,
+                    tenure: *tenure,
                     enrolled_key: *key,
                     certificates_from: *certificates_from,
                     connection: Connection::Unreachable { since: at },
@@ -141,6 +145,7 @@ impl State {
                     apps: BTreeMap::new(),
                     history_taken: 0,
                 };
+                self.forget_expired(at);
                 self.enrol(node, new);
             }
             Event::NodeLabelled { node, labels, .. } => {
@@ -153,6 +158,7 @@ impl State {
                 self.outdated.remove(node);
                 self.note_wishes(node);
             }
+            Event::NodeExpired { node, .. } => self.expire(node, at)?,
             Event::NodeCordoned { node, by, reason } => {
                 self.node(node)?.cordon = Some(Cordon {
                     by: by.clone(),

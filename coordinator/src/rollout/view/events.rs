@@ -114,6 +114,11 @@ fn tell(event: &Event) -> Told {
             node,
             format!("{node} enrolled with join token {token}"),
         ),
+        Event::NodeExpired { node, gone_since } => of_node(
+            "node-expired",
+            node,
+            format!("{node} expired, gone since {gone_since}"),
+        ),
         Event::NodeLabelled { node, labels, by } => {
             let labels: Vec<String> = labels
                 .iter()

@@ -106,7 +106,7 @@ impl Seen {
                 self.change(node, |known| known.labels.clone_from(labels));
                 self.place(node);
             }
-            Event::NodeRevoked { node, .. } => {
+            Event::NodeRevoked { node, .. } | Event::NodeExpired { node, .. } => {
                 self.change(node, |known| {
                     known.is_revoked = true;
                     known.is_connected = false;
