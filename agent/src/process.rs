@@ -23,6 +23,7 @@ pub mod managers;
 pub mod pm2;
 pub mod proc;
 pub mod run_directory;
+pub mod signals;
 pub mod spec;
 pub mod standing;
 pub mod static_files;

@@ -10,6 +10,7 @@
 pub mod agents;
 pub mod artifacts;
 pub mod caller;
+pub mod clusters;
 pub mod config;
 pub mod driver;
 pub mod durable;

@@ -8,9 +8,11 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_coordinator::config::{Config, is_trust_domain};
 use fleet_coordinator::{init, owner, serve, service};
+use fleet_proto::authority::fingerprint;
 use fleet_proto::ids::{EnvironmentName, OperatorName};
 use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
+use fleet_proto::tls::AUTHORITY_FILE;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +66,16 @@ enum Command {
     /// Puts this coordinator in charge when its state is older than the fleet, as after a
     /// restore; while it is stopped, and when no other one is in charge
     TakeOver {
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
+    /// Prints the fingerprint of the authority, which pods pin
+    Authority {
         /// The configuration that `init` wrote
         #[arg(
             long,
@@ -138,6 +150,7 @@ fn main() -> ExitCode {
         Command::Init(options) => make(options),
         Command::Operator { name, out, config } => operator(&name, &out, &config),
         Command::TakeOver { config } => take_over(&config),
+        Command::Authority { config } => authority(&config),
         Command::Run { config } => run(&config),
     };
     match done {
@@ -258,6 +271,15 @@ fn take_over(path: &Path) -> anyhow::Result<()> {
         taken.next_rollout,
         path.display()
     );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn authority(path: &Path) -> anyhow::Result<()> {
+    let file = Config::read(path)?.authority.join(AUTHORITY_FILE);
+    let certificate =
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    println!("{}", fingerprint(&certificate)?);
     Ok(())
 }
 

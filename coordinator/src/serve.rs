@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::{Agents, Newcomers};
 use crate::artifacts::Artifacts;
+use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::driver::{self, Driver, DriverError, Handle, TakenOver};
 use crate::durable;
@@ -87,6 +88,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     // The lock first: whoever is in charge is not disturbed by one that may not start.
     let (journal, recovered) = open_journal(config)?;
     let trust = Arc::new(Trust::open(config, Timestamp::now())?);
+    let clusters = Arc::new(Clusters::open(&config.clusters)?);
     let artifacts = Artifacts::open(&config.artifacts_directory())?;
     let (grpc_listener, grpc) = bind("listen", config.listen).await?;
     let (http_listener, http) = bind("http", config.http).await?;
@@ -115,6 +117,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             handle: handle.clone(),
             trust: trust.clone(),
             live: live.clone(),
+            clusters,
         },
         operators: Operators::new(
             handle.clone(),

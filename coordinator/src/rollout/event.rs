@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
-use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{
+    AppName, ClusterName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId,
+};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
@@ -82,6 +84,15 @@ pub enum Event {
         platform: Platform,
         #[serde(default)]
         tenure: Tenure,
+    },
+    /// By the word of its cluster. A pod that was known comes back under its name.
+    PodEnrolled {
+        node: NodeId,
+        cluster: ClusterName,
+        key: Digest,
+        certificates_from: Timestamp,
+        labels: Labels,
+        platform: Platform,
     },
     NodeLabelled {
         node: NodeId,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{AppName, ClusterName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::{Amount, Span};
@@ -104,6 +104,17 @@ pub enum Request {
         certificates_from: Timestamp,
         platform: Platform,
     },
+    /// As [`Request::Enrol`], by the word of a cluster.
+    EnrolPod {
+        cluster: ClusterName,
+        /// Of the cluster, and not of what the pod says.
+        labels: Labels,
+        naming: Naming,
+        node: NodeId,
+        key: Digest,
+        certificates_from: Timestamp,
+        platform: Platform,
+    },
     LabelNode {
         node: NodeId,
         set: Labels,
@@ -128,6 +139,15 @@ pub enum Request {
     UndrainNode {
         node: NodeId,
     },
+}
+
+/// Where the name comes from that a pod joins under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// It follows from the pod: whoever has it is that very pod.
+    Bound,
+    /// The agent chose it.
+    Chosen,
 }
 
 /// An environment, as the configuration has it.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::ids::{AppName, ClusterName, RolloutNumber};
 use fleet_proto::labels::Labels;
 use fleet_proto::release::{Platform, ReleaseRef};
 use fleet_proto::session::{Facts, Health, Order};
@@ -22,6 +22,9 @@ pub struct Node {
     pub enrolled_at: Timestamp,
     #[serde(default)]
     pub tenure: Tenure,
+    /// Whose pod it is.
+    #[serde(default)]
+    pub cluster: Option<ClusterName>,
     /// The key for which it got its first certificate.
     pub enrolled_key: Digest,
     /// Certificates that begin before this are of a machine whose place was taken.
@@ -156,6 +159,27 @@ impl NodeApp {
 }
 
 impl Node {
+    /// One that was let in and has not been heard of.
+    pub fn enrolled(platform: &Platform, key: Digest, certificates_from: Timestamp, at: Timestamp) -> Self {
+        Self {
+            labels: Labels::new(),
+            platform: platform.clone(),
+            enrolled_at: at,
+            tenure: Tenure::Lasting,
+            cluster: None,
+            enrolled_key: key,
+            certificates_from,
+            connection: Connection::Unreachable { since: at },
+            cordon: None,
+            service: Service::default(),
+            can_be_drained: false,
+            facts: None,
+            agent_version: None,
+            apps: BTreeMap::new(),
+            history_taken: 0,
+        }
+    }
+
     /// Its certificate is worth nothing any more, and it is no member of anything.
     pub fn is_revoked(&self) -> bool {
         matches!(self.connection, Connection::Revoked { .. }) || self.has_expired()

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::artifacts::ArtifactError;
+use crate::clusters::ClusterKeysError;
 use crate::driver::{DriverError, TakeOverError};
 use crate::journal::JournalError;
 use crate::trust::TrustError;
@@ -16,6 +17,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     #[error("cannot open the artifacts")]
     Artifacts(#[from] ArtifactError),
+    #[error(transparent)]
+    Clusters(#[from] ClusterKeysError),
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
     #[error("cannot take charge")]

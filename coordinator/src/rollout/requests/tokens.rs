@@ -128,7 +128,7 @@ pub(super) fn enrol(
 
 /// The very key that was let in, and never heard of: what it should have got went astray
 /// on the way, and it asks again.
-fn lost_its_answer(known: &Node, key: &Digest) -> bool {
+pub(super) fn lost_its_answer(known: &Node, key: &Digest) -> bool {
     known.enrolled_key == *key && known.agent_version.is_none() && !known.is_revoked()
 }
 
@@ -154,7 +154,7 @@ fn useless(token: &TokenId, why: &str) -> Refusal {
         .hint("fleetctl token create makes a new one")
 }
 
-fn revoked_for_good(node: &NodeId) -> Refusal {
+pub(super) fn revoked_for_good(node: &NodeId) -> Refusal {
     Refusal::new(
         RefusalKind::Refused,
         format!("node {node} was revoked, and a revocation is for good"),

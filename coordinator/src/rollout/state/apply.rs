@@ -12,15 +12,12 @@ mod steps;
 
 pub use steps::moves;
 
-use std::collections::BTreeMap;
-
 use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
 use super::{Course, Halt, State};
-use crate::rollout::event::{Event, PauseCause, Stamped};
+use crate::rollout::event::{Event, PauseCause, Stamped, Tenure};
 use crate::rollout::node::{Connection, Cordon, Node};
-use crate::rollout::service::Service;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -131,22 +128,26 @@ impl State {
                 self.use_up(token)?;
                 let new = Node {
                     labels: labels.clone(),
-                    platform: platform.clone(),
-                    enrolled_at: at,
                     tenure: *tenure,
-                    enrolled_key: *key,
-                    certificates_from: *certificates_from,
-                    connection: Connection::Unreachable { since: at },
-                    cordon: None,
-                    service: Service::default(),
-                    can_be_drained: false,
-                    facts: None,
-                    agent_version: None,
-                    apps: BTreeMap::new(),
-                    history_taken: 0,
+                    ..Node::enrolled(platform, *key, *certificates_from, at)
                 };
-                self.forget_expired(at);
-                self.enrol(node, new);
+                self.enrol(node, new, at);
+            }
+            Event::PodEnrolled {
+                node,
+                cluster,
+                key,
+                certificates_from,
+                labels,
+                platform,
+            } => {
+                let new = Node {
+                    labels: labels.clone(),
+                    tenure: Tenure::Ephemeral,
+                    cluster: Some(cluster.clone()),
+                    ..Node::enrolled(platform, *key, *certificates_from, at)
+                };
+                self.enrol(node, new, at);
             }
             Event::NodeLabelled { node, labels, .. } => {
                 self.node(node)?.labels = labels.clone();

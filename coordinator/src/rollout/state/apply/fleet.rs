@@ -133,7 +133,8 @@ impl State {
     }
 
     /// A node that comes back under its name is as it was, until it says how it is.
-    pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node) {
+    pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node, at: Timestamp) {
+        self.forget_expired(at);
         if let Some(known) = self.nodes.remove(id) {
             new.apps = known.apps;
             new.history_taken = known.history_taken;
