@@ -14,6 +14,7 @@ pub mod clusters;
 pub mod config;
 pub mod driver;
 pub mod durable;
+pub mod health;
 pub mod init;
 pub mod journal;
 pub mod listener;
