@@ -1,3 +1,4 @@
+//! Longer than most files, for one table: whoever adds a way to lie sees all the others.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
 use aws_lc_rs::rand::SystemRandom;
