@@ -1,19 +1,31 @@
 //! `agent.toml`: what a node is told once, at installation.
 
+mod pod;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::ConfigError;
-use fleet_proto::ids::{AppName, NodeId};
-use fleet_proto::quantity::Bytes;
+use fleet_proto::ids::{AppName, NameError, NodeId};
+use fleet_proto::quantity::{Bytes, Span};
+use fleet_proto::service_account::ProofError;
 use fleet_proto::signing::Pinned;
 use serde::Deserialize;
 
+pub use pod::{EnrolAtStart, PassedOn, Pod, ProofFile};
+
 pub const DEFAULT_PATH: &str = "/etc/fleet/agent.toml";
+/// Pods have one configuration between them, and a name each.
+pub const NODE_VARIABLE: &str = "FLEET_NODE";
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    #[serde(rename = "node", default)]
+    named: Option<NodeId>,
+    /// As the file says; else as `FLEET_NODE` does; else as its cluster calls this pod.
+    #[serde(skip, default = "not_named_yet")]
     pub node: NodeId,
     /// `https://host:port`, tried in turn.
     pub coordinators: Vec<String>,
@@ -31,6 +43,14 @@ pub struct Config {
     pub vars: BTreeMap<String, String>,
     #[serde(default)]
     pub limits: Limits,
+    /// Where probes ask how the agent and its apps are: plain HTTP, so loopback only.
+    #[serde(default)]
+    pub health_listen: Option<SocketAddr>,
+    /// How this node gets in by itself when it starts without an identity.
+    #[serde(default)]
+    pub enrol: Option<EnrolAtStart>,
+    #[serde(default)]
+    pub pod: Pod,
 }
 
 /// What happens to the apps when the agent is told to stop.
@@ -72,6 +92,12 @@ impl Limits {
     }
 }
 
+/// Only while the file is being read.
+#[expect(clippy::expect_used, reason = "a plain word is a name")]
+fn not_named_yet() -> NodeId {
+    "unnamed".parse().expect("a name")
+}
+
 fn default_state() -> PathBuf {
     PathBuf::from("/var/lib/fleet/agent")
 }
@@ -88,6 +114,30 @@ pub enum AgentConfigError {
     Address { file: String, address: String },
     #[error("{file}: `limits.bandwidth` is zero, so nothing could ever be downloaded")]
     NoBandwidth { file: String },
+    #[error(
+        "{file}: `node` is not set\nhint: node = \"web-01\"; or in a pod, FLEET_NODE from `metadata.name`, or `service_account_token_file` under `[enrol]`"
+    )]
+    NoNode { file: String },
+    #[error("FLEET_NODE cannot be used: {0}")]
+    NodeVariable(#[source] NameError),
+    #[error(
+        "{file}: health_listen = \"{address}\" would show this node to the network without TLS and login\nhint: health_listen = \"127.0.0.1:9180\", with the exec probe `fleet-agent health --ready`"
+    )]
+    OpenHealth { file: String, address: SocketAddr },
+    #[error("{file}: pod.stop_deadline must be longer than 0s")]
+    NoTimeToStop { file: String },
+    #[error("cannot read the service account's token in {}", .path.display())]
+    TokenFile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the service account's token in {} cannot be used: {source}", .path.display())]
+    Token { path: PathBuf, source: ProofError },
+    #[error(
+        "the service account's token in {} is not bound to a pod, so this node has no name\nhint: project it into the pod (`serviceAccountToken`), or set `node`", .0.display()
+    )]
+    Unbound(PathBuf),
     #[error("cannot tell where `{}` is", .path.display())]
     State {
         path: PathBuf,
@@ -99,7 +149,9 @@ pub enum AgentConfigError {
 impl Config {
     pub fn read(path: &Path) -> Result<Self, AgentConfigError> {
         let mut config: Self = fleet_proto::config::read(path)?;
-        config.check(&path.display().to_string())?;
+        let file = path.display().to_string();
+        config.check(&file)?;
+        config.node = config.name(&file)?;
         // Processes run in directories of their own, so every path is made absolute.
         config.state = std::path::absolute(&config.state).map_err(|source| AgentConfigError::State {
             path: config.state.clone(),
@@ -122,7 +174,29 @@ impl Config {
         if self.limits.bandwidth == Some(Bytes(0)) {
             return Err(AgentConfigError::NoBandwidth { file });
         }
+        if let Some(address) = self.health_listen.filter(|address| !address.ip().is_loopback()) {
+            return Err(AgentConfigError::OpenHealth { file, address });
+        }
+        if self.pod.stop_deadline == Span::ZERO {
+            return Err(AgentConfigError::NoTimeToStop { file });
+        }
         Ok(())
+    }
+
+    fn name(&self, file: &str) -> Result<NodeId, AgentConfigError> {
+        if let Some(named) = &self.named {
+            return Ok(named.clone());
+        }
+        match std::env::var(NODE_VARIABLE) {
+            Ok(name) if !name.is_empty() => return name.parse().map_err(AgentConfigError::NodeVariable),
+            _ => {}
+        }
+        match self.enrol.as_ref().map(|enrol| &enrol.proof) {
+            Some(ProofFile::ServiceAccount { path, .. }) => pod::node_of(path),
+            Some(ProofFile::Token(_)) | None => Err(AgentConfigError::NoNode {
+                file: file.to_owned(),
+            }),
+        }
     }
 
     pub fn accepts(&self, app: &AppName) -> bool {

@@ -5,10 +5,13 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod condition;
 mod drain;
+mod error;
 mod orders;
 mod questions;
 mod service;
+mod signals;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,57 +24,53 @@ use fleet_proto::ids::AppName;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, HistoryCause, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
-use fleet_proto::tls::TlsError;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::answers::Answers;
 use crate::app::{App, AppEvent, Assignment};
 use crate::boundary::{Boundary, boundary};
 use crate::config::{Config, OnStop};
-use crate::durable::FileError;
 use crate::effects::admit::History;
 use crate::effects::chain;
 use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
 use crate::effects::room::Disk;
-use crate::hold::{Held, HoldError, hold};
-use crate::identity::{self, IdentityError};
+use crate::enrol::at_start;
+use crate::health::Condition;
+use crate::hold::{Held, hold};
+use crate::identity;
 use crate::install::Outcome;
 use crate::layout::Layout;
-use crate::ledger::{AppRecord, Ledger, LedgerError};
+use crate::ledger::{AppRecord, Ledger};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::managers::Managers;
 use crate::renew::Renewal;
-use crate::tasks::{Ended, Tasks};
+use crate::tasks::Tasks;
+use condition::listen_for_probes;
+use signals::{Signals, Told};
+
+pub use error::DaemonError;
+pub use signals::Place;
 
 const EVENTS_MAX: usize = 64;
 const REFUSALS_MAX: usize = 32;
 
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    #[error(transparent)]
-    Hold(#[from] HoldError),
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("the ledger cannot be written, so nothing more may be done on this node")]
-    Ledger(#[from] LedgerError),
-    #[error("cannot listen for signals")]
-    Signals(#[source] std::io::Error),
-    #[error(transparent)]
-    Task(#[from] Ended),
-}
-
 /// Runs until told to stop.
-pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> {
+pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(), DaemonError> {
     let config = Arc::new(config);
     let layout = Layout::new(&config.state);
     let held = hold(&layout)?;
+    let mut signals = Signals::listen(place, &config.pod)?;
+    let mut tasks = Tasks::default();
+    let condition = listen_for_probes(&config, &mut tasks).await?;
+    let how = config.enrol.as_ref();
+    if let Some(how) = how.filter(|_| at_start::is_missing(&config, &layout, config_path)) {
+        tokio::select! {
+            enrolled = at_start::enrol_patiently(&config, &layout, how) => enrolled?,
+            () = signals.until_told_to_stop() => return Ok(()),
+        }
+    }
     let (credentials, peer) = identity::read(&layout, config_path, &config.node)?;
     // Without a coordinator the apps still have to run, so this is no reason to stop.
     if let Err(error) = identity::must_be_valid(&peer, Timestamp::now()) {
@@ -86,8 +85,6 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
     let (app_events, mut from_apps) = mpsc::channel(EVENTS_MAX);
     let (questions, mut asked) = mpsc::channel(EVENTS_MAX);
     let (peer, peer_now) = watch::channel(peer);
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
 
     let mut daemon = Daemon {
         node: Node {
@@ -110,10 +107,10 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
         app_events,
         waiting: Vec::new(),
         answers: Answers::new(reach.clone(), layout.clone(), config.clone()),
+        condition,
     };
     daemon.recover().await?;
 
-    let mut tasks = Tasks::default();
     let socket = local::listen(&layout.socket())?;
     tasks.spawn("local socket", local::serve(socket, questions));
     let link = Link {
@@ -144,6 +141,7 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
                     tracing::info!("told to stop together with the apps");
                     // Apps may take longer over it than the watchdog has patience.
                     service::stopping();
+                    daemon.is_stopping();
                     daemon.stop_apps().await;
                     let _asker_gone = answer.send(local::Answer::Stopped);
                     told.wait().await;
@@ -151,14 +149,21 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
                 }
             }
             ended = tasks.ended() => return Err(ended.into()),
-            _ = watchdog.tick() => service::alive(),
-            _ = terminate.recv() => break config.on_stop,
-            _ = interrupt.recv() => break config.on_stop,
+            _ = watchdog.tick() => {
+                service::alive();
+                daemon.turned();
+            }
+            told = signals.next() => match told {
+                Told::Stop if place == Place::Pod => break OnStop::Stop,
+                Told::Stop => break config.on_stop,
+                Told::PassOn(signal) => signals::pass_on(&daemon.node.layout, signal),
+            },
         }
     };
     service::stopping();
+    daemon.is_stopping();
     if on_stop == OnStop::Stop {
-        daemon.stop_apps().await;
+        daemon.stop_apps_in_time(place).await?;
     }
     tracing::info!("stopped");
     Ok(())
@@ -183,14 +188,19 @@ struct Daemon {
     /// Rollbacks by hand whose outcome somebody waits for.
     waiting: Vec<questions::Waiting>,
     answers: Answers,
+    condition: watch::Sender<Condition>,
 }
 
 impl Daemon {
     async fn link(&mut self, event: LinkEvent) -> Result<(), DaemonError> {
         match event {
-            LinkEvent::Up { address } => self.coordinator = Some(address),
+            LinkEvent::Up { address } => {
+                self.coordinator = Some(address);
+                self.note_condition();
+            }
             LinkEvent::Down { .. } => {
                 self.coordinator = None;
+                self.note_condition();
                 if let Err(error) = identity::must_be_valid(&self.peer.borrow(), Timestamp::now()) {
                     tracing::error!("{}", chain(&error));
                 }
@@ -363,6 +373,7 @@ impl Daemon {
             history: ledger.history.clone(),
             service: self.service(),
         };
+        self.note_condition();
         self.report.send_if_modified(|old| {
             let changed = *old != report;
             *old = report;

@@ -1,9 +1,12 @@
-//! A node's way in: a key made here, a join token, a certificate.
+//! A node's way in: a key made here, a join token or the word of its cluster, a certificate.
+
+pub mod at_start;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use fleet_proto::authority::{AuthorityError, KeyAndRequest, fingerprint};
+use fleet_proto::digest::Digest;
 use fleet_proto::identity::Peer;
 use fleet_proto::release::Platform;
 use fleet_proto::tls::{Credentials, TlsError, enrolment_client_config};
@@ -35,27 +38,61 @@ pub enum EnrolError {
         "no coordinator could be reached: {tried}\nhint: is one running there, and can this node connect to it?"
     )]
     Unreachable { tried: String },
-    #[error("the coordinator's authority is not the one that the token names")]
+    #[error("the coordinator's authority is not the one that the token, or `authority` in agent.toml, names")]
     Authority,
 }
 
-/// Tries each coordinator until one answers. An answer, even a refusal, is final.
-pub async fn enrol(config: &Config, layout: &Layout, token: &JoinToken) -> Result<Peer, EnrolError> {
-    create_directory(layout.root())?;
-    let key = key_of_this_attempt(layout)?;
-    let client_config = Arc::new(ArcSwap::from_pointee(enrolment_client_config(token.authority)?));
-    let mut tried = Vec::new();
-    for address in &config.coordinators {
-        let channel = fleet_proto::tls::channel(address, client_config.clone())?;
-        let request = EnrolRequest {
-            token: token.to_string(),
+/// Why this node should be let in, and whom it lets tell it so.
+pub enum Proof {
+    Token(JoinToken),
+    /// What the cluster says of this pod, and the authority that the configuration pins.
+    ServiceAccount {
+        token: String,
+        authority: Digest,
+    },
+}
+
+impl From<JoinToken> for Proof {
+    fn from(token: JoinToken) -> Self {
+        Self::Token(token)
+    }
+}
+
+impl Proof {
+    fn authority(&self) -> Digest {
+        match self {
+            Self::Token(token) => token.authority,
+            Self::ServiceAccount { authority, .. } => *authority,
+        }
+    }
+
+    fn request(&self, config: &Config, key: &KeyAndRequest) -> EnrolRequest {
+        let (token, service_account_token) = match self {
+            Self::Token(token) => (token.to_string(), String::new()),
+            Self::ServiceAccount { token, .. } => (String::new(), token.clone()),
+        };
+        EnrolRequest {
+            token,
+            service_account_token,
             node: config.node.to_string(),
             certificate_request: key.request_der.clone(),
             platform: Platform::here().to_string(),
-        };
+        }
+    }
+}
+
+/// Tries each coordinator until one answers. An answer, even a refusal, is final.
+pub async fn enrol(config: &Config, layout: &Layout, proof: &Proof) -> Result<Peer, EnrolError> {
+    create_directory(layout.root())?;
+    let key = key_of_this_attempt(layout)?;
+    let client_config = Arc::new(ArcSwap::from_pointee(enrolment_client_config(proof.authority())?));
+    let mut tried = Vec::new();
+    for address in &config.coordinators {
+        let channel = fleet_proto::tls::channel(address, client_config.clone())?;
+        let request = proof.request(config, &key);
         let asked = tokio::time::timeout(ANSWER_DEADLINE, EnrolmentClient::new(channel).enrol(request)).await;
         let status = match asked {
-            Ok(Ok(answer)) => return accept(config, layout, token, &key, &answer.into_inner()),
+            Ok(Ok(answer)) => return accept(config, layout, proof.authority(), &key, &answer.into_inner()),
             Ok(Err(status)) if is_refusal(&status) => {
                 return Err(EnrolError::Refused {
                     why: status.message().to_owned(),
@@ -97,11 +134,11 @@ fn is_refusal(status: &Status) -> bool {
 fn accept(
     config: &Config,
     layout: &Layout,
-    token: &JoinToken,
+    authority: Digest,
     key: &KeyAndRequest,
     answer: &fleet_proto::wire::Credentials,
 ) -> Result<Peer, EnrolError> {
-    if fingerprint(&answer.authority)? != token.authority {
+    if fingerprint(&answer.authority)? != authority {
         return Err(EnrolError::Authority);
     }
     let credentials = Credentials::from_pem(&answer.certificate_chain, &key.key_pem, &answer.authority)?;

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_agent::config::{self, Config};
+use fleet_agent::daemon::{self, Place};
+use fleet_agent::health::{self, Asked};
 use fleet_agent::layout::Layout;
 use fleet_agent::ledger::{APPS_MAX, LedgerFile};
 use fleet_agent::local::{self, Answer, Question};
 use fleet_agent::status::{self, Daemon, NodeStatus};
-use fleet_agent::{daemon, doctor, effects, enrol, offline, process, render};
+use fleet_agent::{doctor, effects, enrol, init, offline, process, render};
 use fleet_proto::ids::AppName;
 use fleet_proto::token::JoinToken;
 use fleet_proto::version::Version;
+use nix::sys::signal::SigSet;
 
 /// Each app may wait for its processes to end, hash a release and be measured, all at
 /// once; names are looked up there, too, and a check must not wait for another app's
@@ -54,7 +57,27 @@ enum Output {
 #[derive(Subcommand)]
 enum Verb {
     /// Run the agent
-    Run,
+    #[command(after_help = "Example:\n  fleet-agent run --config /etc/fleet/agent.toml")]
+    Run {
+        /// As process 1 of a pod, which it finds out by itself: orphans are reaped, and the
+        /// apps end with it
+        #[arg(long)]
+        init: bool,
+        #[arg(long, hide = true, conflicts_with = "init")]
+        in_pod: bool,
+    },
+    /// Whether the agent lives and its apps are ready; for probes
+    #[command(after_help = "Example:\n  fleet-agent health --ready")]
+    Health {
+        /// Whether it is of use to restart it
+        #[arg(long, conflicts_with = "ready")]
+        live: bool,
+        /// Whether every app on this node is verified and well
+        #[arg(long)]
+        ready: bool,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Get this node its certificate with a join token
     #[command(
         after_help = "Example:\n  fleet-agent enrol --config /etc/fleet/agent.toml --token-file /run/token"
@@ -125,6 +148,21 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match &cli.verb {
+        // In the first place, while there is one thread.
+        Verb::Run { init, in_pod: false } if *init || init::is_first() => {
+            let config = Config::read(&cli.config)?;
+            let log = match cli.log {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            };
+            let stop_deadline = config.pod.stop_deadline.as_duration();
+            return Ok(init::run(&cli.config, log, stop_deadline)?.into());
+        }
+        // Process 1 blocks the signals that it waits for, and a child inherits that.
+        Verb::Run { in_pod: true, .. } => SigSet::all().thread_unblock()?,
+        _ => {}
+    }
     // These two sit beside every app and need neither configuration nor runtime.
     match &cli.verb {
         Verb::Keep { directory } => {
@@ -177,7 +215,18 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let config = Arc::new(Config::read(path)?);
     let layout = Layout::new(&config.state);
     match verb {
-        Verb::Run => daemon::run(Config::clone(&config), path).await?,
+        Verb::Run { in_pod, .. } => {
+            let place = if in_pod { Place::Pod } else { Place::Node };
+            daemon::run(Config::clone(&config), path, place).await?;
+        }
+        Verb::Health { live, ready, output } => {
+            let asked = match (live, ready) {
+                (true, _) => Asked::Live,
+                (_, true) => Asked::Ready,
+                _ => Asked::All,
+            };
+            return health(&config, asked, output).await;
+        }
         Verb::Enrol { token, token_file } => {
             let text = match (token, token_file) {
                 (Some(token), _) => token,
@@ -186,7 +235,7 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
                 (None, None) => bail!("a token is needed: --token or --token-file"),
             };
             let token: JoinToken = text.parse()?;
-            let peer = enrol::enrol(&config, &layout, &token).await?;
+            let peer = enrol::enrol(&config, &layout, &token.into()).await?;
             render::note(&format!(
                 "enrolled as {}, until {}",
                 peer.identity, peer.not_after
@@ -228,6 +277,24 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
         Verb::Keep { .. } | Verb::Errand { .. } | Verb::Launch { .. } | Verb::Relay { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn health(config: &Config, asked: Asked, output: Output) -> anyhow::Result<ExitCode> {
+    let address = config.health_listen.ok_or_else(|| {
+        anyhow!("`health_listen` is not set in agent.toml, so nobody answers\nhint: health_listen = \"127.0.0.1:9180\"")
+    })?;
+    let answered = health::ask(address, asked).await;
+    let (is_so, document) = answered.map_err(|miss| anyhow!("the agent at {address} {}", miss.why))?;
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap_or_default();
+    match output {
+        Output::Json => render::json(&document),
+        Output::Text => render::condition(&document),
+    }
+    Ok(if is_so {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn odd(answer: &Answer) -> anyhow::Error {

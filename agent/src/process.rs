@@ -25,6 +25,7 @@ pub mod owed;
 pub mod pm2;
 pub mod proc;
 pub mod run_directory;
+pub mod signals;
 pub mod spec;
 pub mod standing;
 pub mod static_files;

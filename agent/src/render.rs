@@ -39,6 +39,17 @@ pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// The agent's own document; whatever answered instead is shown as it is.
+pub fn condition(document: &serde_json::Value) {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or("no answer of a fleet-agent").to_owned();
+    let services = document["services"].as_object();
+    let services = services.into_iter().flatten();
+    let said: Vec<String> = services
+        .map(|(service, stand)| format!("{service} {}", word(stand)))
+        .collect();
+    say!("{}  {}", word(&document["status"]), said.join(", "));
+}
+
 pub fn status(status: &NodeStatus) {
     let daemon = match status.daemon {
         Daemon::Running => "running",

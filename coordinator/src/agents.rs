@@ -72,6 +72,9 @@ impl Agents {
             None => Err(Status::permission_denied(format!(
                 "node {node} is not known here; the coordinator's state may be older than the node\nhint: `fleetctl token create --node {node}` lets it in again"
             ))),
+            Some(known) if known.has_expired() => Err(Status::permission_denied(format!(
+                "node {node} was ephemeral, and has expired while it was gone\nhint: enrol it again; its name is free"
+            ))),
             Some(known) if known.is_revoked() => Err(revoked(&node)),
             Some(known) if is_from_before(caller, known.certificates_from) => Err(Status::permission_denied(format!(
                 "node {node} has enrolled anew since this certificate was issued\nhint: `fleetctl token create --node {node}` lets this machine in, in the place of the other"

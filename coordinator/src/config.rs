@@ -1,14 +1,15 @@
 //! `coordinator.toml`: where things are, what is listened on, and who is in which
 //! environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::ConfigError;
-use fleet_proto::ids::EnvironmentName;
-use fleet_proto::labels::Selector;
+use fleet_proto::ids::{ClusterName, EnvironmentName};
+use fleet_proto::labels::{Labels, Selector, parse_label};
 use fleet_proto::quantity::Span;
+use fleet_proto::service_account::ServiceAccount;
 use serde::Deserialize;
 
 use crate::rollout::event::CatchUp;
@@ -41,8 +42,14 @@ pub struct Config {
     /// How long a node that fell silent still counts as there.
     #[serde(default = "defaults::unreachable_after")]
     pub unreachable_after: Span,
+    /// How long a pod's node is gone before nobody waits for it any more.
+    #[serde(default = "defaults::ephemeral_expiry")]
+    pub ephemeral_expiry: Span,
     #[serde(default)]
     pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// Whose word lets pods in.
+    #[serde(default, rename = "cluster")]
+    pub clusters: Vec<Cluster>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -55,6 +62,23 @@ pub struct Environment {
     /// without anybody asking: `auto` or `manual`.
     #[serde(default)]
     pub catch_up: CatchUp,
+}
+
+/// `[[cluster]]`: pods of these service accounts are let in by the word of their cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    pub name: ClusterName,
+    /// As `iss` in its tokens.
+    pub issuer: String,
+    #[serde(default = "defaults::audience")]
+    pub audience: String,
+    /// The keys that it publishes, in a file, which is read again when it changes.
+    pub keys: PathBuf,
+    /// What nodes get that come from it.
+    #[serde(default)]
+    pub labels: Labels,
+    pub service_accounts: BTreeSet<ServiceAccount>,
 }
 
 mod defaults {
@@ -75,8 +99,15 @@ mod defaults {
     pub(super) fn operator_certificate_life() -> Span {
         Span::from_secs(90 * 86_400)
     }
+    /// A token for this audience is good for nothing else in the cluster.
+    pub(super) fn audience() -> String {
+        "fleet".to_owned()
+    }
     pub(super) fn heartbeat() -> Span {
         Span::from_secs(5)
+    }
+    pub(super) fn ephemeral_expiry() -> Span {
+        Span::from_secs(600)
     }
     pub(super) fn unreachable_after() -> Span {
         Span::from_secs(10)
@@ -95,6 +126,12 @@ pub enum ConfigProblem {
         "{file}: trust_domain = \"{found}\" is not a trust domain\nhint: use letters, digits, `.` and `-`, as in fleet.local"
     )]
     TrustDomain { file: String, found: String },
+    #[error("{file}: cluster {cluster}: {why}")]
+    Cluster {
+        file: String,
+        cluster: ClusterName,
+        why: String,
+    },
     #[error("{file}: {key} must be longer than 0s")]
     Zero { file: String, key: &'static str },
 }
@@ -132,19 +169,58 @@ impl Config {
             ("node_certificate_life", self.node_certificate_life),
             ("operator_certificate_life", self.operator_certificate_life),
             ("heartbeat", self.heartbeat),
+            ("ephemeral_expiry", self.ephemeral_expiry),
         ] {
             if span == Span::ZERO {
                 return Err(ConfigProblem::Zero { file, key });
             }
         }
+        self.check_clusters(&file)?;
         for path in [&mut self.state, &mut self.identity, &mut self.authority] {
             *path = directory.join(&path);
+        }
+        for cluster in &mut self.clusters {
+            cluster.keys = directory.join(&cluster.keys);
         }
         if self.environments.is_empty() {
             let everybody = "default".parse().map(|name| (name, Environment::default()));
             self.environments.extend(everybody.ok());
         }
         Ok(self)
+    }
+
+    fn check_clusters(&self, file: &str) -> Result<(), ConfigProblem> {
+        for (i, cluster) in self.clusters.iter().enumerate() {
+            let refuse = |why: String| {
+                Err(ConfigProblem::Cluster {
+                    file: file.to_owned(),
+                    cluster: cluster.name.clone(),
+                    why,
+                })
+            };
+            let before = &self.clusters[..i];
+            if before.iter().any(|other| other.name == cluster.name) {
+                return refuse("it is there twice".to_owned());
+            }
+            if let Some(other) = before.iter().find(|other| other.issuer == cluster.issuer) {
+                return refuse(format!("it has the issuer of cluster {}", other.name));
+            }
+            if cluster.issuer.is_empty() || cluster.audience.is_empty() {
+                return refuse("expected an issuer and an audience, found an empty one".to_owned());
+            }
+            if cluster.service_accounts.is_empty() {
+                return refuse(
+                    "no service account of it may come in\nhint: service_accounts = [\"namespace/name\"]"
+                        .to_owned(),
+                );
+            }
+            for (key, value) in &cluster.labels {
+                if let Err(error) = parse_label(&format!("{key}={value}")) {
+                    return refuse(error.to_string());
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn journal_directory(&self) -> PathBuf {
@@ -218,6 +294,14 @@ mod tests {
             (
                 "lisen = \"127.0.0.1:1\"\n",
                 "c.toml:5:1: unknown key `lisen`\nhint: did you mean `listen`?",
+            ),
+            (
+                "[[cluster]]\nname = \"a\"\nissuer = \"https://a\"\nkeys = \"a.json\"\nservice_accounts = []\n",
+                "cluster a: no service account of it may come in",
+            ),
+            (
+                "[[cluster]]\nname = \"a\"\nissuer = \"https://a\"\nkeys = \"a.json\"\nservice_accounts = [\"web\"]\n",
+                "`web` is not a service account; write it as namespace/name",
             ),
             ("heartbeat = \"0s\"\n", "heartbeat must be longer than 0s"),
             ("heartbeat = \"soon\"\n", "c.toml:5:13: `soon` is not a duration"),

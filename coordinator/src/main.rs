@@ -8,9 +8,11 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_coordinator::config::{Config, is_trust_domain};
 use fleet_coordinator::{init, owner, serve, service};
+use fleet_proto::authority::fingerprint;
 use fleet_proto::ids::{EnvironmentName, OperatorName};
 use fleet_proto::labels::Selector;
 use fleet_proto::time::Timestamp;
+use fleet_proto::tls::AUTHORITY_FILE;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -72,6 +74,33 @@ enum Command {
         )]
         config: PathBuf,
     },
+    /// Whether the coordinator is well; for probes
+    #[command(after_help = "Example:\n  fleet-coordinator health --ready")]
+    Health {
+        /// Whether it is of use to restart it
+        #[arg(long, conflicts_with = "ready")]
+        live: bool,
+        /// Whether to send anybody to it
+        #[arg(long)]
+        ready: bool,
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
+    /// Prints the fingerprint of the authority, which pods pin
+    Authority {
+        /// The configuration that `init` wrote
+        #[arg(
+            long,
+            env = "FLEET_COORDINATOR_CONFIG",
+            default_value = "/etc/fleet/coordinator.toml"
+        )]
+        config: PathBuf,
+    },
     /// Runs until SIGTERM or Ctrl-C
     Run {
         /// The configuration that `init` wrote
@@ -92,6 +121,9 @@ struct Init {
     /// A configuration that is there already, as the package brings one: what it names is made
     #[arg(long, conflicts_with_all = ["dir", "trust_domain", "listen", "http", "environment", "select"])]
     config: Option<PathBuf>,
+    /// What is there already is left as it is
+    #[arg(long, requires = "config")]
+    if_missing: bool,
     /// The name of this fleet in every certificate
     #[arg(long, default_value = "fleet.local", value_parser = trust_domain)]
     trust_domain: String,
@@ -138,6 +170,8 @@ fn main() -> ExitCode {
         Command::Init(options) => make(options),
         Command::Operator { name, out, config } => operator(&name, &out, &config),
         Command::TakeOver { config } => take_over(&config),
+        Command::Health { live, ready, config } => health(live, ready, &config),
+        Command::Authority { config } => authority(&config),
         Command::Run { config } => run(&config),
     };
     match done {
@@ -183,6 +217,10 @@ fn report(error: &anyhow::Error) {
 #[expect(clippy::print_stdout, reason = "the edge of the program")]
 fn make(options: Init) -> anyhow::Result<()> {
     if let Some(file) = &options.config {
+        if options.if_missing && Config::read(file)?.authority.join(AUTHORITY_FILE).exists() {
+            println!("what {} names is there", file.display());
+            return Ok(());
+        }
         return make_for(file, &options.operator);
     }
     let made = init::init(
@@ -258,6 +296,28 @@ fn take_over(path: &Path) -> anyhow::Result<()> {
         taken.next_rollout,
         path.display()
     );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn health(live: bool, ready: bool, path: &Path) -> anyhow::Result<()> {
+    let asked = match (live, ready) {
+        (true, _) => "/health/live",
+        (_, true) => "/health/ready",
+        _ => "/health",
+    };
+    let (is_well, document) = fleet_coordinator::health::ask(Config::read(path)?.http, asked)?;
+    println!("{document}");
+    anyhow::ensure!(is_well, "the coordinator is not well");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the edge of the program")]
+fn authority(path: &Path) -> anyhow::Result<()> {
+    let file = Config::read(path)?.authority.join(AUTHORITY_FILE);
+    let certificate =
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    println!("{}", fingerprint(&certificate)?);
     Ok(())
 }
 

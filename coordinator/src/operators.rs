@@ -97,7 +97,7 @@ fn order_name(order: &Order) -> &'static str {
         Order::PushRelease(_) => "push",
         Order::CreateToken { .. } => "create a token",
         Order::RevokeToken { .. } => "revoke a token",
-        Order::Enrol { .. } => "enrol",
+        Order::Enrol { .. } | Order::EnrolPod { .. } => "enrol",
         Order::LabelNode { .. } => "label a node",
         Order::RevokeNode { .. } => "revoke a node",
         Order::CordonNode { .. } => "cordon a node",

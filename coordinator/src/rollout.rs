@@ -16,6 +16,7 @@ mod chance;
 pub mod check;
 pub mod decide;
 pub mod event;
+mod expire;
 pub mod gate;
 pub mod input;
 pub mod node;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::{Agents, BACKUPS_AT_ONCE, Newcomers};
 use crate::artifacts::Artifacts;
 use crate::backups::Backups;
+use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::driver::{self, Driver, DriverError, Handle, TakenOver};
 use crate::durable;
@@ -90,12 +91,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     // The lock first: whoever is in charge is not disturbed by one that may not start.
     let (journal, recovered) = open_journal(config)?;
     let trust = Arc::new(Trust::open(config, Timestamp::now())?);
+    let clusters = Arc::new(Clusters::open(&config.clusters)?);
     let artifacts = Artifacts::open(&config.artifacts_directory())?;
     let backups = Backups::open(&config.backups_directory())?;
     let (grpc_listener, grpc) = bind("listen", config.listen).await?;
     let (http_listener, http) = bind("http", config.http).await?;
     let settings = Settings {
         unreachable_after: config.unreachable_after,
+        ephemeral_expiry: config.ephemeral_expiry,
         ..Settings::default()
     };
     let (driver, handle) = Driver::open(journal, recovered, settings, config.definitions())?;
@@ -122,6 +125,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             handle: handle.clone(),
             trust: trust.clone(),
             live: live.clone(),
+            clusters,
         },
         operators: Operators::new(
             handle.clone(),

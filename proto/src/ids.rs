@@ -112,6 +112,8 @@ names! {
     CoordinatorId = "coordinator";
     /// A health check within a component.
     CheckName = "check";
+    /// A cluster that vouches for its pods.
+    ClusterName = "cluster";
     /// The public part of a join token, safe to show and to log.
     TokenId = "token";
 }

@@ -4,7 +4,8 @@
 //!  words      ids · version · digest · time · quantity · labels · waves
 //!  releases   release (signed manifest) · tree (its files) · signing
 //!  wire       fleet/v1/*.proto → wire; session (commands and reports as domain types)
-//!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token
+//!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token ·
+//!             service_account (a pod, by the word of its cluster) · jwt
 //!  documents  view (what people and dashboards read) · config (how files are read)
 //! ```
 //!
@@ -17,10 +18,12 @@ pub mod digest;
 pub mod fence;
 pub mod identity;
 pub mod ids;
+pub mod jwt;
 pub mod labels;
 pub mod migration;
 pub mod quantity;
 pub mod release;
+pub mod service_account;
 pub mod session;
 pub mod signing;
 pub mod time;

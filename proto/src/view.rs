@@ -252,6 +252,10 @@ pub enum ConnectionView {
     Revoked {
         at: Timestamp,
     },
+    /// It was ephemeral, and gone for too long.
+    Expired {
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -320,6 +324,8 @@ pub struct TokenView {
     pub uses_left: u32,
     pub expires_at: Timestamp,
     pub by: String,
+    #[serde(default)]
+    pub ephemeral: bool,
     pub state: String,
 }
 

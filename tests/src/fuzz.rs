@@ -12,11 +12,14 @@ use fleet_proto::digest::Digest;
 use fleet_proto::fence::{Fence, Freshness};
 use fleet_proto::identity::Identity;
 use fleet_proto::ids::{AppName, ComponentName, NodeId, RolloutNumber};
+use fleet_proto::jwt::Keys;
 use fleet_proto::labels::Selector;
 use fleet_proto::quantity::{Amount, Bytes, Span};
 use fleet_proto::release::{Platform, SignedManifest};
+use fleet_proto::service_account::{Claims, Expected, ProofError, ServiceAccount, verify};
 use fleet_proto::session::{FromAgent, ToAgent};
 use fleet_proto::signing::{Pinned, SecretKey};
+use fleet_proto::time::Timestamp;
 use fleet_proto::token::JoinToken;
 use fleet_proto::tree::{Entry, Tree};
 use fleet_proto::version::Version;
@@ -28,13 +31,15 @@ use prost::Message;
 pub type Target = fn(&[u8]) -> bool;
 
 /// By name, as the fuzz targets and the directories of their seeds are called.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("manifest", manifest),
     ("signed_release", signed_release),
     ("tree", tree),
     ("ledger", ledger),
     ("pm2_list", pm2_list),
     ("join_token", join_token),
+    ("service_account_token", service_account_token),
+    ("cluster_keys", cluster_keys),
     ("app_file", app_file),
     ("words", words),
     ("from_agent", from_agent),
@@ -152,6 +157,45 @@ pub fn join_token(bytes: &[u8]) -> bool {
     true
 }
 
+/// Nobody has a key of this cluster.
+pub fn service_account_token(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let nobodys: Keys = match Keys::parse(NOBODYS_KEYS) {
+        Ok(keys) => keys,
+        Err(_) => return false,
+    };
+    let own = Claims::of_own(text);
+    if let Ok(claims) = &own {
+        let accounts = [claims.account.clone()].into();
+        let expected = Expected {
+            issuer: &claims.issuer,
+            audience: "fleet",
+            accounts: &accounts,
+        };
+        // As far as the claims go everything is as it should be.
+        let asked = claims.node().or_else(|| "n1".parse().ok());
+        let verified = asked.map(|asked| verify(text, &expected, &nobodys, &asked, Timestamp(0)));
+        let is_unsigned = matches!(verified, Some(Err(ProofError::Token(_))));
+        assert!(is_unsigned, "believed without a signature");
+        reads_back(&claims.account);
+    }
+    own.is_ok()
+}
+
+/// One of each kind, from the standards that describe them: their owners signed nothing here.
+const NOBODYS_KEYS: &[u8] = include_bytes!("../fuzz/seeds/cluster_keys/sound.json");
+
+pub fn cluster_keys(bytes: &[u8]) -> bool {
+    let read = Keys::parse(bytes);
+    assert_eq!(read, Keys::parse(bytes));
+    if let Ok(keys) = &read {
+        assert!(!keys.is_empty() && keys.len() <= 64);
+    }
+    read.is_ok()
+}
+
 pub fn app_file(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
@@ -187,6 +231,7 @@ pub fn words(bytes: &[u8]) -> bool {
         word::<RolloutNumber>,
         word::<Platform>,
         word::<Identity>,
+        word::<ServiceAccount>,
     ]
     .map(|word| word(text))
     .contains(&true)

@@ -28,7 +28,7 @@ use crate::sim::world::World;
 /// For whoever writes one: every form of every command.
 pub const COMMANDS: &str = "\
 fleet of N in zones a b c          nodes n01… in these zones, all connected
-node n05 joins zone b              one more
+node n05 joins zone b [ephemeral]  one more, or a pod's
 release v1 [retries N] [fetch_deadline D] [activate_deadline D] [put_back_deadline D]
         [progress_deadline D] [migration keep|down|never] [status] [contract]   pushes it
 rollout v1 [waves L] [bake D,D] [max_in_flight A] [max_unavailable A] [min_available A]

@@ -107,7 +107,7 @@ fn is_complete(authority: &Authority) -> bool {
     !authority.host().is_empty() && (behind.is_empty() || authority.port_u16().is_some())
 }
 
-async fn fetch(url: &str) -> Result<(u16, Bytes), Miss> {
+pub(crate) async fn fetch(url: &str) -> Result<(u16, Bytes), Miss> {
     let (uri, authority) =
         parse(url).map_err(|error| Miss::new(format!("cannot be asked: its URL {error}")))?;
     let host = authority.host().trim_matches(['[', ']']);

@@ -12,13 +12,13 @@ use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fleet_proto::release::StopSignal;
 use fleet_proto::time::Timestamp;
 use nix::fcntl::Flock;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, fchown, setsid};
 
@@ -26,6 +26,7 @@ use super::account::{Account, AccountError};
 use super::log::Log;
 use super::proc::{self, ProcessId};
 use super::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
+use super::signals;
 use super::spec::{How, Spec, Supervised};
 use crate::durable::FileError;
 use crate::effects::chain;
@@ -76,7 +77,8 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
         return Ok(());
     };
     nix::sys::prctl::set_child_subreaper(true).map_err(system("adopt orphans"))?;
-    let signals = blocked_signals()?;
+    let heard = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
+    let signals = signals::blocked(&heard).map_err(system("block signals"))?;
     let (output, writer) = io::pipe().map_err(system("make a pipe"))?;
     let log = Log::begin(&run.log());
     let log = std::thread::spawn(move || log.take_down(output));
@@ -121,24 +123,6 @@ fn lock_patiently(run: &RunDirectory) -> Result<Option<Flock<File>>, KeeperError
             answer => return Ok(answer),
         }
     }
-}
-
-fn blocked_signals() -> Result<Receiver<Signal>, KeeperError> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
-        set.add(signal);
-    }
-    // Before any other thread is there, so that all of them inherit it.
-    set.thread_block().map_err(system("block signals"))?;
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        while let Ok(signal) = set.wait() {
-            if sender.send(signal).is_err() {
-                break;
-            }
-        }
-    });
-    Ok(receiver)
 }
 
 struct Keeper {

@@ -132,12 +132,14 @@ pub fn variable(pid: i32, name: &str) -> Option<String> {
     })
 }
 
-/// Tells one boot from another: numbers and ticks begin anew with each.
+/// Tells one boot from another: numbers and ticks begin anew with each. A pod that is started
+/// again has numbers of its own, too, in the same boot of its machine: it is another process 1.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let first = ProcessId::of(1)
+        .map(|first| first.start_ticks)
+        .unwrap_or_default();
+    format!("{}/{first}", boot.trim())
 }
 
 #[cfg(test)]

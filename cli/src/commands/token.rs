@@ -43,6 +43,9 @@ pub struct CreateArgs {
     /// How long it is good for
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     valid_for: Span,
+    /// For pods: its nodes expire some minutes after they are gone
+    #[arg(long)]
+    ephemeral: bool,
 }
 
 pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
@@ -75,6 +78,7 @@ async fn create(args: &CreateArgs, session: &Session) -> Result<(), Error> {
         uses: args.uses,
         valid_for: args.valid_for.to_string(),
         node: args.node.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ephemeral: args.ephemeral,
     };
     let token = session.operator().await?.create_token(request).await?;
     let json = serde_json::json!({

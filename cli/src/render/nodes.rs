@@ -87,6 +87,7 @@ fn connection(connection: &ConnectionView, now: Timestamp, paint: Paint) -> Stri
         ConnectionView::Silent { since } => paint.waits(&format!("silent, {}", ago(*since, now))),
         ConnectionView::Unreachable { since } => paint.bad(&format!("unreachable, {}", ago(*since, now))),
         ConnectionView::Revoked { at } => paint.bad(&format!("revoked, {}", ago(*at, now))),
+        ConnectionView::Expired { at } => paint.waits(&format!("expired, {}", ago(*at, now))),
     }
 }
 

@@ -11,10 +11,13 @@ pub fn table(tokens: &[TokenView]) -> String {
         table.row(vec![
             token.id.to_string(),
             token.state.clone(),
-            token
-                .node
-                .as_ref()
-                .map_or_else(|| "any new node".to_owned(), ToString::to_string),
+            token.node.as_ref().map_or_else(
+                || match token.ephemeral {
+                    true => "any new pod".to_owned(),
+                    false => "any new node".to_owned(),
+                },
+                ToString::to_string,
+            ),
             token.uses_left.to_string(),
             token.expires_at.to_string(),
             labels(&token.labels),

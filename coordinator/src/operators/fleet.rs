@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 use super::documents::{answer, if_said, text_if_said};
 use super::{Answer, Operators};
 use crate::refusal;
-use crate::rollout::event::NewToken;
+use crate::rollout::event::{NewToken, Tenure};
 use crate::rollout::input::{Refusal, RefusalKind, Reply, Request};
 use crate::rollout::plan::find_environment;
 use crate::rollout::requests::drain::Limit;
@@ -155,6 +155,10 @@ impl Operators {
                 node: if_said(&request.node)?,
                 labels: read_labels(request.labels)?,
                 uses: request.uses.max(1),
+                tenure: match request.ephemeral {
+                    true => Tenure::Ephemeral,
+                    false => Tenure::Lasting,
+                },
             },
             valid_for,
         };

@@ -69,6 +69,7 @@ impl Operators {
                 format!("; it was last seen at {since}")
             }
             Some(Connection::Revoked { at }) => format!("; it was revoked at {at}"),
+            Some(Connection::Expired { at, .. }) => format!("; it has not come back, and expired at {at}"),
             // It is on its way in, or has only just gone.
             Some(Connection::Connected) | None => String::new(),
         }

@@ -32,6 +32,7 @@ pub fn check(state: &State) -> Vec<String> {
     }
     no_node_in_two_rollouts(state, &mut broken);
     indexes::those_behind_are_known(state, &mut broken);
+    indexes::those_that_expire_are_known(state, &mut broken);
     indexes::indexes_agree(state, &mut broken);
     deploys_belong_to_rollouts_that_run(state, &mut broken);
     broken

@@ -4,6 +4,7 @@
 mod back;
 mod budgets;
 mod catch_up;
+mod expired;
 mod migrate;
 mod orders;
 mod sentences;
@@ -115,6 +116,7 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
         too_many_failures,
         too_many_lost,
         gone_back_to_an_ill_one,
+        expired::nobody_is_missed_any_more,
         paused,
         held,
         try_again,

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
-use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{
+    AppName, ClusterName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId,
+};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
@@ -80,6 +82,17 @@ pub enum Event {
         certificates_from: Timestamp,
         labels: Labels,
         platform: Platform,
+        #[serde(default)]
+        tenure: Tenure,
+    },
+    /// By the word of its cluster. A pod that was known comes back under its name.
+    PodEnrolled {
+        node: NodeId,
+        cluster: ClusterName,
+        key: Digest,
+        certificates_from: Timestamp,
+        labels: Labels,
+        platform: Platform,
     },
     NodeLabelled {
         node: NodeId,
@@ -90,6 +103,11 @@ pub enum Event {
         node: NodeId,
         by: String,
         reason: String,
+    },
+    /// It was ephemeral, and gone for so long that nobody waits for it any more.
+    NodeExpired {
+        node: NodeId,
+        gone_since: Timestamp,
     },
     /// Nothing new is brought to the node.
     NodeCordoned {
@@ -299,6 +317,19 @@ pub struct NewToken {
     pub node: Option<NodeId>,
     pub labels: Labels,
     pub uses: u32,
+    #[serde(default)]
+    pub tenure: Tenure,
+}
+
+/// Whether a node that is gone is waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tenure {
+    /// Until somebody revokes it.
+    #[default]
+    Lasting,
+    /// A pod's: some minutes after it is gone it expires.
+    Ephemeral,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{AppName, ClusterName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::{Amount, Span};
@@ -104,6 +104,17 @@ pub enum Request {
         certificates_from: Timestamp,
         platform: Platform,
     },
+    /// As [`Request::Enrol`], by the word of a cluster.
+    EnrolPod {
+        cluster: ClusterName,
+        /// Of the cluster, and not of what the pod says.
+        labels: Labels,
+        naming: Naming,
+        node: NodeId,
+        key: Digest,
+        certificates_from: Timestamp,
+        platform: Platform,
+    },
     LabelNode {
         node: NodeId,
         set: Labels,
@@ -128,6 +139,15 @@ pub enum Request {
     UndrainNode {
         node: NodeId,
     },
+}
+
+/// Where the name comes from that a pod joins under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// It follows from the pod: whoever has it is that very pod.
+    Bound,
+    /// The agent chose it.
+    Chosen,
 }
 
 /// An environment, as the configuration has it.
@@ -248,6 +268,8 @@ pub struct Settings {
     pub unreachable_after: Span,
     /// The same, just after the coordinator itself was away.
     pub unreachable_after_restart: Span,
+    /// How long an ephemeral node is gone before nobody waits for it any more.
+    pub ephemeral_expiry: Span,
 }
 
 impl Default for Settings {
@@ -256,6 +278,8 @@ impl Default for Settings {
             unreachable_after: Span::from_secs(10),
             // Agents back off to at most 15 s while nobody answers.
             unreachable_after_restart: Span::from_secs(40),
+            // A pod that is moved to another machine is another pod, and there long before.
+            ephemeral_expiry: Span::from_secs(600),
         }
     }
 }

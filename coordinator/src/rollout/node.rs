@@ -6,12 +6,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::ids::{AppName, ClusterName, RolloutNumber};
 use fleet_proto::labels::Labels;
 use fleet_proto::release::{Platform, ReleaseRef};
 use fleet_proto::session::{Facts, Health, Order};
 use fleet_proto::time::Timestamp;
 
+use super::event::Tenure;
 use super::service::Service;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,11 @@ pub struct Node {
     pub labels: Labels,
     pub platform: Platform,
     pub enrolled_at: Timestamp,
+    #[serde(default)]
+    pub tenure: Tenure,
+    /// Whose pod it is.
+    #[serde(default)]
+    pub cluster: Option<ClusterName>,
     /// The key for which it got its first certificate.
     pub enrolled_key: Digest,
     /// Certificates that begin before this are of a machine whose place was taken.
@@ -43,9 +49,20 @@ pub struct Node {
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
     Connected,
-    Silent { since: Timestamp, until: Timestamp },
-    Unreachable { since: Timestamp },
-    Revoked { at: Timestamp },
+    Silent {
+        since: Timestamp,
+        until: Timestamp,
+    },
+    Unreachable {
+        since: Timestamp,
+    },
+    Revoked {
+        at: Timestamp,
+    },
+    /// As revoked, but its name is free again.
+    Expired {
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,16 +159,40 @@ impl NodeApp {
 }
 
 impl Node {
+    /// One that was let in and has not been heard of.
+    pub fn enrolled(platform: &Platform, key: Digest, certificates_from: Timestamp, at: Timestamp) -> Self {
+        Self {
+            labels: Labels::new(),
+            platform: platform.clone(),
+            enrolled_at: at,
+            tenure: Tenure::Lasting,
+            cluster: None,
+            enrolled_key: key,
+            certificates_from,
+            connection: Connection::Unreachable { since: at },
+            cordon: None,
+            service: Service::default(),
+            can_be_drained: false,
+            facts: None,
+            agent_version: None,
+            apps: BTreeMap::new(),
+            history_taken: 0,
+        }
+    }
+
+    /// Its certificate is worth nothing any more, and it is no member of anything.
     pub fn is_revoked(&self) -> bool {
-        matches!(self.connection, Connection::Revoked { .. })
+        matches!(self.connection, Connection::Revoked { .. }) || self.has_expired()
+    }
+
+    /// Nobody has taken its certificate from it by hand.
+    pub fn has_expired(&self) -> bool {
+        matches!(self.connection, Connection::Expired { .. })
     }
 
     /// After the grace: nobody waits for it in silence.
     pub fn is_unreachable(&self) -> bool {
-        matches!(
-            self.connection,
-            Connection::Unreachable { .. } | Connection::Revoked { .. }
-        )
+        matches!(self.connection, Connection::Unreachable { .. }) || self.is_revoked()
     }
 
     /// Who said that nothing new is brought to it, and why.

@@ -4,6 +4,7 @@ mod back;
 pub mod drain;
 mod halts;
 mod nodes;
+mod pods;
 mod retry;
 mod rollouts;
 mod tokens;
@@ -62,6 +63,23 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
             };
             tokens::enrol(state, token, secret_hash, &newcomer, now)
         }
+        Request::EnrolPod {
+            cluster,
+            labels,
+            naming,
+            node,
+            key,
+            certificates_from,
+            platform,
+        } => {
+            let newcomer = tokens::Newcomer {
+                node,
+                key,
+                certificates_from: *certificates_from,
+                platform,
+            };
+            pods::enrol(state, cluster, labels, *naming, &newcomer)
+        }
         Request::LabelNode { node, set, remove } => nodes::label(state, by, node, set, remove),
         Request::RevokeNode { node, reason } => nodes::revoke(state, by, node, reason),
         Request::CordonNode { node, reason } => nodes::cordon(state, by, node, reason.as_deref()),
@@ -94,6 +112,7 @@ fn must_be_short(request: &Request) -> Result<(), Refusal> {
         | Request::CreateToken { .. }
         | Request::RevokeToken { .. }
         | Request::Enrol { .. }
+        | Request::EnrolPod { .. }
         | Request::LabelNode { .. } => (None, None),
     };
     let texts = [

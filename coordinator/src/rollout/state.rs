@@ -20,7 +20,7 @@ use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
 
-use super::event::{CatchUp, Urgency};
+use super::event::{CatchUp, Tenure, Urgency};
 use super::node::Node;
 
 pub use apply::{IllegalEvent, moves};
@@ -51,6 +51,12 @@ pub struct State {
     /// All that are not connected: an index.
     #[serde(default)]
     pub away: BTreeSet<NodeId>,
+    /// Ephemeral ones that cannot be reached: an index.
+    #[serde(default)]
+    pub expiring: BTreeSet<NodeId>,
+    /// When the coordinator that runs has started.
+    #[serde(default)]
+    pub in_charge_since: Timestamp,
     pub rollouts: BTreeMap<RolloutNumber, Rollout>,
     /// Those that have not ended: what a decision has to look at.
     pub active: BTreeSet<RolloutNumber>,
@@ -157,6 +163,8 @@ pub struct Token {
     pub labels: Labels,
     pub uses_left: u32,
     pub expires_at: Timestamp,
+    #[serde(default)]
+    pub tenure: Tenure,
     pub revoked: bool,
     pub by: String,
 }

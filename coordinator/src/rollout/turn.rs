@@ -3,6 +3,7 @@
 
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::NodeId;
+use fleet_proto::quantity::Span;
 use fleet_proto::session::{Command, ServiceStatus, ToAgent};
 use fleet_proto::time::Timestamp;
 
@@ -12,7 +13,7 @@ use super::input::{Input, Refusal, Reply, Settings};
 use super::node::{IssuedOrder, Node};
 use super::reports::Stream;
 use super::state::{IllegalEvent, State};
-use super::{outdated, reports, requests, service};
+use super::{expire, outdated, reports, requests, service};
 
 /// Rules that answer one another for ever would be a mistake in the rules; a turn that
 /// takes more rounds than any rollout has waves and phases says so instead of hanging.
@@ -65,7 +66,10 @@ pub fn turn(
         remind_everybody(state, &mut turn);
     }
     for _ in 0..ROUNDS_MAX {
-        let mut events = decide(state, now);
+        let mut events = expire::expired_now(state, settings, now);
+        if events.is_empty() {
+            events = decide(state, now);
+        }
         if state.is_outdated() {
             events.retain(outdated::is_no_order);
         }
@@ -129,6 +133,10 @@ fn take(
                 events.append(&mut service::reported(state, node, status));
             }
             record(state, events, now, turn)?;
+            if state.nodes.get(node).is_some_and(Node::is_revoked) {
+                send_away(node, turn);
+                return Ok(());
+            }
             remind_of_service(state, node, hello.service, turn);
             remind(state, node, hello.apps.iter(), turn);
             return Ok(());
@@ -287,6 +295,15 @@ fn remind_of_service(state: &State, id: &NodeId, seen: Option<ServiceStatus>, tu
     if seen.is_some_and(|seen| seen.sequence < known.sequence) {
         turn.messages.extend(service::message(state, id));
     }
+}
+
+/// It expired while it was on its way to the door; who knocks again is told why it stays shut.
+fn send_away(id: &NodeId, turn: &mut Turn) {
+    let away = ToAgent::GoAway {
+        retry_after: Span::from_secs(1),
+        why: format!("{id} was revoked, or has expired"),
+    };
+    turn.messages.push((id.clone(), away));
 }
 
 /// While an environment is halted nobody there is told anything, not even again; nor is

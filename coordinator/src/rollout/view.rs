@@ -13,6 +13,7 @@ use fleet_proto::view::{
     TokenView,
 };
 
+use super::event::Tenure;
 use super::outdated;
 use super::state::{Environment, Halt, State};
 
@@ -171,6 +172,7 @@ pub fn tokens(state: &State, now: Timestamp) -> Vec<TokenView> {
             uses_left: token.uses_left,
             expires_at: token.expires_at,
             by: token.by.clone(),
+            ephemeral: token.tenure == Tenure::Ephemeral,
             state: if token.revoked {
                 "revoked"
             } else if token.expires_at <= now {

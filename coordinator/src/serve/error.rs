@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::artifacts::ArtifactError;
+use crate::clusters::ClusterKeysError;
 use crate::driver::{DriverError, TakeOverError};
 use crate::journal::JournalError;
 use crate::trust::TrustError;
@@ -18,6 +19,8 @@ pub enum StartError {
     Backups(#[from] crate::backups::BackupError),
     #[error("cannot open the artifacts")]
     Artifacts(#[from] ArtifactError),
+    #[error(transparent)]
+    Clusters(#[from] ClusterKeysError),
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
     #[error("cannot take charge")]

@@ -102,7 +102,7 @@ impl Web {
         for word in ["running", "paused", "held", "succeeded", "failed", "aborted"] {
             rollouts.get_or_create(&[("state", word)]).set(0);
         }
-        for word in ["connected", "silent", "unreachable", "revoked"] {
+        for word in ["connected", "silent", "unreachable", "revoked", "expired"] {
             nodes.get_or_create(&[("connection", word)]).set(0);
         }
         let (position, term, outdated) = self.handle.read(|state| {
@@ -115,6 +115,7 @@ impl Web {
                     Connection::Silent { .. } => "silent",
                     Connection::Unreachable { .. } => "unreachable",
                     Connection::Revoked { .. } => "revoked",
+                    Connection::Expired { .. } => "expired",
                 };
                 nodes.get_or_create(&[("connection", word)]).inc();
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
-use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Urgency};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Tenure, Urgency};
 use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
@@ -130,6 +130,7 @@ impl Fleet {
             node: None,
             labels,
             uses: 1,
+            tenure: Tenure::default(),
         };
         let valid_for = Span::from_secs(60);
         self.request(Request::CreateToken { token, valid_for }).unwrap();

@@ -63,6 +63,17 @@ impl Coordinator {
         Self { directory, running }
     }
 
+    /// With more in its configuration.
+    pub async fn start_with(more: &str) -> Self {
+        let Self { directory, running } = Self::start().await;
+        running.stop().await.unwrap();
+        let file = directory.path().join("coordinator.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}\n{more}")).unwrap();
+        let running = run(directory.path()).await;
+        Self { directory, running }
+    }
+
     pub async fn restart(self) -> Self {
         let Self { directory, running } = self;
         running.stop().await.unwrap();
@@ -106,6 +117,7 @@ impl Coordinator {
             uses,
             valid_for: valid_for.to_owned(),
             node: String::new(),
+            ephemeral: false,
         };
         self.operator().create_token(request).await.unwrap().into_inner()
     }
@@ -136,6 +148,7 @@ impl Coordinator {
             node: node.to_owned(),
             certificate_request: made.request_der,
             platform: "linux/amd64".into(),
+            service_account_token: String::new(),
         };
         let granted = EnrolmentClient::new(self.channel(config)).enrol(request).await?;
         let granted = granted.into_inner();

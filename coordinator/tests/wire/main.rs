@@ -8,6 +8,7 @@ mod doors;
 mod enrolment;
 mod hostile;
 mod log;
+mod pods;
 mod questions;
 mod releases;
 mod sessions;

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
-use fleet_coordinator::rollout::event::NewToken;
+use fleet_coordinator::rollout::event::{NewToken, Tenure};
 use fleet_coordinator::rollout::input::{Request, Settings};
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
@@ -73,6 +73,7 @@ fn ask_driver(path: &Path) -> anyhow::Result<()> {
                 node: None,
                 labels: BTreeMap::new(),
                 uses: 1,
+                tenure: Tenure::default(),
             },
             valid_for: Span::from_secs(3600),
         };

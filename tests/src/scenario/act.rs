@@ -1,6 +1,6 @@
 //! What each command does.
 
-use fleet_coordinator::rollout::event::{CatchUp, Urgency};
+use fleet_coordinator::rollout::event::{CatchUp, Tenure, Urgency};
 use fleet_coordinator::rollout::gate::{Asked, Gate, WithKnownBad, before_rollout};
 use fleet_coordinator::rollout::input::{Definition, Refusal, Reply, Request, Retry, RollBack};
 use fleet_coordinator::rollout::plan::plan;
@@ -134,7 +134,7 @@ impl Stage {
         anyhow::ensure!(!zones.is_empty(), "expected a zone");
         for i in 0..count {
             let id = format!("n{:02}", i + 1).parse()?;
-            self.world.enrol(&id, &zones[i % zones.len()])?;
+            self.world.enrol(&id, &zones[i % zones.len()], Tenure::Lasting)?;
         }
         self.shown = self.world.state.position;
         Ok(String::new())

@@ -1,6 +1,7 @@
 //! What becomes of nodes, by themselves and by people.
 
 use anyhow::Context;
+use fleet_coordinator::rollout::event::Tenure;
 use fleet_coordinator::rollout::input::Request;
 use fleet_coordinator::rollout::requests::drain::Limit;
 use fleet_proto::ids::NodeId;
@@ -21,7 +22,11 @@ impl Stage {
             "joins" => {
                 words.must_be("zone")?;
                 let zone = words.next("a zone")?;
-                self.world.enrol(&id, &zone)?;
+                let tenure = match words.takes("ephemeral") {
+                    true => Tenure::Ephemeral,
+                    false => Tenure::Lasting,
+                };
+                self.world.enrol(&id, &zone, tenure)?;
                 self.shown = self.world.state.position;
             }
             "leaves" => self.world.disconnect(&id)?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Context;
 use fleet_coordinator::rollout::check::check;
-use fleet_coordinator::rollout::event::{NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::event::{NewToken, PushRelease, Stamped, Tenure};
 use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
@@ -80,6 +80,7 @@ impl World {
             node: Some(id.clone()),
             labels: Labels::new(),
             uses: 1,
+            tenure: Tenure::default(),
         };
         self.let_in(id, token)
     }
@@ -118,13 +119,14 @@ impl World {
             .map(drop)
     }
 
-    pub fn enrol(&mut self, id: &NodeId, zone: &str) -> anyhow::Result<()> {
+    pub fn enrol(&mut self, id: &NodeId, zone: &str, tenure: Tenure) -> anyhow::Result<()> {
         let token = NewToken {
             id: format!("for-{id}").parse()?,
             secret_hash: Digest::of(id.as_str().as_bytes()),
             node: None,
             labels: Labels::from([("zone".to_owned(), zone.to_owned())]),
             uses: 1,
+            tenure,
         };
         self.let_in(id, token)
     }

@@ -111,6 +111,7 @@ impl Fleet {
                 uses: u32::try_from(new.len()).unwrap_or(u32::MAX),
                 valid_for: Span::from_secs(600).to_string(),
                 node: String::new(),
+                ephemeral: false,
             };
             let token = operator.create_token(request).await?.token;
             for node in new {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use fleet_proto::session::Phase;
 
-use crate::rollout::event::PauseCause;
+use crate::rollout::event::{PauseCause, Tenure};
+use crate::rollout::node::Connection;
 use crate::rollout::state::{Course, Rollout, State};
 
 /// The index of those that are behind is what one would find by looking at everybody.
@@ -52,6 +53,25 @@ pub(super) fn open_steps_are_known(rollout: &Rollout, broken: &mut Vec<String>) 
                 rollout.number, step.phase
             ));
         }
+    }
+}
+
+/// Whoever may expire is looked at, and only whoever is ephemeral expires.
+pub(super) fn those_that_expire_are_known(state: &State, broken: &mut Vec<String>) {
+    for (id, node) in &state.nodes {
+        let is_ephemeral = node.tenure == Tenure::Ephemeral;
+        let is_gone = matches!(node.connection, Connection::Unreachable { .. });
+        if (is_ephemeral && is_gone) != state.expiring.contains(id) {
+            broken.push(format!(
+                "{id} is gone or back, and the index of those that expire is wrong"
+            ));
+        }
+        if matches!(node.connection, Connection::Expired { .. }) && !is_ephemeral {
+            broken.push(format!("{id} has expired and is not ephemeral"));
+        }
+    }
+    if let Some(id) = state.expiring.iter().find(|id| !state.nodes.contains_key(*id)) {
+        broken.push(format!("{id} is forgotten and is still to expire"));
     }
 }
 

@@ -154,9 +154,12 @@ pub(super) fn end_rollback(state: &State, rollout: &Rollout) -> Vec<Event> {
 /// What a rollback that succeeded leaves to be known.
 fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
     let (mut revoked, mut elsewhere, mut away, mut empty) = (vec![], vec![], vec![], vec![]);
+    let mut expired = vec![];
     for (id, step) in &rollout.steps {
         let Some(node) = state.nodes.get(id) else { continue };
-        if node.is_revoked() {
+        if node.has_expired() {
+            expired.push(id.clone());
+        } else if node.is_revoked() {
             revoked.push(id.clone());
         } else if step.skipped {
             elsewhere.push(id.clone());
@@ -174,6 +177,7 @@ fn remarks(state: &State, rollout: &Rollout) -> Option<String> {
                 "were revoked and stay as they are",
             ],
         ),
+        (expired, ["has expired", "have expired"]),
         (
             elsewhere,
             [

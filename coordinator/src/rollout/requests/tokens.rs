@@ -49,6 +49,7 @@ fn may_be_for_one(state: &State, node: &NodeId, token: &NewToken) -> Result<(), 
         ));
     }
     match state.nodes.get(node) {
+        Some(known) if known.has_expired() => Ok(()),
         Some(known) if known.is_revoked() => Err(revoked_for_good(node)),
         Some(_) if !token.labels.is_empty() => Err(Refusal::new(
             RefusalKind::Usage,
@@ -120,19 +121,22 @@ pub(super) fn enrol(
         certificates_from: newcomer.certificates_from,
         labels: labels.clone(),
         platform: newcomer.platform.clone(),
+        tenure: token.tenure,
     };
     Ok((vec![event], Reply::Enrolled { labels }))
 }
 
 /// The very key that was let in, and never heard of: what it should have got went astray
 /// on the way, and it asks again.
-fn lost_its_answer(known: &Node, key: &Digest) -> bool {
+pub(super) fn lost_its_answer(known: &Node, key: &Digest) -> bool {
     known.enrolled_key == *key && known.agent_version.is_none() && !known.is_revoked()
 }
 
 fn labels_at_the_door(node: &NodeId, known: Option<&Node>, token: &Token) -> Result<Labels, Refusal> {
     match known {
         None => Ok(token.labels.clone()),
+        // Nobody took its name from it; whoever comes with it now is let in as a new one.
+        Some(known) if known.has_expired() => Ok(token.labels.clone()),
         Some(known) if known.is_revoked() => Err(revoked_for_good(node)),
         Some(known) if token.node.is_some() => Ok(known.labels.clone()),
         Some(_) => Err(Refusal::new(
@@ -150,7 +154,7 @@ fn useless(token: &TokenId, why: &str) -> Refusal {
         .hint("fleetctl token create makes a new one")
 }
 
-fn revoked_for_good(node: &NodeId) -> Refusal {
+pub(super) fn revoked_for_good(node: &NodeId) -> Refusal {
     Refusal::new(
         RefusalKind::Refused,
         format!("node {node} was revoked, and a revocation is for good"),

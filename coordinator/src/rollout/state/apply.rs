@@ -5,21 +5,19 @@ mod course;
 mod desired;
 mod drain;
 mod ends;
+mod expiry;
 mod fleet;
 mod rollouts;
 mod steps;
 
 pub use steps::moves;
 
-use std::collections::BTreeMap;
-
 use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
 use super::{Course, Halt, State};
-use crate::rollout::event::{Event, PauseCause, Stamped};
+use crate::rollout::event::{Event, PauseCause, Stamped, Tenure};
 use crate::rollout::node::{Connection, Cordon, Node};
-use crate::rollout::service::Service;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -86,6 +84,7 @@ impl State {
             Event::TookOver { term, rollout } => self.take_over(*term, *rollout)?,
             Event::TookCharge { term } => {
                 self.take_charge(*term)?;
+                self.in_charge_since = at;
                 self.start_clocks(at);
             }
             Event::EnvironmentDefined {
@@ -124,24 +123,31 @@ impl State {
                 certificates_from,
                 labels,
                 platform,
+                tenure,
             } => {
                 self.use_up(token)?;
                 let new = Node {
                     labels: labels.clone(),
-                    platform: platform.clone(),
-                    enrolled_at: at,
-                    enrolled_key: *key,
-                    certificates_from: *certificates_from,
-                    connection: Connection::Unreachable { since: at },
-                    cordon: None,
-                    service: Service::default(),
-                    can_be_drained: false,
-                    facts: None,
-                    agent_version: None,
-                    apps: BTreeMap::new(),
-                    history_taken: 0,
+                    tenure: *tenure,
+                    ..Node::enrolled(platform, *key, *certificates_from, at)
                 };
-                self.enrol(node, new);
+                self.enrol(node, new, at);
+            }
+            Event::PodEnrolled {
+                node,
+                cluster,
+                key,
+                certificates_from,
+                labels,
+                platform,
+            } => {
+                let new = Node {
+                    labels: labels.clone(),
+                    tenure: Tenure::Ephemeral,
+                    cluster: Some(cluster.clone()),
+                    ..Node::enrolled(platform, *key, *certificates_from, at)
+                };
+                self.enrol(node, new, at);
             }
             Event::NodeLabelled { node, labels, .. } => {
                 self.node(node)?.labels = labels.clone();
@@ -153,6 +159,7 @@ impl State {
                 self.outdated.remove(node);
                 self.note_wishes(node);
             }
+            Event::NodeExpired { node, .. } => self.expire(node, at)?,
             Event::NodeCordoned { node, by, reason } => {
                 self.node(node)?.cordon = Some(Cordon {
                     by: by.clone(),

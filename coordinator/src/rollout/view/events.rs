@@ -114,6 +114,16 @@ fn tell(event: &Event) -> Told {
             node,
             format!("{node} enrolled with join token {token}"),
         ),
+        Event::PodEnrolled { node, cluster, .. } => of_node(
+            "pod-enrolled",
+            node,
+            format!("{node} enrolled by the word of cluster {cluster}"),
+        ),
+        Event::NodeExpired { node, gone_since } => of_node(
+            "node-expired",
+            node,
+            format!("{node} expired, gone since {gone_since}"),
+        ),
         Event::NodeLabelled { node, labels, by } => {
             let labels: Vec<String> = labels
                 .iter()

@@ -45,6 +45,7 @@ fn connection(connection: Connection) -> ConnectionView {
         Connection::Silent { since, .. } => ConnectionView::Silent { since },
         Connection::Unreachable { since } => ConnectionView::Unreachable { since },
         Connection::Revoked { at } => ConnectionView::Revoked { at },
+        Connection::Expired { at } => ConnectionView::Expired { at },
     }
 }
 

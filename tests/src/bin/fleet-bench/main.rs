@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use fleet_coordinator::driver::Driver;
 use fleet_coordinator::journal::Journal;
-use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped};
+use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Tenure};
 use fleet_coordinator::rollout::input::{Definition, Input, Intent, Request, Settings};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_coordinator::rollout::state::State;
@@ -111,6 +111,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
                 node: None,
                 labels: Labels::new(),
                 uses: u32::MAX,
+                tenure: Tenure::default(),
             },
             expires_at: Timestamp(u64::MAX),
             by: "bench".into(),
@@ -149,6 +150,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
             certificates_from: Timestamp(0),
             labels,
             platform: platform.clone(),
+            tenure: Tenure::default(),
         });
         events.push(Event::NodeConnected {
             node: node.clone(),

@@ -30,7 +30,7 @@ pub struct Coordinator {
     /// 0 while none runs.
     pub life: u64,
     pub environments: BTreeMap<EnvironmentName, Definition>,
-    settings: Settings,
+    pub settings: Settings,
     queue: VecDeque<Input>,
     will_turn: bool,
     /// The newest stream of each node.

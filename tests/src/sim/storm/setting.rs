@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use fleet_coordinator::rollout::event::CatchUp;
-use fleet_coordinator::rollout::event::NewToken;
+use fleet_coordinator::rollout::event::{NewToken, Tenure};
 use fleet_coordinator::rollout::input::{Definition, Intent, Request};
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
@@ -50,6 +50,9 @@ impl Storm {
             [500, 2_000, 4_000]
         };
         coordinator.turn_delay_ms = dice.pick(&delays).copied().unwrap_or(100);
+        // Nodes are seldom gone for longer.
+        let expiry = Span::from_secs(dice.between(30, 900));
+        coordinator.settings.ephemeral_expiry = expiry;
         let apps: Vec<AppName> = if dice.percent(25) {
             vec!["shop".parse()?, "till".parse()?]
         } else {
@@ -117,6 +120,10 @@ impl Storm {
             node: None,
             labels,
             uses: 1,
+            tenure: match self.dice.percent(20) {
+                true => Tenure::Ephemeral,
+                false => Tenure::Lasting,
+            },
         };
         let enrol = Request::Enrol {
             token: token.id.clone(),

@@ -8,7 +8,7 @@ use fleet_proto::session::Order;
 use fleet_proto::time::Timestamp;
 
 use super::IllegalEvent;
-use crate::rollout::event::{CatchUp, NewToken, PushRelease};
+use crate::rollout::event::{CatchUp, NewToken, PushRelease, Tenure};
 use crate::rollout::node::{Connection, Node};
 use crate::rollout::state::{Environment, Halt, Release, State, Token};
 
@@ -119,6 +119,7 @@ impl State {
             labels: new.labels.clone(),
             uses_left: new.uses,
             expires_at,
+            tenure: new.tenure,
             revoked: false,
             by: by.to_owned(),
         };
@@ -132,7 +133,8 @@ impl State {
     }
 
     /// A node that comes back under its name is as it was, until it says how it is.
-    pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node) {
+    pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node, at: Timestamp) {
+        self.forget_expired(at);
         if let Some(known) = self.nodes.remove(id) {
             new.apps = known.apps;
             new.history_taken = known.history_taken;
@@ -149,6 +151,12 @@ impl State {
         }
         self.silent.remove(id);
         self.away.insert(id.clone());
+        // Also one that never comes expires.
+        if new.tenure == Tenure::Ephemeral {
+            self.expiring.insert(id.clone());
+        } else {
+            self.expiring.remove(id);
+        }
         self.nodes.insert(id.clone(), new);
         self.note_wishes(id);
     }
@@ -195,6 +203,8 @@ impl State {
     pub(super) fn connect(&mut self, node: &NodeId, connection: Connection) -> Result<(), IllegalEvent> {
         let known = self.node(node)?;
         known.connection = connection;
+        let is_gone = matches!(connection, Connection::Unreachable { .. });
+        let expires = is_gone && known.tenure == Tenure::Ephemeral;
         let apps: Vec<AppName> = known.apps.keys().cloned().collect();
         if connection == Connection::Connected {
             self.away.remove(node);
@@ -205,6 +215,11 @@ impl State {
             self.silent.insert(node.clone());
         } else {
             self.silent.remove(node);
+        }
+        if expires {
+            self.expiring.insert(node.clone());
+        } else {
+            self.expiring.remove(node);
         }
         for app in apps {
             self.note_wish(node, &app);

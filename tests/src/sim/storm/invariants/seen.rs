@@ -94,7 +94,7 @@ impl Seen {
             } => {
                 self.environments.insert(environment.clone(), select.clone());
             }
-            Event::NodeEnrolled { node, labels, .. } => {
+            Event::NodeEnrolled { node, labels, .. } | Event::PodEnrolled { node, labels, .. } => {
                 let known = self.nodes.entry(node.clone()).or_default();
                 known.labels.clone_from(labels);
                 known.is_connected = false;
@@ -106,7 +106,7 @@ impl Seen {
                 self.change(node, |known| known.labels.clone_from(labels));
                 self.place(node);
             }
-            Event::NodeRevoked { node, .. } => {
+            Event::NodeRevoked { node, .. } | Event::NodeExpired { node, .. } => {
                 self.change(node, |known| {
                     known.is_revoked = true;
                     known.is_connected = false;
