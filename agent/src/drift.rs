@@ -257,6 +257,8 @@ impl Looking<'_> {
     fn mend_unit(&self, drift: &systemd::drift::UnitDrift) -> String {
         let subject = &drift.subject;
         match drift.what {
+            // A unit that is loaded and has no file cannot be disabled, and so not be drained.
+            Drifted::UnitMissing => self.start_anew("on the node: systemctl daemon-reload; then: "),
             Drifted::UnitMasked => {
                 self.start_anew(&format!("on the node: systemctl unmask {subject}; then: "))
             }
