@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
-use crate::effects::converge::{Converge, ConvergeError, Look, Started};
+use crate::effects::converge::{Converge, ConvergeError, Look, Started, Target};
 use crate::effects::fetch::Node;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
@@ -194,7 +194,7 @@ impl RunLane {
 
     async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
         let wanted = Made {
-            release: now.work.run.clone(),
+            target: Target::of(&now.work),
             drained: now.drained,
         };
         if self.converged.as_ref() == Some(&wanted) {
@@ -203,7 +203,7 @@ impl RunLane {
         let baseline = self.crew.take().and_then(|crew| crew.judge.baseline());
         self.converged = None;
         if now.drained {
-            self.stand_still(now.work.run.clone()).await?;
+            self.stand_still(Target::of(&now.work)).await?;
             self.converged = Some(wanted);
             return Ok(());
         }
@@ -219,11 +219,11 @@ impl RunLane {
 
     async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let release = now.work.run.clone();
+        let target = Target::of(&now.work);
         let (assignment, number) = (self.assignment.clone(), now.number);
         // A unit may take minutes to be ready; whoever orders something else does not wait.
         let is_interrupted = move || assignment.borrow().number != number;
-        self.blocking(move || converge.run(release.as_ref(), look, &is_interrupted))
+        self.blocking(move || converge.run(target.as_ref(), look, &is_interrupted))
             .await
     }
 

@@ -12,7 +12,7 @@ use fleet_proto::version::Version;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
-use crate::effects::converge::{Converge, ConvergeError, Look};
+use crate::effects::converge::{Converge, ConvergeError, Look, Target};
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
@@ -112,10 +112,13 @@ pub async fn rollback(
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
     let moved = put_back(&mut ledger, app, to, &person::oneself(), Timestamp::now())?;
+    let current = ledger.apps.get(app).and_then(|record| record.current.as_ref());
+    let target = current.map(Target::from);
     let converge = converge(config, &layout, app);
     // Before anything is promised: a person can still name another release.
-    converge
-        .must_be_whole(&moved.to)
+    target
+        .as_ref()
+        .map_or(Ok(()), |target| converge.must_be_whole(target))
         .map_err(|source| OfflineError::Unfit {
             app: app.clone(),
             source: Box::new(source),
@@ -124,9 +127,9 @@ pub async fn rollback(
 
     let drained = ledger.service.drained;
     let ran = if drained {
-        converge.stand_still(Some(&moved.to)).map(|()| None)
+        converge.stand_still(target.as_ref()).map(|()| None)
     } else {
-        converge.run(Some(&moved.to), Look::AtNothing, &|| false)
+        converge.run(target.as_ref(), Look::AtNothing, &|| false)
     };
     let ill = match ran {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,

@@ -26,7 +26,7 @@ pub enum TemplateError {
     #[error("`{text}` has a lone `$`; write `$$` for a dollar sign")]
     Lone { text: String },
     #[error(
-        "`${{var.{name}}}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: {known}"
+        "`${{var.{name}}}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: {known}"
     )]
     Variable { name: String, known: String },
     #[error("`${{backup}}` is for migrations, and there is none on this node yet")]
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(words().fill_known(text).as_deref(), Ok(expected), "{text}");
         }
         let error = words().fill_known("${var.prot}").unwrap_err().to_string();
-        assert!(error.contains("is not set on this node"), "{error}");
+        assert!(error.contains("is not set for this node"), "{error}");
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             ("$HOME", "`$HOME` has a lone `$`; write `$$` for a dollar sign"),
             (
                 "${var.prot}",
-                "`${var.prot}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: port",
+                "`${var.prot}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: port",
             ),
             (
                 "${host}",

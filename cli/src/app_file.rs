@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
-use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Check, HealthRules, Migrations, Platform, Run, Strategy};
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
+use fleet_proto::release::{Check, EnvironmentOverlay, HealthRules, Migrations, Platform, Run, Strategy};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -28,6 +28,8 @@ pub struct AppFile {
     pub health: HealthRules,
     pub strategy: Strategy,
     pub migrations: Option<Migrations>,
+    pub vars: BTreeMap<String, String>,
+    pub environments: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,10 @@ struct File {
     #[serde(default)]
     strategy: Strategy,
     migrations: Option<migrations::MigrationsSection>,
+    #[serde(default)]
+    vars: BTreeMap<String, String>,
+    #[serde(default)]
+    environment: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +146,8 @@ pub fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError
         migrations: parsed
             .migrations
             .and_then(|section| section.into_migrations(first.as_ref())),
+        vars: parsed.vars,
+        environments: parsed.environment,
     })
 }
 

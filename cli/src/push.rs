@@ -217,6 +217,8 @@ async fn manifest(
         health: file.health.clone(),
         strategy: file.strategy.clone(),
         migrations: file.migrations.clone(),
+        vars: file.vars.clone(),
+        environments: file.environments.clone(),
     };
     manifest.check()?;
     Ok(manifest)

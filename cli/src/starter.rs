@@ -126,7 +126,7 @@ path = "{path}"
 kind = "supervise"
 # {remark}.
 # Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
-# the node's agent.toml.
+# the node's agent.toml, else from those below.
 command = {command}
 env = {{ PORT = "${{var.port}}" }}
 stop_signal = "SIGTERM"
@@ -161,6 +161,12 @@ max_unavailable = "25%"
 # max_failures = 0
 # max_unreachable = 0
 # on_failure = "rollback"         # or "pause"
+
+# What `${{var.NAME}}` is where the node does not say it, and what an environment lays over that.
+# [vars]
+# level = "info"
+# [environment.staging.vars]
+# level = "debug"
 
 # What it does to its database: once, on one node, before the first wave.
 # [migrations]

@@ -1,6 +1,7 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod configuration;
 mod migrations;
 mod run;
 mod signed;
@@ -12,12 +13,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{AppName, CheckName, ComponentName};
+use crate::ids::{AppName, CheckName, ComponentName, EnvironmentName};
 use crate::quantity::{Amount, Span};
 use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use configuration::EnvironmentOverlay;
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
@@ -43,6 +45,12 @@ pub struct Manifest {
     pub strategy: Strategy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<Migrations>,
+    /// `${var.NAME}`, where neither the node nor its environment says otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
+    /// What each environment lays over that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

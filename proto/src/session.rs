@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::fence::Fence;
-use crate::ids::{AppName, RolloutNumber};
+use crate::ids::{AppName, EnvironmentName, RolloutNumber};
 use crate::migration::{MigrationAct, MigrationStand};
 use crate::quantity::{Bytes, Span};
 use crate::release::{Platform, ReleaseRef};
@@ -48,6 +48,7 @@ pub enum ToAgent {
     Prefetch {
         app: AppName,
         release: ReleaseRef,
+        environment: Option<EnvironmentName>,
     },
     Service(Service),
 }
@@ -112,6 +113,9 @@ pub struct Heartbeat {
 pub struct Command {
     pub fence: Fence,
     pub app: AppName,
+    /// Whose overlay the app's variables get. None is the app's own, without any.
+    #[serde(default)]
+    pub environment: Option<EnvironmentName>,
     pub order: Order,
 }
 

@@ -1,20 +1,18 @@
 //! While the node is drained: the app stands still.
 
-use fleet_proto::release::ReleaseRef;
-
 use super::{AppEvent, Over, RunLane, Task};
-use crate::effects::converge::ConvergeError;
+use crate::effects::converge::{ConvergeError, Target};
 use crate::install::{Outcome, Purpose};
 
 /// What has been made so, and how.
 #[derive(PartialEq)]
 pub(super) struct Made {
-    pub release: Option<ReleaseRef>,
+    pub target: Option<Target>,
     pub drained: bool,
 }
 
 impl RunLane {
-    pub(super) async fn stand_still(&self, at: Option<ReleaseRef>) -> Result<(), ConvergeError> {
+    pub(super) async fn stand_still(&self, at: Option<Target>) -> Result<(), ConvergeError> {
         let converge = self.converge.clone();
         self.blocking(move || converge.stand_still(at.as_ref())).await
     }

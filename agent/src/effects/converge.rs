@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
 use fleet_proto::release::{Component, Platform, ReleaseRef};
 use fleet_proto::session::FailureClass;
 
@@ -15,7 +15,9 @@ use super::changes::{Changes, Member, changes};
 use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
+use crate::install::Work;
 use crate::layout::Layout;
+use crate::ledger::Installed;
 use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
 use crate::process::spec::{How, Spec};
@@ -155,6 +157,31 @@ pub struct Started {
     pub parts: Vec<Part>,
 }
 
+/// What is to run, and with which environment's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub release: ReleaseRef,
+    pub environment: Option<EnvironmentName>,
+}
+
+impl Target {
+    pub fn of(work: &Work) -> Option<Self> {
+        Some(Self {
+            release: work.run.clone()?,
+            environment: work.run_in.clone(),
+        })
+    }
+}
+
+impl From<&Installed> for Target {
+    fn from(installed: &Installed) -> Self {
+        Self {
+            release: installed.release.clone(),
+            environment: installed.environment.clone(),
+        }
+    }
+}
+
 /// One app on this node, for effects.
 #[derive(Clone)]
 pub struct Converge {
@@ -190,7 +217,7 @@ impl Converge {
     /// Blocks as long as stopping takes.
     pub fn run(
         &self,
-        to: Option<&ReleaseRef>,
+        to: Option<&Target>,
         look: Look,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
@@ -211,12 +238,13 @@ impl Converge {
 
     fn make_run(
         &self,
-        to: Option<&ReleaseRef>,
+        to: Option<&Target>,
         look: Look,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
-        let mut target = to.map(|release| self.describe(&slots, release)).transpose()?;
+        let mut target = to.map(|target| self.describe(&slots, target)).transpose()?;
+        let to = to.map(|target| &target.release);
         let moves = slots.current() != to.map(|release| release.digest);
         let parts = target.iter().flat_map(|target| &target.parts);
         let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
@@ -289,12 +317,12 @@ impl Converge {
     }
 
     /// As it would run, without a look at what does.
-    pub fn described(&self, release: &ReleaseRef) -> Result<Started, ConvergeError> {
-        self.describe(&Slots::new(&self.layout, &self.app), release)
+    pub fn described(&self, target: &Target) -> Result<Started, ConvergeError> {
+        self.describe(&Slots::new(&self.layout, &self.app), target)
     }
 
-    pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
-        must_be_whole(&self.described(release)?)
+    pub fn must_be_whole(&self, target: &Target) -> Result<(), ConvergeError> {
+        must_be_whole(&self.described(target)?)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

@@ -19,7 +19,7 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::{Migrations, ReleaseRef};
 use fleet_proto::session::{Failure, FailureClass};
 
-use super::converge::{Converge, describe};
+use super::converge::{Converge, Target, describe};
 use super::{Failed, chain, failure};
 use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
@@ -46,7 +46,7 @@ struct Job {
 
 /// Blocks for as long as the commands take.
 pub fn migrate(converge: &Converge, work: &MigrationWork, order: (RolloutNumber, u32)) -> Outcome {
-    let job = match Job::of(converge, &work.release, order) {
+    let job = match Job::of(converge, work, order) {
         Ok(job) => job,
         Err(failure) => return outcome((MigrationStand::NotStarted, Some(failure))),
     };
@@ -69,7 +69,8 @@ fn outcome((stand, failure): Stand) -> Outcome {
 }
 
 impl Job {
-    fn of(converge: &Converge, release: &ReleaseRef, order: (RolloutNumber, u32)) -> Result<Self, Failed> {
+    fn of(converge: &Converge, work: &MigrationWork, order: (RolloutNumber, u32)) -> Result<Self, Failed> {
+        let release = &work.release;
         let wrong = |class, error: &dyn std::error::Error| {
             failure(class, format!("cannot migrate: {}", chain(error)))
         };
@@ -81,8 +82,12 @@ impl Job {
             let why = format!("{release} declares no migration");
             failure(FailureClass::Release, why)
         })?;
+        let target = Target {
+            release: release.clone(),
+            environment: work.environment.clone(),
+        };
         let described = converge
-            .described(release)
+            .described(&target)
             .map_err(|error| wrong(error.class(), &error))?;
         let mut parts = described.parts.into_iter();
         let part = parts

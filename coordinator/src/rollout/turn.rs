@@ -215,6 +215,7 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
                 let prefetch = ToAgent::Prefetch {
                     app: rollout.plan.app.clone(),
                     release: release.clone(),
+                    environment: Some(rollout.plan.environment.clone()),
                 };
                 (node.clone(), prefetch)
             }));
@@ -231,6 +232,10 @@ fn command(state: &State, app: fleet_proto::ids::AppName, issued: &IssuedOrder) 
             generation: issued.generation,
         },
         app,
+        environment: state
+            .rollouts
+            .get(&issued.number)
+            .map(|rollout| rollout.plan.environment.clone()),
         order: issued.order.clone(),
     }
 }

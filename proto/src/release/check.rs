@@ -33,6 +33,7 @@ impl Manifest {
             component_must_make_sense(component)?;
         }
         self.must_not_collide()?;
+        self.vars_must_make_sense()?;
         if let Some(migrations) = &self.migrations {
             migrations.must_make_sense(self)?;
         }

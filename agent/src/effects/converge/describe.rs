@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, OnChange, Platform, Pm2, ReleaseRef, Run, Systemd};
+use fleet_proto::release::{Component, OnChange, Platform, Pm2, Run, Systemd};
 
-use super::{Converge, ConvergeError, Part, Started};
+use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
 use crate::process::pm2::Pm2Spec;
 use crate::process::spec::Spec;
@@ -22,29 +22,29 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const UNIT_FILE_BYTES_MAX: u64 = 64 << 10;
 
 impl Converge {
-    pub(super) fn describe(&self, slots: &Slots, release: &ReleaseRef) -> Result<Started, ConvergeError> {
-        let slot = slots.open(release)?;
+    pub(super) fn describe(&self, slots: &Slots, target: &Target) -> Result<Started, ConvergeError> {
+        let slot = slots.open(&target.release)?;
         let parts = slot
             .manifest
             .components
             .iter()
-            .map(|component| self.part(&slot, release, component))
+            .map(|component| self.part(&slot, target, component))
             .collect::<Result<_, _>>()?;
         Ok(Started {
-            release: release.clone(),
+            release: target.release.clone(),
             slot,
             parts,
         })
     }
 
-    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
+    fn part(&self, slot: &Slot, target: &Target, component: &Component) -> Result<Part, ConvergeError> {
         let directory = self.directory(slot, component);
         let words = Words {
             node: self.config.node.clone(),
             app: self.app.clone(),
-            version: release.version.clone(),
+            version: target.release.version.clone(),
             directory: directory.clone(),
-            vars: self.config.vars.clone(),
+            vars: slot.manifest.vars(target.environment.as_ref(), &self.config.vars),
             backup: None,
         };
         let wrong = |source| ConvergeError::Template {
@@ -58,7 +58,7 @@ impl Converge {
                     component: component.name.clone(),
                 })?;
         let spec = Spec {
-            release: release.digest,
+            release: target.release.digest,
             tree: artifact.tree,
             directory,
             env: env(&words, component).map_err(wrong)?,

@@ -2,15 +2,13 @@
 
 use std::sync::PoisonError;
 
-use fleet_proto::release::ReleaseRef;
-
-use super::{Converge, ConvergeError, Gate};
+use super::{Converge, ConvergeError, Gate, Target};
 use crate::slots::Slots;
 
 impl Converge {
     /// Stops everything, in the reverse order of its start, and starts nothing. Blocks as
     /// long as stopping takes.
-    pub fn stand_still(&self, at: Option<&ReleaseRef>) -> Result<(), ConvergeError> {
+    pub fn stand_still(&self, at: Option<&Target>) -> Result<(), ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
@@ -18,9 +16,9 @@ impl Converge {
         let slots = Slots::new(&self.layout, &self.app);
         self.stop_what_runs(&slots)?;
         // What is put back meanwhile must be able to run later; another may be chosen now.
-        if let Some(release) = at.filter(|release| slots.current() != Some(release.digest)) {
-            self.must_be_whole(release)?;
+        if let Some(target) = at.filter(|target| slots.current() != Some(target.release.digest)) {
+            self.must_be_whole(target)?;
         }
-        Ok(slots.switch(at)?)
+        Ok(slots.switch(at.map(|target| &target.release))?)
     }
 }
