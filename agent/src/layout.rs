@@ -7,6 +7,7 @@
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
 //! apps/<app>/migration/<act>/{task.json, lock, log, ended.json}
 //! apps/<app>/backups/<time>-<version>
+//! apps/<app>/handed/<digest>/config/<component>/…      slots/<digest>/handed -> that
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -89,6 +90,11 @@ impl Layout {
     /// Where a command of the app's migrations is run and tells its end.
     pub fn errand(&self, app: &AppName, what: &str) -> PathBuf {
         self.app(app).join("migration").join(what)
+    }
+
+    /// What a release's components are handed beside their files.
+    pub fn handed(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("handed")
     }
 
     pub fn backups(&self, app: &AppName) -> PathBuf {

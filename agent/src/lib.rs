@@ -27,6 +27,7 @@ pub mod durable;
 pub mod effects;
 pub mod enrol;
 pub mod facts;
+pub mod handed;
 pub mod hold;
 pub mod identity;
 pub mod install;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::version::Version;
 
+const SHOWN_CHARS_MAX: usize = 200;
+
 /// What the words stand for.
 #[derive(Debug, Clone)]
 pub struct Words {
@@ -15,6 +17,8 @@ pub struct Words {
     /// The component's own directory.
     pub directory: PathBuf,
     pub vars: BTreeMap<String, String>,
+    /// Where its files are that were filled in, if it has any.
+    pub config: Option<PathBuf>,
     /// The newest of the database, where there is one: for migrations.
     pub backup: Option<PathBuf>,
 }
@@ -29,10 +33,14 @@ pub enum TemplateError {
         "`${{var.{name}}}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: {known}"
     )]
     Variable { name: String, known: String },
+    #[error(
+        "`${{config}}` is for components with files to be filled in\nhint: [[component.file]] names them"
+    )]
+    Config,
     #[error("`${{backup}}` is for migrations, and there is none on this node yet")]
     Backup,
     #[error(
-        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}} and ${{var.NAME}}"
+        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}}, ${{config}} and ${{var.NAME}}"
     )]
     Word { word: String },
 }
@@ -48,15 +56,13 @@ impl Words {
                 filled.push('$');
                 rest = tail;
             } else if let Some(tail) = after.strip_prefix('{') {
-                let (word, tail) = tail.split_once('}').ok_or_else(|| TemplateError::Open {
-                    text: text.to_owned(),
-                })?;
+                let (word, tail) = tail
+                    .split_once('}')
+                    .ok_or_else(|| TemplateError::Open { text: shown(text) })?;
                 filled.push_str(&self.word(word)?);
                 rest = tail;
             } else {
-                return Err(TemplateError::Lone {
-                    text: text.to_owned(),
-                });
+                return Err(TemplateError::Lone { text: shown(text) });
             }
         }
         filled.push_str(rest);
@@ -71,7 +77,7 @@ impl Words {
             filled.push_str(before);
             let word = after.split_once('}').map(|(word, _)| word);
             match word.map(|word| self.word(word)) {
-                None | Some(Err(TemplateError::Word { .. })) => {
+                None | Some(Err(TemplateError::Word { .. } | TemplateError::Config)) => {
                     filled.push_str("${");
                     rest = after;
                 }
@@ -105,17 +111,24 @@ impl Words {
             "app" => self.app.to_string(),
             "version" => self.version.to_string(),
             "dir" => self.directory.display().to_string(),
+            "config" => match &self.config {
+                Some(path) => path.display().to_string(),
+                None => return Err(TemplateError::Config),
+            },
             "backup" => match &self.backup {
                 Some(path) => path.display().to_string(),
                 None => return Err(TemplateError::Backup),
             },
             _ => {
-                return Err(TemplateError::Word {
-                    word: word.to_owned(),
-                });
+                return Err(TemplateError::Word { word: shown(word) });
             }
         })
     }
+}
+
+/// Lines of files may be long.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 fn known(vars: &BTreeMap<String, String>) -> String {
@@ -137,6 +150,7 @@ mod tests {
             version: "v1.0.0".parse().unwrap(),
             directory: "/d".into(),
             vars: [("port".to_owned(), "8080".to_owned())].into(),
+            config: None,
             backup: None,
         }
     }
@@ -166,6 +180,7 @@ mod tests {
                 "ExecStart=${dir}/web --port ${PORT} $ARGS $$x",
                 "ExecStart=/d/web --port ${PORT} $ARGS $$x",
             ),
+            ("load ${config}", "load ${config}"),
             ("${unclosed ${app", "${unclosed ${app"),
         ] {
             assert_eq!(words().fill_known(text).as_deref(), Ok(expected), "{text}");
@@ -185,7 +200,7 @@ mod tests {
             ),
             (
                 "${host}",
-                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir} and ${var.NAME}",
+                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir}, ${config} and ${var.NAME}",
             ),
         ] {
             assert_eq!(words().fill(text).unwrap_err().to_string(), expected);

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
-use fleet_proto::release::{Check, EnvironmentOverlay, HealthRules, Migrations, Platform, Run, Strategy};
+use fleet_proto::release::{
+    Check, ConfigFile, EnvironmentOverlay, HealthRules, Migrations, Platform, Run, Strategy,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -38,6 +40,7 @@ pub struct ComponentSource {
     pub paths: BTreeMap<Platform, PathBuf>,
     pub run: Run,
     pub checks: Vec<Check>,
+    pub files: Vec<ConfigFile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +75,8 @@ struct Component {
     run: run::RunSection,
     #[serde(default)]
     check: Vec<check::CheckSection>,
+    #[serde(default)]
+    file: Vec<ConfigFile>,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -191,6 +196,7 @@ impl Component {
             paths,
             run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
+            files: self.file,
         })
     }
 }
@@ -275,6 +281,27 @@ waves = "10,50,100"
             run("kind = \"static\"\nroot = \"/srv/shop\""),
             Run::Static(_)
         ));
+    }
+
+    #[test]
+    fn files_to_be_filled_in_read() {
+        let file = "[[component.file]]\ntemplate = \"app.conf\"\npath = \"conf/app.conf\"\nmode = \"0600\"\n";
+        let text = GOOD.replace("[health]", &format!("{file}[health]"));
+        let read = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        assert_eq!(read.components[0].files[0].mode.bits(), 0o600);
+        for (from, to, message) in [
+            ("0600", "4755", "`4755` is not a mode"),
+            ("conf/app.conf", "../app.conf", "has a part `..`"),
+            ("conf/app.conf", "/etc/app.conf", "is absolute"),
+            ("mode =", "mod =", "did you mean `mode`?"),
+        ] {
+            let error = parse("fleet.toml", &text.replace(from, to), Path::new("/app")).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(message) && error.starts_with("fleet.toml:2"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -153,6 +153,16 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
             let message = format!("component `{}` {why} in {}", source.name, path.display());
             return Err(Error::usage(message, hint));
         }
+        if let Some(file) = source.files.iter().find(|file| !packed.has_file(&file.template)) {
+            let message = format!(
+                "component `{}` fills in `{}`, which is not among its files in {}",
+                source.name,
+                file.template,
+                path.display()
+            );
+            let hint = "`template` is a file of the component, from its own directory";
+            return Err(Error::usage(message, hint));
+        }
         contents.files += packed.artifact.files;
         contents.bytes += packed.artifact.bytes;
         contents.blobs.extend(packed.blobs);
@@ -163,6 +173,7 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         artifacts,
         run: source.run.clone(),
         checks: source.checks.clone(),
+        files: source.files.clone(),
     })
 }
 

@@ -133,6 +133,12 @@ stop_signal = "SIGTERM"
 # Between the stop signal and SIGKILL.
 grace = "10s"
 
+# A configuration file with such words, filled in on the node; the process finds it in ${{config}}.
+# [[component.file]]
+# template = "deploy/app.conf"
+# path = "app.conf"
+# mode = "0640"
+
 # A node is verified when all checks pass for `min_healthy` without a break.
 [[component.check]]
 name = "health"

@@ -2,6 +2,7 @@
 
 mod check;
 mod configuration;
+mod files;
 mod migrations;
 mod run;
 mod signed;
@@ -20,6 +21,7 @@ use crate::version::Version;
 use crate::waves::WaveSpec;
 
 pub use configuration::EnvironmentOverlay;
+pub use files::{ConfigFile, FileMode, FileModeError};
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
@@ -61,6 +63,8 @@ pub struct Component {
     pub run: Run,
     #[serde(default)]
     pub checks: Vec<Check>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ConfigFile>,
 }
 
 impl Component {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use fleet_tests::fleet::{Ended, Fleet, PATIENCE};
@@ -150,4 +151,97 @@ fn a_node_with_an_environment_of_its_own_refuses_another_s_configuration() {
     bench.fleet.wait_until_connected().unwrap();
     bench.ends(&["rollout", "v1.0.0", "--supersede"], 0);
     assert_eq!(bench.told("web", NODE), "debug");
+}
+
+impl Bench {
+    /// A component that reads its file when it starts.
+    fn reader(&self, name: &'static str, template: &str) -> Piece {
+        let out = self.out.join(name);
+        let run = format!(
+            "kind = \"supervise\"\ncommand = [\"sh\", \"-c\", \"cp ${{config}}/conf.d/app.conf $$OUT; exec sleep 1000\"]\n\
+             env = {{ OUT = \"{}-${{node}}\" }}\n\
+             [[component.file]]\ntemplate = \"app.conf\"\npath = \"conf.d/app.conf\"\nmode = \"0604\"\n",
+            out.display()
+        );
+        Piece::new(name, run).with("app.conf", template)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.fleet.node(NODE).unwrap().state.join("apps/shop")
+    }
+
+    fn handed(&self) -> usize {
+        std::fs::read_dir(self.state().join("handed")).unwrap().count()
+    }
+}
+
+const LEVELS: &str = "[vars]\nlevel = \"info\"\nhost = \"one\"\n";
+
+#[test]
+fn a_file_is_filled_in_and_only_who_has_another_one_is_restarted() {
+    let mut bench = Bench::new(1);
+    let config = bench.fleet.node(NODE).unwrap().config.clone();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("[limits]\n", "[limits]\nkeep_releases = 2\n"),
+    )
+    .unwrap();
+    bench.fleet.stop_agent(NODE).unwrap();
+    bench.fleet.start_agent(NODE).unwrap();
+    bench.fleet.wait_until_connected().unwrap();
+    let pieces = |bench: &Bench| {
+        vec![
+            bench.reader("web", "level = ${var.level}\ncosts = 5$$\n"),
+            bench.reader("worker", "host = ${var.host}\n"),
+        ]
+    };
+    bench.push("v1.0.0", pieces(&bench), LEVELS);
+    bench.ends(&["rollout", "v1.0.0"], 0);
+    assert_eq!(bench.told("web", NODE), "level = info\ncosts = 5$");
+    let path = bench.state().join("current/handed/config/web/conf.d/app.conf");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o604);
+    let first = bench.pids();
+
+    bench.push("v1.1.0", pieces(&bench), &LEVELS.replace("info", "debug"));
+    bench.ends(&["rollout", "v1.1.0"], 0);
+    let second = bench.pids();
+    assert_eq!(first["worker"], second["worker"]);
+    assert_ne!(first["web"], second["web"]);
+    assert_eq!(bench.told("web", NODE), "level = debug\ncosts = 5$");
+
+    // What cannot be filled in moves nobody, and says where.
+    for (version, template, why) in [
+        (
+            "v1.2.0",
+            "a\nb = ${var.lvel}\n",
+            "line 2 of the template app.conf: `${var.lvel}` is not set",
+        ),
+        ("v1.3.0", "a = ${secret}\n", "`${secret}` is not known"),
+    ] {
+        bench.push(version, vec![bench.reader("web", template)], LEVELS);
+        let said = bench.ends(&["rollout", version], 1);
+        assert!(said.contains(why), "{said}");
+        assert_eq!(bench.pids(), second);
+    }
+
+    // Back with nobody in reach; what old releases were handed goes with them.
+    bench.fleet.kill_coordinator().unwrap();
+    bench.fleet.stop_agent(NODE).unwrap();
+    bench.agent(&["rollback"], 0);
+    assert_eq!(bench.told("web", NODE), "level = info\ncosts = 5$");
+    assert_eq!(bench.pids()["worker"], first["worker"]);
+    bench.fleet.start_coordinator().unwrap();
+    bench.fleet.start_agent(NODE).unwrap();
+    bench.fleet.wait_until_connected().unwrap();
+    for (version, level) in [("v2.0.0", "two"), ("v2.1.0", "three"), ("v2.2.0", "four")] {
+        bench.push(version, pieces(&bench), &LEVELS.replace("info", level));
+        bench.ends(&["rollout", version], 0);
+    }
+    // The worker lives in the slot of the first.
+    wait_for("the old ones to go", PATIENCE, || {
+        (bench.handed() == 3).then_some(())
+    })
+    .unwrap();
+    assert_eq!(bench.told("web", NODE), "level = four\ncosts = 5$");
 }

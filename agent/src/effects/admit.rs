@@ -129,6 +129,7 @@ fn describe(
         version: manifest.version.clone(),
         directory: "/".into(),
         vars: vars.clone(),
+        config: (!component.files.is_empty()).then(|| "/".into()),
         backup: None,
     };
     fill(&words, component).map_err(|error| error.to_string())?;

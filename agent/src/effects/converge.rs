@@ -1,7 +1,10 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
 pub mod describe;
+mod files;
 mod still;
+
+pub use files::ConfigFileError;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +18,7 @@ use super::changes::{Changes, Member, changes};
 use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
+use crate::handed::{Handed, Plain};
 use crate::install::Work;
 use crate::layout::Layout;
 use crate::ledger::Installed;
@@ -49,6 +53,12 @@ pub enum ConvergeError {
         path: PathBuf,
         why: &'static str,
     },
+    #[error("component {component} cannot be configured")]
+    ConfigFile {
+        component: ComponentName,
+        #[source]
+        source: ConfigFileError,
+    },
     #[error("component {component} cannot be started")]
     Start {
         component: ComponentName,
@@ -76,7 +86,10 @@ impl ConvergeError {
     /// Only what the release itself says can be the release's fault.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Template { .. } | Self::NoArtifact { .. } | Self::UnitFile { .. } => FailureClass::Release,
+            Self::Template { .. }
+            | Self::NoArtifact { .. }
+            | Self::UnitFile { .. }
+            | Self::ConfigFile { .. } => FailureClass::Release,
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
             Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
         }
@@ -100,6 +113,7 @@ impl ConvergeError {
             Self::Template { component, .. }
             | Self::NoArtifact { component }
             | Self::UnitFile { component, .. }
+            | Self::ConfigFile { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
@@ -114,6 +128,8 @@ pub struct Part {
     pub words: Words,
     pub spec: Spec,
     pub run: RunDirectory,
+    /// To be written before it starts.
+    pub config: Arc<[Plain]>,
 }
 
 impl Part {
@@ -253,6 +269,9 @@ impl Converge {
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
             target.as_ref().map_or(Ok(()), must_be_whole)?;
         }
+        if let Some(target) = &target {
+            self.hand_over(target)?;
+        }
         self.change(&slots, to, target.as_mut(), &changes, is_interrupted)?;
         if moves {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
@@ -323,6 +342,33 @@ impl Converge {
 
     pub fn must_be_whole(&self, target: &Target) -> Result<(), ConvergeError> {
         must_be_whole(&self.described(target)?)
+    }
+
+    /// As [`Converge::described`], for what is run beside the release that runs: with all that
+    /// it is handed, and in its own directories.
+    pub fn described_beside(&self, target: &Target) -> Result<Started, ConvergeError> {
+        let mut described = self.described(target)?;
+        self.hand_over(&described)?;
+        let handed = Handed::of(&self.layout, &self.app, &target.release.digest);
+        for part in &mut described.parts {
+            let name = &part.component.name;
+            part.words.directory = described.slot.files(name);
+            if let Some(config) = &mut part.words.config {
+                *config = handed.config(name);
+            }
+        }
+        Ok(described)
+    }
+
+    /// What the release's components find beside their files, durably. What is there already
+    /// stays as it is.
+    fn hand_over(&self, target: &Started) -> Result<(), ConvergeError> {
+        let handed = Handed::of(&self.layout, &self.app, &target.release.digest);
+        for part in target.parts.iter().filter(|part| !part.config.is_empty()) {
+            handed.link_from(&target.slot)?;
+            handed.write_config(&part.component.name, &part.config)?;
+        }
+        Ok(())
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

@@ -87,7 +87,7 @@ impl Job {
             environment: work.environment.clone(),
         };
         let described = converge
-            .described(&target)
+            .described_beside(&target)
             .map_err(|error| wrong(error.class(), &error))?;
         let mut parts = described.parts.into_iter();
         let part = parts
@@ -98,9 +98,7 @@ impl Job {
                     "the component of its migrations is not in it",
                 )
             })?;
-        let mut words = part.words;
-        // A unit's own directory is that of the release that runs.
-        words.directory = slot.files(&migrations.component);
+        let words = part.words;
         let mut env =
             describe::env(&words, &part.component).map_err(|error| wrong(FailureClass::Release, &error))?;
         for (name, value) in &migrations.env {

@@ -25,6 +25,24 @@ pub struct Spec {
     /// release's, and a person who takes the agent's place has another one.
     pub home: String,
     pub how: How,
+    /// What it is handed beside its files.
+    #[serde(default, skip_serializing_if = "Handed::is_nothing")]
+    pub handed: Handed,
+}
+
+/// By digests: whoever is handed something else is another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// Files that were filled in, by their path.
+    #[serde(default)]
+    pub config: BTreeMap<String, Digest>,
+}
+
+impl Handed {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// By which manager, and what that one has to know.
@@ -62,6 +80,11 @@ impl Spec {
     /// slot that has them; a command that names it is another command.
     pub fn fingerprint(&self) -> Digest {
         let defined_by = (&self.tree, &self.env, &self.how);
-        Digest::of(&serde_json::to_vec(&defined_by).unwrap_or_default())
+        let written = if self.handed.is_nothing() {
+            serde_json::to_vec(&defined_by)
+        } else {
+            serde_json::to_vec(&(defined_by, &self.handed))
+        };
+        Digest::of(&written.unwrap_or_default())
     }
 }

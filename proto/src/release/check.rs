@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::files::files_must_make_sense;
 use super::{Check, Component, MANIFEST_FORMAT, Manifest, Pm2, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
@@ -93,6 +94,7 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
+    files_must_make_sense(component).map_err(|why| format!("component `{name}` {why}"))?;
     component.checks.iter().try_for_each(|check| {
         check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
     })

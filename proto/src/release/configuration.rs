@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Manifest;
+use super::{Manifest, Run};
 use crate::ids::EnvironmentName;
 
 const VARS_MAX: usize = 512;
@@ -16,6 +16,18 @@ const VAR_NAME_BYTES_MAX: usize = 128;
 pub struct EnvironmentOverlay {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, String>,
+}
+
+impl Run {
+    /// As whom its process runs, and whose what is handed to it is; the agent's own user
+    /// where nobody is named.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Systemd(systemd) => systemd.user.as_deref(),
+            Self::Pm2(pm2) => pm2.user.as_deref(),
+            Self::Supervise(_) | Self::Static(_) => None,
+        }
+    }
 }
 
 impl Manifest {

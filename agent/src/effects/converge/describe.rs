@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use fleet_proto::ids::ComponentName;
 use fleet_proto::release::{Component, OnChange, Platform, Pm2, Run, Systemd};
 
+use super::files;
 use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
+use crate::handed::Plain;
 use crate::process::pm2::Pm2Spec;
 use crate::process::spec::Spec;
 use crate::process::spec::{How, Supervised};
@@ -39,12 +41,14 @@ impl Converge {
 
     fn part(&self, slot: &Slot, target: &Target, component: &Component) -> Result<Part, ConvergeError> {
         let directory = self.directory(slot, component);
+        let slots = Slots::new(&self.layout, &self.app);
         let words = Words {
             node: self.config.node.clone(),
             app: self.app.clone(),
             version: target.release.version.clone(),
             directory: directory.clone(),
             vars: slot.manifest.vars(target.environment.as_ref(), &self.config.vars),
+            config: (!component.files.is_empty()).then(|| slots.current_config(&component.name)),
             backup: None,
         };
         let wrong = |source| ConvergeError::Template {
@@ -57,6 +61,7 @@ impl Converge {
                 .ok_or_else(|| ConvergeError::NoArtifact {
                     component: component.name.clone(),
                 })?;
+        let config = files::filled_in(slot, &words, component)?;
         let spec = Spec {
             release: target.release.digest,
             tree: artifact.tree,
@@ -64,12 +69,16 @@ impl Converge {
             env: env(&words, component).map_err(wrong)?,
             home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
             how: self.how(slot, &words, component)?,
+            handed: crate::process::spec::Handed {
+                config: config.iter().map(Plain::defined_by).collect(),
+            },
         };
         Ok(Part {
             component: component.clone(),
             words,
             spec,
             run: self.run_directory(&component.name),
+            config: config.into(),
         })
     }
 
