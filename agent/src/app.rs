@@ -16,13 +16,14 @@ use tokio::task::JoinSet;
 
 use crate::crew::{Crew, LOG_LINES};
 use crate::effects::admit::History;
-use crate::effects::converge::{Converge, ConvergeError, Look, Started, Target};
+use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Started, Target};
 use crate::effects::fetch::Node;
 use crate::effects::{chain, failure};
 use crate::install::{Outcome, Purpose, Work};
 use crate::probe::judge::Verdict;
 use crate::process::managers::log_tail;
 use crate::process::run_directory::RunDirectory;
+use crate::secrets::kept::know_all;
 use crate::tasks::{Ended, watch};
 use fetch_lane::fetch_lane;
 use migrating::{Migrating, end_of};
@@ -82,6 +83,7 @@ impl App {
     pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
         let (assignment, receiver) = watch::channel(first);
         let app = &converge.app;
+        know_all(&converge.layout, app);
         let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
         let running = RunLane {
             converge: converge.clone(),
@@ -207,23 +209,23 @@ impl RunLane {
             self.converged = Some(wanted);
             return Ok(());
         }
-        let look = match now.work.purpose {
-            Purpose::Activate => Look::AtNothing,
-            _ => Look::AtBytes,
+        let (look, ask) = match now.work.purpose {
+            Purpose::Activate => (Look::AtNothing, Ask::Providers),
+            _ => (Look::AtBytes, Ask::KeptElseProviders),
         };
-        let started = self.make_run(now, look).await?;
+        let started = self.make_run(now, look, ask).await?;
         self.converged = Some(wanted);
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
 
-    async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
+    async fn make_run(&self, now: &Task, look: Look, ask: Ask) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
         let target = Target::of(&now.work);
         let (assignment, number) = (self.assignment.clone(), now.number);
         // A unit may take minutes to be ready; whoever orders something else does not wait.
         let is_interrupted = move || assignment.borrow().number != number;
-        self.blocking(move || converge.run(target.as_ref(), look, &is_interrupted))
+        self.blocking(move || converge.run(target.as_ref(), look, ask, &is_interrupted))
             .await
     }
 

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::ConfigError;
-use fleet_proto::ids::{AppName, EnvironmentName, NodeId};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, ProviderName};
 use fleet_proto::quantity::Bytes;
 use fleet_proto::signing::Pinned;
 use serde::Deserialize;
+
+use crate::secrets::provider::Provider;
 
 pub const DEFAULT_PATH: &str = "/etc/fleet/agent.toml";
 
@@ -34,6 +36,9 @@ pub struct Config {
     /// says.
     #[serde(default)]
     pub vars: BTreeMap<String, String>,
+    /// Where secrets come from that releases need. Never taken from a release.
+    #[serde(default)]
+    pub secrets: BTreeMap<ProviderName, Provider>,
     #[serde(default)]
     pub limits: Limits,
 }

@@ -2,30 +2,40 @@
 //!
 //! ```text
 //! apps/<app>/handed/<release>/config/<component>/…       files that were filled in
+//!                             kept/<component>/NAME      its secrets; the agent's alone
+//!                             secrets/<component>/NAME   those that are files; its user's
+//!                             unit/<component>/…         what systemd tells it
 //! apps/<app>/slots/<release>/handed -> ../../handed/<release>
 //! ```
 //!
 //! Components find it by way of `current`: what is the same in every release has the same
 //! name in every release, and the switch of the release is that of all of this too.
 
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::SecretName;
 use fleet_proto::tree::TreePath;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use nix::unistd::{Gid, Uid, User, chown, geteuid};
 
 use crate::durable::{self, FileError, failed};
 use crate::layout::Layout;
+use crate::secrets::{Secret, kept};
 use crate::slots::Slot;
 
 /// In a slot.
 pub const LINK: &str = "handed";
 const CONFIG: &str = "config";
+const KEPT: &str = "kept";
+const SECRETS: &str = "secrets";
+const UNIT: &str = "unit";
+const ENVIRONMENT: &str = "environment";
 const PERMISSIONS: u32 = 0o7777;
 
 /// Somebody else than the agent.
@@ -73,7 +83,58 @@ pub fn config_in(handed: &Path, component: &ComponentName) -> PathBuf {
     handed.join(CONFIG).join(component.as_str())
 }
 
+pub fn secret_in(handed: &Path, component: &ComponentName, name: &SecretName) -> PathBuf {
+    handed.join(SECRETS).join(component.as_str()).join(name.as_str())
+}
+
+/// A unit's EnvironmentFile.
+pub fn environment_in(handed: &Path, component: &ComponentName) -> PathBuf {
+    handed.join(UNIT).join(component.as_str()).join(ENVIRONMENT)
+}
+
+pub fn credential_in(handed: &Path, component: &ComponentName, name: &SecretName) -> PathBuf {
+    handed.join(UNIT).join(component.as_str()).join(credential(name))
+}
+
+fn credential(name: &SecretName) -> String {
+    format!("credential-{name}")
+}
+
+/// Every secret that is kept for an app, of whichever release.
+pub fn kept_files(layout: &Layout, app: &AppName) -> Vec<PathBuf> {
+    let below = |directory: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let releases = below(&layout.handed(app)).into_iter();
+    let components = releases.flat_map(|release| below(&release.join(KEPT)));
+    components.flat_map(|component| below(&component)).collect()
+}
+
+/// As systemd reads it: within double quotes, where four letters mean something else.
+pub fn unit_environment<'a>(
+    variables: impl Iterator<Item = (&'a SecretName, &'a Secret)>,
+) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    for (name, secret) in variables {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b"=\"");
+        for byte in secret.expose() {
+            if b"\"\\`$".contains(byte) {
+                text.push(b'\\');
+            }
+            text.push(*byte);
+        }
+        text.extend_from_slice(b"\"\n");
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 impl Handed {
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn of(layout: &Layout, app: &AppName, release: &Digest) -> Self {
         Self {
             root: layout.handed(app).join(release.to_string()),
@@ -113,6 +174,93 @@ impl Handed {
         Ok(())
     }
 
+    pub fn kept(&self, component: &ComponentName) -> PathBuf {
+        self.root.join(KEPT).join(component.as_str())
+    }
+
+    pub fn read_kept(&self, component: &ComponentName, name: &SecretName) -> Option<Secret> {
+        kept::read(&self.kept(component).join(name.as_str())).ok()
+    }
+
+    /// For going back with nobody in reach, and for whoever starts the process.
+    pub fn write_kept(
+        &self,
+        component: &ComponentName,
+        secrets: &BTreeMap<SecretName, Secret>,
+    ) -> Result<(), FileError> {
+        self.create()?;
+        let directory = self.kept(component);
+        create_private(durable::parent(&directory))?;
+        create_private(&directory)?;
+        for (name, secret) in secrets {
+            let path = directory.join(name.as_str());
+            if !is_there(&path, secret.expose(), 0o600, None) {
+                replace(&path, secret.expose(), 0o600, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn write_secrets(
+        &self,
+        component: &ComponentName,
+        files: &[(String, &[u8])],
+        owner: Option<Owner>,
+    ) -> Result<(), FileError> {
+        self.write_private(&self.root.join(SECRETS).join(component.as_str()), files, owner)
+    }
+
+    /// A user's own manager reads it as that user.
+    pub fn write_for_unit(
+        &self,
+        component: &ComponentName,
+        environment: Option<&[u8]>,
+        credentials: &[(&SecretName, &Secret)],
+        owner: Option<Owner>,
+    ) -> Result<(), FileError> {
+        let environment = environment.map(|text| (ENVIRONMENT.to_owned(), text));
+        let credentials = credentials
+            .iter()
+            .map(|(name, secret)| (credential(name), secret.expose()));
+        let files: Vec<(String, &[u8])> = environment.into_iter().chain(credentials).collect();
+        self.write_private(&self.root.join(UNIT).join(component.as_str()), &files, owner)
+    }
+
+    /// A directory on which nobody but its owner has any rights, as a whole: once it is theirs
+    /// nothing is written into it, for they could have put anything there.
+    fn write_private(
+        &self,
+        directory: &Path,
+        files: &[(String, &[u8])],
+        owner: Option<Owner>,
+    ) -> Result<(), FileError> {
+        if is_private(directory, files, owner) || (files.is_empty() && !directory.exists()) {
+            return Ok(());
+        }
+        self.create()?;
+        let parent = durable::parent(directory);
+        durable::create_directory(parent)?;
+        durable::let_pass(parent)?;
+        let new = durable::beside(directory, "new");
+        durable::remove(&new)?;
+        create_private(&new)?;
+        for (name, bytes) in files {
+            let path = new.join(name);
+            durable::write_new(&path, bytes, 0o600)?;
+            hand_over(&path, owner)?;
+        }
+        durable::sync_directory(&new)?;
+        hand_over(&new, owner)?;
+        if directory.symlink_metadata().is_ok() {
+            renameat2(AT_FDCWD, &new, AT_FDCWD, directory, RenameFlags::RENAME_EXCHANGE)
+                .map_err(|errno| failed("replace", directory)(io::Error::from(errno)))?;
+            durable::remove(&new)?;
+        } else {
+            std::fs::rename(&new, directory).map_err(failed("rename", &new))?;
+        }
+        durable::sync_directory(parent)
+    }
+
     /// Others may pass through to what is theirs.
     fn create(&self) -> Result<(), FileError> {
         durable::create_directory(&self.root)?;
@@ -130,6 +278,33 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> Result
     // Whoever was given a file loses what it could do as another.
     std::fs::rename(&new, path).map_err(failed("rename", &new))?;
     durable::sync_directory(durable::parent(path))
+}
+
+fn create_private(directory: &Path) -> Result<(), FileError> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => durable::sync_directory(durable::parent(directory)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => durable::keep_private(directory),
+        Err(error) => Err(failed("create", directory)(error)),
+    }
+}
+
+/// All of it, and nothing else.
+fn is_private(directory: &Path, files: &[(String, &[u8])], owner: Option<Owner>) -> bool {
+    let uid = owner.map_or_else(geteuid, |owner| owner.uid).as_raw();
+    let about = directory.symlink_metadata();
+    let is_own =
+        about.is_ok_and(|about| about.is_dir() && about.mode() & PERMISSIONS == 0o700 && about.uid() == uid);
+    let names: BTreeSet<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    is_own
+        && names.len() == files.len()
+        && files
+            .iter()
+            .all(|(name, bytes)| is_there(&directory.join(name), bytes, 0o600, owner))
 }
 
 fn hand_over(path: &Path, owner: Option<Owner>) -> Result<(), FileError> {
@@ -206,6 +381,53 @@ mod tests {
         assert!(durable::is_file_itself(&path));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three");
         assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_private_directory_is_replaced_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path());
+        let app = "shop".parse().unwrap();
+        let handed = Handed::of(&layout, &app, &Digest::of(b"release"));
+        let web = "web".parse().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & PERMISSIONS;
+        let file = |name: &str, text: &'static str| (name.to_owned(), text.as_bytes());
+        handed
+            .write_secrets(&web, &[file("A", "1"), file("B", "2")], None)
+            .unwrap();
+        let path = secret_in(handed.root(), &web, &"A".parse().unwrap());
+        let own = durable::parent(&path);
+        assert_eq!((mode(&path), mode(own)), (0o600, 0o700));
+        let before = own.metadata().unwrap().ino();
+        handed
+            .write_secrets(&web, &[file("A", "1"), file("B", "2")], None)
+            .unwrap();
+        assert_eq!(own.metadata().unwrap().ino(), before);
+        handed.write_secrets(&web, &[file("A", "3")], None).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "3");
+        assert!(!own.join("B").exists() && !durable::beside(own, "new").exists());
+
+        let kept: BTreeMap<SecretName, Secret> =
+            [("A".parse().unwrap(), Secret::new(b"hunter2".to_vec()).unwrap())].into();
+        handed.write_kept(&web, &kept).unwrap();
+        let path = handed.kept(&web).join("A");
+        assert_eq!((mode(&path), mode(&handed.kept(&web))), (0o600, 0o700));
+        assert_eq!(mode(durable::parent(&handed.kept(&web))), 0o700);
+        assert_eq!(
+            handed.read_kept(&web, &"A".parse().unwrap()),
+            kept.values().next().cloned()
+        );
+        assert_eq!(kept_files(&layout, &app), [path]);
+    }
+
+    #[test]
+    fn systemd_takes_variables_as_they_are() {
+        let name: SecretName = "A".parse().unwrap();
+        let secret = Secret::new("a \"b\" \\ $HOME `x` 'y' %n #\nz".into()).unwrap();
+        let text = unit_environment([(&name, &secret)].into_iter()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "A=\"a \\\"b\\\" \\\\ \\$HOME \\`x\\` 'y' %n #\nz\"\n");
+        assert_eq!(unit_environment(std::iter::empty()), None);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub mod probe;
 pub mod process;
 pub mod render;
 pub mod renew;
+pub mod secrets;
 pub mod slots;
 pub mod status;
 pub mod tasks;

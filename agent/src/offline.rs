@@ -12,7 +12,7 @@ use fleet_proto::version::Version;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
-use crate::effects::converge::{Converge, ConvergeError, Look, Target};
+use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Target};
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, LedgerError, Step};
 use crate::local::RolledBack;
 use crate::person;
 use crate::process::managers::Managers;
+use crate::secrets::kept::know_all;
 
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -129,7 +130,9 @@ pub async fn rollback(
     let ran = if drained {
         converge.stand_still(target.as_ref()).map(|()| None)
     } else {
-        converge.run(target.as_ref(), Look::AtNothing, &|| false)
+        converge.run(target.as_ref(), Look::AtNothing, Ask::KeptElseProviders, &|| {
+            false
+        })
     };
     let ill = match ran {
         Ok(Some(started)) => illness_of(Crew::begin(started, None)).await,
@@ -186,6 +189,7 @@ pub fn stop(config: &Arc<Config>) -> Result<Vec<AppName>, OfflineError> {
 }
 
 fn converge(config: &Arc<Config>, layout: &Layout, app: &AppName) -> Converge {
+    know_all(layout, app);
     Converge {
         config: config.clone(),
         layout: layout.clone(),

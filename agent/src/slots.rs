@@ -228,10 +228,9 @@ impl Slots {
             .join(component.as_str())
     }
 
-    /// Where a component's filled in files are, whichever release is current.
-    pub fn current_config(&self, component: &ComponentName) -> PathBuf {
-        let handed = self.layout.current(&self.app).join(handed::LINK);
-        handed::config_in(&handed, component)
+    /// Where what components are handed is, whichever release is current.
+    pub fn current_handed(&self) -> PathBuf {
+        self.layout.current(&self.app).join(handed::LINK)
     }
 
     /// All of the switch that needs room on the disk. What is current stays so.

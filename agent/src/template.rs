@@ -19,6 +19,8 @@ pub struct Words {
     pub vars: BTreeMap<String, String>,
     /// Where its files are that were filled in, if it has any.
     pub config: Option<PathBuf>,
+    /// Where its secrets are that are files.
+    pub secrets: BTreeMap<String, PathBuf>,
     /// The newest of the database, where there is one: for migrations.
     pub backup: Option<PathBuf>,
 }
@@ -37,10 +39,14 @@ pub enum TemplateError {
         "`${{config}}` is for components with files to be filled in\nhint: [[component.file]] names them"
     )]
     Config,
+    #[error(
+        "`${{secret.{name}}}` names a file, and this component has {known}\nhint: [[component.secret]] with as = \"file\""
+    )]
+    Secret { name: String, known: String },
     #[error("`${{backup}}` is for migrations, and there is none on this node yet")]
     Backup,
     #[error(
-        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}}, ${{config}} and ${{var.NAME}}"
+        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}}, ${{config}}, ${{secret.NAME}} and ${{var.NAME}}"
     )]
     Word { word: String },
 }
@@ -106,6 +112,15 @@ impl Words {
                     known: known(&self.vars),
                 });
         }
+        if let Some(name) = word.strip_prefix("secret.") {
+            let path = self.secrets.get(name);
+            return path
+                .map(|path| path.display().to_string())
+                .ok_or_else(|| TemplateError::Secret {
+                    name: shown(name),
+                    known: known(&self.secrets),
+                });
+        }
         Ok(match word {
             "node" => self.node.to_string(),
             "app" => self.app.to_string(),
@@ -131,7 +146,7 @@ fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-fn known(vars: &BTreeMap<String, String>) -> String {
+fn known<T>(vars: &BTreeMap<String, T>) -> String {
     if vars.is_empty() {
         return "none".to_owned();
     }
@@ -151,6 +166,7 @@ mod tests {
             directory: "/d".into(),
             vars: [("port".to_owned(), "8080".to_owned())].into(),
             config: None,
+            secrets: [("tls.key".to_owned(), "/s/tls.key".into())].into(),
             backup: None,
         }
     }
@@ -162,6 +178,7 @@ mod tests {
             ("--port=${var.port}", "--port=8080"),
             ("${node}/${app}/${version}", "n01/shop/v1.0.0"),
             ("${dir}/web", "/d/web"),
+            ("--key ${secret.tls.key}", "--key /s/tls.key"),
             ("costs 5$$", "costs 5$"),
             ("$${node}", "${node}"),
         ] {
@@ -199,8 +216,12 @@ mod tests {
                 "`${var.prot}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: port",
             ),
             (
+                "${secret.DB}",
+                "`${secret.DB}` names a file, and this component has tls.key\nhint: [[component.secret]] with as = \"file\"",
+            ),
+            (
                 "${host}",
-                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir}, ${config} and ${var.NAME}",
+                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir}, ${config}, ${secret.NAME} and ${var.NAME}",
             ),
         ] {
             assert_eq!(words().fill(text).unwrap_err().to_string(), expected);

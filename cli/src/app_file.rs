@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use fleet_proto::config::{self, ConfigError, Malformed};
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
 use fleet_proto::release::{
-    Check, ConfigFile, EnvironmentOverlay, HealthRules, Migrations, Platform, Run, Strategy,
+    Check, ConfigFile, EnvironmentOverlay, HealthRules, Migrations, Platform, Run, SecretWanted, Strategy,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -41,6 +41,7 @@ pub struct ComponentSource {
     pub run: Run,
     pub checks: Vec<Check>,
     pub files: Vec<ConfigFile>,
+    pub secrets: Vec<SecretWanted>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,6 +78,8 @@ struct Component {
     check: Vec<check::CheckSection>,
     #[serde(default)]
     file: Vec<ConfigFile>,
+    #[serde(default)]
+    secret: Vec<SecretWanted>,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -197,6 +200,7 @@ impl Component {
             run: self.run.into_run()?,
             checks: checks.collect::<Result<_, _>>()?,
             files: self.file,
+            secrets: self.secret,
         })
     }
 }
@@ -205,7 +209,7 @@ impl Component {
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
     use super::*;
-    use fleet_proto::release::Probe;
+    use fleet_proto::release::{GivenAs, Probe};
 
     const GOOD: &str = r#"
 [app]
@@ -289,6 +293,17 @@ waves = "10,50,100"
         let text = GOOD.replace("[health]", &format!("{file}[health]"));
         let read = parse("fleet.toml", &text, Path::new("/app")).unwrap();
         assert_eq!(read.components[0].files[0].mode.bits(), 0o600);
+        let secret =
+            "[[component.secret]]\nname = \"DB\"\nfrom = \"vault\"\nkey = \"shop/db#url\"\nas = \"env\"\n";
+        let with_secret = GOOD.replace("[health]", &format!("{secret}[health]"));
+        let read = parse("fleet.toml", &with_secret, Path::new("/app")).unwrap();
+        assert_eq!(read.components[0].secrets[0].given, GivenAs::Env);
+        let error = parse(
+            "fleet.toml",
+            &with_secret.replace("\"env\"", "\"evn\""),
+            Path::new("/app"),
+        );
+        assert!(error.unwrap_err().to_string().contains("`env`"));
         for (from, to, message) in [
             ("0600", "4755", "`4755` is not a mode"),
             ("conf/app.conf", "../app.conf", "has a part `..`"),

@@ -174,6 +174,7 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         run: source.run.clone(),
         checks: source.checks.clone(),
         files: source.files.clone(),
+        secrets: source.secrets.clone(),
     })
 }
 

@@ -139,6 +139,14 @@ grace = "10s"
 # path = "app.conf"
 # mode = "0640"
 
+# What no release may say: where the node has it from ([secrets.vault] in its agent.toml), and how
+# the process gets it: as "env", as "file" (${{secret.NAME}} is its path), or as "credential".
+# [[component.secret]]
+# name = "DATABASE_URL"
+# from = "vault"
+# key = "{app}/db#url"
+# as = "env"
+
 # A node is verified when all checks pass for `min_healthy` without a break.
 [[component.check]]
 name = "health"

@@ -5,6 +5,7 @@ mod configuration;
 mod files;
 mod migrations;
 mod run;
+mod secrets;
 mod signed;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use configuration::EnvironmentOverlay;
 pub use files::{ConfigFile, FileMode, FileModeError};
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use secrets::{GivenAs, SecretKeyName, SecretKeyNameError, SecretName, SecretNameError, SecretWanted};
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.
@@ -65,6 +67,8 @@ pub struct Component {
     pub checks: Vec<Check>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ConfigFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretWanted>,
 }
 
 impl Component {

@@ -9,6 +9,7 @@ use fleet_proto::release::{
 };
 use fleet_proto::session::FailureClass;
 
+use super::converge::describe;
 use super::{Failed, chain, failure};
 use crate::config::Config;
 use crate::ledger::AppRecord;
@@ -106,7 +107,7 @@ pub fn admit(
             ));
         }
         // What can never work is found now, while the old release runs.
-        describe(config, &manifest, &vars, component).map_err(|why| {
+        can_be_described(config, &manifest, &vars, component).map_err(|why| {
             failure(
                 FailureClass::Release,
                 format!("component {}: {why}", component.name),
@@ -117,7 +118,7 @@ pub fn admit(
 }
 
 /// Every command, variable and check as this node would run it.
-fn describe(
+fn can_be_described(
     config: &Config,
     manifest: &Manifest,
     vars: &BTreeMap<String, String>,
@@ -130,6 +131,7 @@ fn describe(
         directory: "/".into(),
         vars: vars.clone(),
         config: (!component.files.is_empty()).then(|| "/".into()),
+        secrets: describe::secret_files(component, |_| "/".into()),
         backup: None,
     };
     fill(&words, component).map_err(|error| error.to_string())?;

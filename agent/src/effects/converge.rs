@@ -2,23 +2,26 @@
 
 pub mod describe;
 mod files;
+mod secrets;
 mod still;
 
 pub use files::ConfigFileError;
+pub use secrets::{Ask, SecretError};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
-use fleet_proto::release::{Component, Platform, ReleaseRef};
+use fleet_proto::release::{Component, GivenAs, Platform, ReleaseRef, SecretName};
 use fleet_proto::session::FailureClass;
 
+use self::secrets::{Own, Secrets};
 use super::changes::{Changes, Member, changes};
 use crate::ballast::Ballast;
 use crate::config::Config;
 use crate::durable::FileError;
-use crate::handed::{Handed, Plain};
+use crate::handed::{Handed, Plain, secret_in};
 use crate::install::Work;
 use crate::layout::Layout;
 use crate::ledger::Installed;
@@ -26,6 +29,7 @@ use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
 use crate::process::spec::{How, Spec};
 use crate::process::standing::glance;
+use crate::secrets::kept::SecretEnv;
 use crate::slots::{Slot, SlotError, Slots};
 use crate::template::{TemplateError, Words};
 
@@ -52,6 +56,12 @@ pub enum ConvergeError {
         component: ComponentName,
         path: PathBuf,
         why: &'static str,
+    },
+    #[error("component {component}")]
+    Secret {
+        component: ComponentName,
+        #[source]
+        source: SecretError,
     },
     #[error("component {component} cannot be configured")]
     ConfigFile {
@@ -90,7 +100,9 @@ impl ConvergeError {
             | Self::NoArtifact { .. }
             | Self::UnitFile { .. }
             | Self::ConfigFile { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
+            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut | Self::Secret { .. } => {
+                FailureClass::Infrastructure
+            }
             Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
         }
     }
@@ -105,7 +117,11 @@ impl ConvergeError {
 
     /// What was to be made so is not wanted any more.
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Start { source, .. } if source.is_interrupted())
+        match self {
+            Self::Start { source, .. } => source.is_interrupted(),
+            Self::Secret { source, .. } => matches!(source, SecretError::Interrupted),
+            _ => false,
+        }
     }
 
     pub fn component(&self) -> Option<&ComponentName> {
@@ -114,6 +130,7 @@ impl ConvergeError {
             | Self::NoArtifact { component }
             | Self::UnitFile { component, .. }
             | Self::ConfigFile { component, .. }
+            | Self::Secret { component, .. }
             | Self::Start { component, .. }
             | Self::Stop { component, .. } => Some(component),
             Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
@@ -130,9 +147,20 @@ pub struct Part {
     pub run: RunDirectory,
     /// To be written before it starts.
     pub config: Arc<[Plain]>,
+    pub secrets: Arc<Own>,
 }
 
 impl Part {
+    /// What its checks find too that are commands.
+    pub fn secret_env(&self) -> SecretEnv {
+        let wanted = self.component.secrets.iter();
+        let in_env = wanted.filter(|wanted| wanted.given == GivenAs::Env);
+        SecretEnv::of(in_env.filter_map(|wanted| {
+            let secret = self.secrets.get(&wanted.name)?;
+            Some((wanted.name.clone(), secret.clone()))
+        }))
+    }
+
     fn cannot_start(&self, source: ProcessError) -> ConvergeError {
         ConvergeError::Start {
             component: self.component.name.clone(),
@@ -235,18 +263,19 @@ impl Converge {
         &self,
         to: Option<&Target>,
         look: Look,
+        ask: Ask,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
-        match self.make_run(to, look, is_interrupted) {
+        match self.make_run(to, look, ask, is_interrupted) {
             // Kept for going back: on the way forward a full disk ends the attempt.
             Err(error)
                 if error.is_no_room() && look == Look::AtBytes && Ballast::new(&self.layout).give_up() =>
             {
-                self.make_run(to, look, is_interrupted)
+                self.make_run(to, look, ask, is_interrupted)
             }
             other => other,
         }
@@ -256,15 +285,23 @@ impl Converge {
         &self,
         to: Option<&Target>,
         look: Look,
+        ask: Ask,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
-        let mut target = to.map(|target| self.describe(&slots, target)).transpose()?;
+        let mut target = match to {
+            Some(target) => Some(self.described_as_of(&slots, target, ask, is_interrupted)?),
+            None => None,
+        };
+        let moves = slots.current() != to.map(|target| target.release.digest);
+        let mut changes = self.changes(&slots, target.as_ref(), moves, look);
+        if let (Some(to), Some(described), true) = (to, &target, ask != Ask::Providers)
+            && let Some(renewed) = self.renewed(described, to, &changes, is_interrupted)?
+        {
+            target = Some(renewed);
+            changes = self.changes(&slots, target.as_ref(), moves, look);
+        }
         let to = to.map(|target| &target.release);
-        let moves = slots.current() != to.map(|release| release.digest);
-        let parts = target.iter().flat_map(|target| &target.parts);
-        let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
-        let changes = changes(&self.what_runs(&slots, moves), &wanted);
         // Before anything is stopped for it.
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
             target.as_ref().map_or(Ok(()), must_be_whole)?;
@@ -277,6 +314,51 @@ impl Converge {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
         }
         Ok(target)
+    }
+
+    /// On the way back, and at a boot: what has to be started anyway is told what the providers
+    /// say now, if they say anything.
+    fn renewed(
+        &self,
+        described: &Started,
+        target: &Target,
+        changes: &Changes,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Started>, ConvergeError> {
+        let starts = |component: &Component| changes.start.contains(&component.name);
+        let slot = &described.slot;
+        let renewed = self.secrets(slot, target, Ask::ProvidersElseKept, &starts, is_interrupted)?;
+        let old = described
+            .parts
+            .iter()
+            .map(|part| (&part.component.name, &part.secrets));
+        let mut secrets: Secrets = old
+            .map(|(name, secrets)| (name.clone(), Own::clone(secrets)))
+            .collect();
+        let is_same = renewed.iter().all(|(name, own)| secrets.get(name) == Some(own));
+        if is_same {
+            return Ok(None);
+        }
+        secrets.extend(renewed);
+        self.describe(slot, target, &secrets).map(Some)
+    }
+
+    fn changes(&self, slots: &Slots, target: Option<&Started>, moves: bool, look: Look) -> Changes {
+        let parts = target.into_iter().flat_map(|target| &target.parts);
+        let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
+        changes(&self.what_runs(slots, moves), &wanted)
+    }
+
+    fn described_as_of(
+        &self,
+        slots: &Slots,
+        target: &Target,
+        ask: Ask,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Started, ConvergeError> {
+        let slot = slots.open(&target.release)?;
+        let secrets = self.secrets(&slot, target, ask, &|_| true, is_interrupted)?;
+        self.describe(&slot, target, &secrets)
     }
 
     fn change(
@@ -337,7 +419,12 @@ impl Converge {
 
     /// As it would run, without a look at what does.
     pub fn described(&self, target: &Target) -> Result<Started, ConvergeError> {
-        self.describe(&Slots::new(&self.layout, &self.app), target)
+        self.described_for(target, Ask::KeptElseProviders)
+    }
+
+    fn described_for(&self, target: &Target, ask: Ask) -> Result<Started, ConvergeError> {
+        let slots = Slots::new(&self.layout, &self.app);
+        self.described_as_of(&slots, target, ask, &|| false)
     }
 
     pub fn must_be_whole(&self, target: &Target) -> Result<(), ConvergeError> {
@@ -347,7 +434,7 @@ impl Converge {
     /// As [`Converge::described`], for what is run beside the release that runs: with all that
     /// it is handed, and in its own directories.
     pub fn described_beside(&self, target: &Target) -> Result<Started, ConvergeError> {
-        let mut described = self.described(target)?;
+        let mut described = self.described_for(target, Ask::ProvidersElseKept)?;
         self.hand_over(&described)?;
         let handed = Handed::of(&self.layout, &self.app, &target.release.digest);
         for part in &mut described.parts {
@@ -356,6 +443,8 @@ impl Converge {
             if let Some(config) = &mut part.words.config {
                 *config = handed.config(name);
             }
+            let place = |secret: &SecretName| secret_in(handed.root(), name, secret);
+            part.words.secrets = describe::secret_files(&part.component, place);
         }
         Ok(described)
     }
@@ -368,7 +457,7 @@ impl Converge {
             handed.link_from(&target.slot)?;
             handed.write_config(&part.component.name, &part.config)?;
         }
-        Ok(())
+        self.hand_secrets_over(&handed, target)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

@@ -25,6 +25,7 @@ use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::install::{MigrationPart, MigrationWork, Outcome};
 use crate::process::errand::{End, Errand, ErrandError, Task};
+use crate::secrets::kept::EnvFrom;
 use crate::slots::Slots;
 use crate::template::Words;
 
@@ -40,6 +41,7 @@ struct Job {
     migrations: Migrations,
     words: Words,
     env: BTreeMap<String, String>,
+    env_from: Option<EnvFrom>,
     home: String,
     order: (RolloutNumber, u32),
 }
@@ -112,6 +114,7 @@ impl Job {
             release: release.clone(),
             words,
             env,
+            env_from: part.spec.env_from,
             home: part.spec.home,
             order,
             migrations,
@@ -323,6 +326,7 @@ impl Job {
             command,
             directory: self.words.directory.clone(),
             env: self.env.clone(),
+            env_from: self.env_from.clone(),
             home: self.home.clone(),
             user: self.migrations.user.clone(),
             timeout,

@@ -29,6 +29,7 @@ use super::proc::{self, ProcessId};
 use super::run_directory::{RUN_VARIABLE, lock};
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
+use crate::secrets::kept::EnvFrom;
 
 /// What an end takes, with its name and a few words.
 const ENDED_BYTES: usize = 1024;
@@ -64,6 +65,9 @@ pub struct Task {
     pub command: Vec<String>,
     pub directory: PathBuf,
     pub env: BTreeMap<String, String>,
+    /// What else is in its environment, and not written down here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_from: Option<EnvFrom>,
     pub home: String,
     pub user: Option<String>,
     pub timeout: Span,
@@ -293,6 +297,8 @@ fn see_through(begun: Begun, task: &Task) -> End {
 }
 
 fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
+    let secrets = task.env_from.as_ref().map(EnvFrom::read).transpose();
+    let secrets = secrets.map_err(io::Error::other)?.unwrap_or_default();
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("fleet-agent")
@@ -302,6 +308,7 @@ fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
         .env_clear()
         .env("HOME", &task.home)
         .envs(&task.env)
+        .envs(secrets.variables())
         .env(RUN_VARIABLE, &errand.directory)
         .stdin(Stdio::null())
         .process_group(0);

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::StopSignal;
+use fleet_proto::release::{GivenAs, SecretName, StopSignal};
 use serde::{Deserialize, Serialize};
 
 use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
+use crate::secrets::kept::EnvFrom;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +29,9 @@ pub struct Spec {
     /// What it is handed beside its files.
     #[serde(default, skip_serializing_if = "Handed::is_nothing")]
     pub handed: Handed,
+    /// What else is in its environment, and not written down here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_from: Option<EnvFrom>,
 }
 
 /// By digests: whoever is handed something else is another process.
@@ -37,11 +41,30 @@ pub struct Handed {
     /// Files that were filled in, by their path.
     #[serde(default)]
     pub config: BTreeMap<String, Digest>,
+    #[serde(default)]
+    pub secrets: BTreeMap<SecretName, Entrusted>,
+}
+
+/// How it is told, and a digest with the node's own key: it tells nothing but whether the
+/// secret is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entrusted {
+    pub given: GivenAs,
+    pub digest: Digest,
 }
 
 impl Handed {
     fn is_nothing(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What a process has from its start: no reload brings it another one.
+    fn had_at_the_start(&self) -> Vec<(&SecretName, &Entrusted)> {
+        let secrets = self.secrets.iter();
+        secrets
+            .filter(|(_, secret)| secret.given.is_from_the_start())
+            .collect()
     }
 }
 
@@ -66,9 +89,10 @@ pub struct Supervised {
 impl Spec {
     /// What runs as `before` says need not be stopped for it.
     pub fn takes_over(&self, before: &Self) -> bool {
-        let same_env = self.env == before.env;
+        let same_secrets = self.handed.had_at_the_start() == before.handed.had_at_the_start();
+        let same_env = self.env == before.env && same_secrets;
         match (&before.how, &self.how) {
-            (How::Systemd(before), How::Systemd(unit)) => unit.takes_over(before),
+            (How::Systemd(before), How::Systemd(unit)) => same_secrets && unit.takes_over(before),
             (How::Pm2(before), How::Pm2(pm2)) => same_env && pm2.takes_over(before),
             (How::Static(before), How::Static(link)) => link == before,
             _ => false,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::files::files_must_make_sense;
+use super::secrets::secrets_must_make_sense;
 use super::{Check, Component, MANIFEST_FORMAT, Manifest, Pm2, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
@@ -95,6 +96,7 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
     files_must_make_sense(component).map_err(|why| format!("component `{name}` {why}"))?;
+    secrets_must_make_sense(component).map_err(|why| format!("component `{name}` {why}"))?;
     component.checks.iter().try_for_each(|check| {
         check_must_make_sense(check).map_err(|why| format!("check `{}` of `{name}` {why}", check.name))
     })

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, OnChange, Platform, Pm2, Run, Systemd};
+use fleet_proto::release::{
+    Component, GivenAs, OnChange, Platform, Pm2, Run, SecretName, SecretWanted, Systemd,
+};
 
 use super::files;
+use super::secrets::{Own, Secrets};
 use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
-use crate::handed::Plain;
+use crate::handed::{self, Plain};
 use crate::process::pm2::Pm2Spec;
-use crate::process::spec::Spec;
-use crate::process::spec::{How, Supervised};
+use crate::process::spec::{Entrusted, Handed, How, Spec, Supervised};
 use crate::process::static_files::LinkSpec;
-use crate::process::systemd::{UnitSpec, unit_file};
+use crate::process::systemd::UnitSpec;
+use crate::process::systemd::unit_file::{self, SecretPaths};
+use crate::secrets::kept::EnvFrom;
+use crate::secrets::key;
 use crate::slots::{Slot, Slots};
 use crate::template::{TemplateError, Words};
 
@@ -24,31 +30,44 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const UNIT_FILE_BYTES_MAX: u64 = 64 << 10;
 
 impl Converge {
-    pub(super) fn describe(&self, slots: &Slots, target: &Target) -> Result<Started, ConvergeError> {
-        let slot = slots.open(&target.release)?;
+    pub(super) fn describe(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        secrets: &Secrets,
+    ) -> Result<Started, ConvergeError> {
         let parts = slot
             .manifest
             .components
             .iter()
-            .map(|component| self.part(&slot, target, component))
+            .map(|component| self.part(slot, target, component, secrets.get(&component.name)))
             .collect::<Result<_, _>>()?;
         Ok(Started {
             release: target.release.clone(),
-            slot,
+            slot: slot.clone(),
             parts,
         })
     }
 
-    fn part(&self, slot: &Slot, target: &Target, component: &Component) -> Result<Part, ConvergeError> {
+    fn part(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        component: &Component,
+        secrets: Option<&Own>,
+    ) -> Result<Part, ConvergeError> {
         let directory = self.directory(slot, component);
-        let slots = Slots::new(&self.layout, &self.app);
+        let current = Slots::new(&self.layout, &self.app).current_handed();
         let words = Words {
             node: self.config.node.clone(),
             app: self.app.clone(),
             version: target.release.version.clone(),
             directory: directory.clone(),
             vars: slot.manifest.vars(target.environment.as_ref(), &self.config.vars),
-            config: (!component.files.is_empty()).then(|| slots.current_config(&component.name)),
+            config: (!component.files.is_empty()).then(|| handed::config_in(&current, &component.name)),
+            secrets: secret_files(component, |name| {
+                handed::secret_in(&current, &component.name, name)
+            }),
             backup: None,
         };
         let wrong = |source| ConvergeError::Template {
@@ -69,9 +88,11 @@ impl Converge {
             env: env(&words, component).map_err(wrong)?,
             home: std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
             how: self.how(slot, &words, component)?,
-            handed: crate::process::spec::Handed {
+            handed: Handed {
                 config: config.iter().map(Plain::defined_by).collect(),
+                secrets: self.entrusted(component, secrets)?,
             },
+            env_from: self.env_from(target, component),
         };
         Ok(Part {
             component: component.clone(),
@@ -79,7 +100,37 @@ impl Converge {
             spec,
             run: self.run_directory(&component.name),
             config: config.into(),
+            secrets: Arc::new(secrets.cloned().unwrap_or_default()),
         })
+    }
+
+    /// Which secrets it has, and not what they are.
+    fn entrusted(
+        &self,
+        component: &Component,
+        secrets: Option<&Own>,
+    ) -> Result<BTreeMap<SecretName, Entrusted>, ConvergeError> {
+        let Some(secrets) = secrets.filter(|_| !component.secrets.is_empty()) else {
+            return Ok(BTreeMap::new());
+        };
+        let key = key::of_this_node(&self.layout.digest_key())?;
+        let entrusted = component.secrets.iter().filter_map(|wanted| {
+            let digest = key.digest(secrets.get(&wanted.name)?.expose());
+            let given = wanted.given;
+            Some((wanted.name.clone(), Entrusted { given, digest }))
+        });
+        Ok(entrusted.collect())
+    }
+
+    fn env_from(&self, target: &Target, component: &Component) -> Option<EnvFrom> {
+        let in_env = component
+            .secrets
+            .iter()
+            .filter(|wanted| wanted.given == GivenAs::Env);
+        let names: Vec<SecretName> = in_env.map(|wanted| wanted.name.clone()).collect();
+        let handed = handed::Handed::of(&self.layout, &self.app, &target.release.digest);
+        let directory = handed.kept(&component.name);
+        (!names.is_empty()).then_some(EnvFrom { directory, names })
     }
 
     /// A unit names its files by the link to the current release, so that it is the same unit
@@ -107,7 +158,7 @@ impl Converge {
                 stop_signal: supervise.stop_signal,
                 grace: supervise.grace,
             }),
-            Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, &component.name, systemd)?),
+            Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, component, systemd)?),
             Run::Pm2(pm2) => How::Pm2(Pm2Spec {
                 file: pm2.file.to_string(),
                 only: match pm2.only.is_empty() {
@@ -135,9 +186,10 @@ impl Converge {
         &self,
         slot: &Slot,
         words: &Words,
-        component: &ComponentName,
+        of: &Component,
         systemd: &Systemd,
     ) -> Result<UnitSpec, ConvergeError> {
+        let component = &of.name;
         let wrong = |source| ConvergeError::Template {
             component: component.clone(),
             source,
@@ -158,9 +210,46 @@ impl Converge {
             user: systemd.user.clone(),
             on_change: systemd.on_change,
             file,
-            drop_in: unit_file::drop_in(&self.app, component, &env),
+            drop_in: unit_file::drop_in(&self.app, component, &env, &self.secret_paths(of)),
         })
     }
+}
+
+impl Converge {
+    /// By way of the current release: a unit is the same in every release.
+    fn secret_paths(&self, component: &Component) -> SecretPaths {
+        let current = Slots::new(&self.layout, &self.app).current_handed();
+        let given = |as_what| {
+            component
+                .secrets
+                .iter()
+                .filter(move |wanted| wanted.given == as_what)
+        };
+        let environment = given(GivenAs::Env).next();
+        let credential = |wanted: &SecretWanted| {
+            let name = wanted.name.clone();
+            let path = handed::credential_in(&current, &component.name, &name);
+            (name, path)
+        };
+        SecretPaths {
+            environment: environment.map(|_| handed::environment_in(&current, &component.name)),
+            credentials: given(GivenAs::Credential).map(credential).collect(),
+        }
+    }
+}
+
+/// By name, those that are files.
+pub fn secret_files(
+    component: &Component,
+    place: impl Fn(&SecretName) -> PathBuf,
+) -> BTreeMap<String, PathBuf> {
+    let files = component
+        .secrets
+        .iter()
+        .filter(|wanted| wanted.given == GivenAs::File);
+    files
+        .map(|wanted| (wanted.name.to_string(), place(&wanted.name)))
+        .collect()
 }
 
 /// What a process finds, and what its checks find that are commands.

@@ -123,6 +123,7 @@ mod tests {
             directory: "/d".into(),
             vars: [("level".to_owned(), level.to_owned())].into(),
             config: Some("/c".into()),
+            secrets: [].into(),
             backup: None,
         };
         let file = serde_json::json!({"template": "app.conf", "path": "app.conf"});
