@@ -11,17 +11,19 @@
 //! Components find it by way of `current`: what is the same in every release has the same
 //! name in every release, and the switch of the release is that of all of this too.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{DirBuilder, File};
+mod private;
+
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::SecretName;
 use fleet_proto::tree::TreePath;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
+use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, User, chown, geteuid};
 
 use crate::durable::{self, FileError, failed};
@@ -111,25 +113,6 @@ pub fn kept_files(layout: &Layout, app: &AppName) -> Vec<PathBuf> {
     components.flat_map(|component| below(&component)).collect()
 }
 
-/// As systemd reads it: within double quotes, where four letters mean something else.
-pub fn unit_environment<'a>(
-    variables: impl Iterator<Item = (&'a SecretName, &'a Secret)>,
-) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    for (name, secret) in variables {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b"=\"");
-        for byte in secret.expose() {
-            if b"\"\\`$".contains(byte) {
-                text.push(b'\\');
-            }
-            text.push(*byte);
-        }
-        text.extend_from_slice(b"\"\n");
-    }
-    (!text.is_empty()).then_some(text)
-}
-
 impl Handed {
     pub fn root(&self) -> &Path {
         &self.root
@@ -190,8 +173,8 @@ impl Handed {
     ) -> Result<(), FileError> {
         self.create()?;
         let directory = self.kept(component);
-        create_private(durable::parent(&directory))?;
-        create_private(&directory)?;
+        private::create(durable::parent(&directory))?;
+        private::create(&directory)?;
         for (name, secret) in secrets {
             let path = directory.join(name.as_str());
             if !is_there(&path, secret.expose(), 0o600, None) {
@@ -207,7 +190,8 @@ impl Handed {
         files: &[(String, &[u8])],
         owner: Option<Owner>,
     ) -> Result<(), FileError> {
-        self.write_private(&self.root.join(SECRETS).join(component.as_str()), files, owner)
+        self.create()?;
+        private::write(&self.root.join(SECRETS).join(component.as_str()), files, owner)
     }
 
     /// A user's own manager reads it as that user.
@@ -223,42 +207,8 @@ impl Handed {
             .iter()
             .map(|(name, secret)| (credential(name), secret.expose()));
         let files: Vec<(String, &[u8])> = environment.into_iter().chain(credentials).collect();
-        self.write_private(&self.root.join(UNIT).join(component.as_str()), &files, owner)
-    }
-
-    /// A directory on which nobody but its owner has any rights, as a whole: once it is theirs
-    /// nothing is written into it, for they could have put anything there.
-    fn write_private(
-        &self,
-        directory: &Path,
-        files: &[(String, &[u8])],
-        owner: Option<Owner>,
-    ) -> Result<(), FileError> {
-        if is_private(directory, files, owner) || (files.is_empty() && !directory.exists()) {
-            return Ok(());
-        }
         self.create()?;
-        let parent = durable::parent(directory);
-        durable::create_directory(parent)?;
-        durable::let_pass(parent)?;
-        let new = durable::beside(directory, "new");
-        durable::remove(&new)?;
-        create_private(&new)?;
-        for (name, bytes) in files {
-            let path = new.join(name);
-            durable::write_new(&path, bytes, 0o600)?;
-            hand_over(&path, owner)?;
-        }
-        durable::sync_directory(&new)?;
-        hand_over(&new, owner)?;
-        if directory.symlink_metadata().is_ok() {
-            renameat2(AT_FDCWD, &new, AT_FDCWD, directory, RenameFlags::RENAME_EXCHANGE)
-                .map_err(|errno| failed("replace", directory)(io::Error::from(errno)))?;
-            durable::remove(&new)?;
-        } else {
-            std::fs::rename(&new, directory).map_err(failed("rename", &new))?;
-        }
-        durable::sync_directory(parent)
+        private::write(&self.root.join(UNIT).join(component.as_str()), &files, owner)
     }
 
     /// Others may pass through to what is theirs.
@@ -278,33 +228,6 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> Result
     // Whoever was given a file loses what it could do as another.
     std::fs::rename(&new, path).map_err(failed("rename", &new))?;
     durable::sync_directory(durable::parent(path))
-}
-
-fn create_private(directory: &Path) -> Result<(), FileError> {
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => durable::sync_directory(durable::parent(directory)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => durable::keep_private(directory),
-        Err(error) => Err(failed("create", directory)(error)),
-    }
-}
-
-/// All of it, and nothing else.
-fn is_private(directory: &Path, files: &[(String, &[u8])], owner: Option<Owner>) -> bool {
-    let uid = owner.map_or_else(geteuid, |owner| owner.uid).as_raw();
-    let about = directory.symlink_metadata();
-    let is_own =
-        about.is_ok_and(|about| about.is_dir() && about.mode() & PERMISSIONS == 0o700 && about.uid() == uid);
-    let names: BTreeSet<_> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect();
-    is_own
-        && names.len() == files.len()
-        && files
-            .iter()
-            .all(|(name, bytes)| is_there(&directory.join(name), bytes, 0o600, owner))
 }
 
 fn hand_over(path: &Path, owner: Option<Owner>) -> Result<(), FileError> {
@@ -418,16 +341,6 @@ mod tests {
             kept.values().next().cloned()
         );
         assert_eq!(kept_files(&layout, &app), [path]);
-    }
-
-    #[test]
-    fn systemd_takes_variables_as_they_are() {
-        let name: SecretName = "A".parse().unwrap();
-        let secret = Secret::new("a \"b\" \\ $HOME `x` 'y' %n #\nz".into()).unwrap();
-        let text = unit_environment([(&name, &secret)].into_iter()).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        assert_eq!(text, "A=\"a \\\"b\\\" \\\\ \\$HOME \\`x\\` 'y' %n #\nz\"\n");
-        assert_eq!(unit_environment(std::iter::empty()), None);
     }
 
     #[test]

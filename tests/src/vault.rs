@@ -1,5 +1,5 @@
 //! A small Vault: reads of its second store of keys and values, and logins by AppRole. It can
-//! be slow, or go away.
+//! be slow, or go away. With TLS its certificate is its own authority.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,6 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, Stream};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -30,6 +32,8 @@ struct Shared {
 
 pub struct Vault {
     address: SocketAddr,
+    /// PEM, where it speaks TLS.
+    authority: Option<String>,
     shared: Arc<Shared>,
     serving: Option<JoinHandle<()>>,
 }
@@ -37,6 +41,25 @@ pub struct Vault {
 impl Vault {
     /// On loopback, where plain HTTP is spoken.
     pub fn start(token: &str) -> anyhow::Result<Self> {
+        Self::start_with(token, None, None)
+    }
+
+    pub fn start_with_tls(token: &str) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)?;
+        Self::start_with(token, Some(Arc::new(config)), Some(made.cert.pem()))
+    }
+
+    fn start_with(
+        token: &str,
+        tls: Option<Arc<ServerConfig>>,
+        authority: Option<String>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let shared = Arc::new(Shared::default());
         shared.lock().tokens.push(token.to_owned());
@@ -46,19 +69,27 @@ impl Vault {
                 if serving.lock().is_gone {
                     return;
                 }
-                let shared = serving.clone();
-                std::thread::spawn(move || serve(&shared, stream));
+                let (shared, tls) = (serving.clone(), tls.clone());
+                std::thread::spawn(move || serve(&shared, stream, tls));
             }
         });
         Ok(Self {
             address,
+            authority,
             shared,
             serving: Some(serving),
         })
     }
 
     pub fn address(&self) -> String {
-        format!("http://{}", self.address)
+        match self.authority {
+            None => format!("http://{}", self.address),
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+        }
+    }
+
+    pub fn authority(&self) -> &str {
+        self.authority.as_deref().unwrap_or_default()
     }
 
     pub fn put(&self, path: &str, field: &str, value: &str) {
@@ -105,17 +136,26 @@ impl Shared {
     }
 }
 
-fn serve(shared: &Shared, stream: TcpStream) {
+fn serve(shared: &Shared, mut stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
     let mut state = shared.lock();
     while state.is_slow && !state.is_gone {
         state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
     drop(state);
-    let _gone = answer(shared, stream);
+    let _gone = match tls.map(ServerConnection::new) {
+        None => answer(shared, &mut stream),
+        Some(Ok(mut connection)) => {
+            let answered = answer(shared, &mut Stream::new(&mut connection, &mut stream));
+            connection.send_close_notify();
+            let _written = connection.complete_io(&mut stream);
+            answered
+        }
+        Some(Err(error)) => Err(std::io::Error::other(error)),
+    };
 }
 
-fn answer(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
+fn answer(shared: &Shared, stream: &mut (impl Read + Write)) -> std::io::Result<()> {
+    let mut reader = BufReader::new(&mut *stream);
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
@@ -146,7 +186,6 @@ fn answer(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
         _ => (405, json!({"errors": ["unsupported operation"]})),
     };
     let said = said.to_string();
-    let mut stream = stream;
     write!(
         stream,
         "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",

@@ -362,3 +362,40 @@ fn a_role_logs_in_and_a_provider_that_is_not_there_is_named() {
     assert!(said.contains("this node has no such provider"), "{said}");
     assert_eq!(bench.pid("web"), first);
 }
+
+#[test]
+fn a_vault_behind_tls_is_believed_by_its_authority_and_by_nothing_else() {
+    let (vault, stranger) = (
+        Vault::start_with_tls(TOKEN).unwrap(),
+        Vault::start_with_tls(TOKEN).unwrap(),
+    );
+    for vault in [&vault, &stranger] {
+        vault.put("shop/db", "password", "over-tls");
+    }
+    let bench = Bench::new(|root| {
+        let (token, ca) = (root.join("token"), root.join("vault-ca.pem"));
+        std::fs::write(&token, TOKEN).unwrap();
+        std::fs::write(&ca, vault.authority()).unwrap();
+        let provider = |name: &str, vault: &Vault| {
+            format!(
+                "[secrets.{name}]\nkind = \"vault\"\naddress = \"{}\"\ntoken_file = \"{}\"\nca = \"{}\"\n",
+                vault.address(),
+                token.display(),
+                ca.display()
+            )
+        };
+        provider("vault", &vault) + &provider("stranger", &stranger)
+    });
+    let piece = |from: &str| bench.piece("web", &wanted("PASSWORD", from, "shop/db#password", "env"), "");
+    bench.push("v1.0.0", vec![piece("vault")], STRATEGY);
+    bench.ends(&["rollout", "v1.0.0"], 0);
+    assert_eq!(bench.wrote("web"), "over-tls");
+    bench.push("v1.1.0", vec![piece("stranger")], STRATEGY);
+    let said = bench.ends(&["rollout", "v1.1.0"], 1);
+    assert!(
+        said.contains("cannot be reached: invalid peer certificate"),
+        "{said}"
+    );
+    // Who is not believed is told nothing, not even the token.
+    assert_eq!((vault.reads(), stranger.reads()), (1, 0));
+}

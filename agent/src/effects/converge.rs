@@ -1,87 +1,36 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
 pub mod describe;
+mod error;
 mod files;
 mod secrets;
 mod still;
+mod target;
 
+pub use error::ConvergeError;
 pub use files::ConfigFileError;
 pub use secrets::{Ask, SecretError};
+pub use target::Target;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
-use fleet_proto::release::{Component, GivenAs, Platform, ReleaseRef, SecretName};
-use fleet_proto::session::FailureClass;
+use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::release::{Component, GivenAs, ReleaseRef, SecretName};
 
-use self::secrets::{Own, Secrets};
+use self::secrets::Own;
 use super::changes::{Changes, Member, changes};
 use crate::ballast::Ballast;
 use crate::config::Config;
-use crate::durable::FileError;
 use crate::handed::{Handed, Plain, secret_in};
-use crate::install::Work;
 use crate::layout::Layout;
-use crate::ledger::Installed;
 use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
 use crate::process::spec::{How, Spec};
 use crate::process::standing::glance;
 use crate::secrets::kept::SecretEnv;
-use crate::slots::{Slot, SlotError, Slots};
-use crate::template::{TemplateError, Words};
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConvergeError {
-    #[error(transparent)]
-    Slot(#[from] SlotError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("the files of {release} on the disk are not as they were laid out")]
-    Damaged { release: ReleaseRef },
-    #[error("the app is being stopped together with the agent")]
-    Shut,
-    #[error("component {component} cannot be described")]
-    Template {
-        component: ComponentName,
-        #[source]
-        source: TemplateError,
-    },
-    #[error("component {component} has no artifact for {}", Platform::here())]
-    NoArtifact { component: ComponentName },
-    #[error("the unit file {} of component {component} {why}", .path.display())]
-    UnitFile {
-        component: ComponentName,
-        path: PathBuf,
-        why: &'static str,
-    },
-    #[error("component {component}")]
-    Secret {
-        component: ComponentName,
-        #[source]
-        source: SecretError,
-    },
-    #[error("component {component} cannot be configured")]
-    ConfigFile {
-        component: ComponentName,
-        #[source]
-        source: ConfigFileError,
-    },
-    #[error("component {component} cannot be started")]
-    Start {
-        component: ComponentName,
-        #[source]
-        source: ProcessError,
-    },
-    #[error("component {component} cannot be stopped")]
-    Stop {
-        component: ComponentName,
-        #[source]
-        source: ProcessError,
-    },
-}
+use crate::slots::{Slot, Slots};
+use crate::template::Words;
 
 fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
     if target.slot.is_whole() {
@@ -90,52 +39,6 @@ fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
     Err(ConvergeError::Damaged {
         release: target.release.clone(),
     })
-}
-
-impl ConvergeError {
-    /// Only what the release itself says can be the release's fault.
-    pub fn class(&self) -> FailureClass {
-        match self {
-            Self::Template { .. }
-            | Self::NoArtifact { .. }
-            | Self::UnitFile { .. }
-            | Self::ConfigFile { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut | Self::Secret { .. } => {
-                FailureClass::Infrastructure
-            }
-            Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
-        }
-    }
-
-    pub fn is_no_room(&self) -> bool {
-        match self {
-            Self::Slot(SlotError::File(error)) | Self::File(error) => error.is_no_room(),
-            Self::Start { source, .. } => source.is_no_room(),
-            _ => false,
-        }
-    }
-
-    /// What was to be made so is not wanted any more.
-    pub fn is_interrupted(&self) -> bool {
-        match self {
-            Self::Start { source, .. } => source.is_interrupted(),
-            Self::Secret { source, .. } => matches!(source, SecretError::Interrupted),
-            _ => false,
-        }
-    }
-
-    pub fn component(&self) -> Option<&ComponentName> {
-        match self {
-            Self::Template { component, .. }
-            | Self::NoArtifact { component }
-            | Self::UnitFile { component, .. }
-            | Self::ConfigFile { component, .. }
-            | Self::Secret { component, .. }
-            | Self::Start { component, .. }
-            | Self::Stop { component, .. } => Some(component),
-            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
-        }
-    }
 }
 
 /// One component as it shall run.
@@ -199,31 +102,6 @@ pub struct Started {
     pub release: ReleaseRef,
     pub slot: Slot,
     pub parts: Vec<Part>,
-}
-
-/// What is to run, and with which environment's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub release: ReleaseRef,
-    pub environment: Option<EnvironmentName>,
-}
-
-impl Target {
-    pub fn of(work: &Work) -> Option<Self> {
-        Some(Self {
-            release: work.run.clone()?,
-            environment: work.run_in.clone(),
-        })
-    }
-}
-
-impl From<&Installed> for Target {
-    fn from(installed: &Installed) -> Self {
-        Self {
-            release: installed.release.clone(),
-            environment: installed.environment.clone(),
-        }
-    }
 }
 
 /// One app on this node, for effects.
@@ -314,33 +192,6 @@ impl Converge {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
         }
         Ok(target)
-    }
-
-    /// On the way back, and at a boot: what has to be started anyway is told what the providers
-    /// say now, if they say anything.
-    fn renewed(
-        &self,
-        described: &Started,
-        target: &Target,
-        changes: &Changes,
-        is_interrupted: &dyn Fn() -> bool,
-    ) -> Result<Option<Started>, ConvergeError> {
-        let starts = |component: &Component| changes.start.contains(&component.name);
-        let slot = &described.slot;
-        let renewed = self.secrets(slot, target, Ask::ProvidersElseKept, &starts, is_interrupted)?;
-        let old = described
-            .parts
-            .iter()
-            .map(|part| (&part.component.name, &part.secrets));
-        let mut secrets: Secrets = old
-            .map(|(name, secrets)| (name.clone(), Own::clone(secrets)))
-            .collect();
-        let is_same = renewed.iter().all(|(name, own)| secrets.get(name) == Some(own));
-        if is_same {
-            return Ok(None);
-        }
-        secrets.extend(renewed);
-        self.describe(slot, target, &secrets).map(Some)
     }
 
     fn changes(&self, slots: &Slots, target: Option<&Started>, moves: bool, look: Look) -> Changes {

@@ -13,8 +13,10 @@ use fleet_proto::ids::{ComponentName, ProviderName};
 use fleet_proto::release::{Component, GivenAs, SecretKeyName, SecretName, SecretWanted};
 
 use super::{Converge, ConvergeError, Started, Target};
-use crate::handed::{Handed, Owner, unit_environment};
+use crate::effects::changes::Changes;
+use crate::handed::{Handed, Owner};
 use crate::process::spec::How;
+use crate::process::systemd::unit_file;
 use crate::secrets::fetch::{Had, Interrupted, Wanted, fetch};
 use crate::secrets::{Secret, Why, redact};
 use crate::slots::Slot;
@@ -104,6 +106,33 @@ impl Converge {
         Ok(secrets)
     }
 
+    /// On the way back, and at a boot: what has to be started anyway is told what the providers
+    /// say now, if they say anything.
+    pub(super) fn renewed(
+        &self,
+        described: &Started,
+        target: &Target,
+        changes: &Changes,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Started>, ConvergeError> {
+        let starts = |component: &Component| changes.start.contains(&component.name);
+        let slot = &described.slot;
+        let renewed = self.secrets(slot, target, Ask::ProvidersElseKept, &starts, is_interrupted)?;
+        let old = described
+            .parts
+            .iter()
+            .map(|part| (&part.component.name, &part.secrets));
+        let mut secrets: Secrets = old
+            .map(|(name, secrets)| (name.clone(), Own::clone(secrets)))
+            .collect();
+        let is_same = renewed.iter().all(|(name, own)| secrets.get(name) == Some(own));
+        if is_same {
+            return Ok(None);
+        }
+        secrets.extend(renewed);
+        self.describe(slot, target, &secrets).map(Some)
+    }
+
     fn ask(
         &self,
         wanted: &BTreeSet<Wanted>,
@@ -146,7 +175,7 @@ impl Converge {
                 .collect();
             handed.write_secrets(&component.name, &files, owner)?;
             if matches!(part.spec.how, How::Systemd(_)) {
-                let environment = unit_environment(given(GivenAs::Env));
+                let environment = unit_file::environment(given(GivenAs::Env));
                 let credentials: Vec<(&SecretName, &Secret)> = given(GivenAs::Credential).collect();
                 handed.write_for_unit(&component.name, environment.as_deref(), &credentials, owner)?;
             }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use fleet_proto::ids::{AppName, ComponentName};
 use fleet_proto::release::SecretName;
 
+use crate::secrets::Secret;
+
 /// How every file begins that Fleet has put there: others are not touched.
 const MARK: &str = "# Installed by Fleet";
 
@@ -56,6 +58,23 @@ pub fn drop_in(
         text.push_str(&format!("LoadCredential={name}:{}\n", plain(path)));
     }
     Some(text)
+}
+
+/// As systemd reads it: within double quotes, where four letters mean something else.
+pub fn environment<'a>(variables: impl Iterator<Item = (&'a SecretName, &'a Secret)>) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    for (name, secret) in variables {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b"=\"");
+        for byte in secret.expose() {
+            if b"\"\\`$".contains(byte) {
+                text.push(b'\\');
+            }
+            text.push(*byte);
+        }
+        text.extend_from_slice(b"\"\n");
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 fn mark(app: &AppName, component: &ComponentName) -> String {
@@ -117,5 +136,15 @@ mod tests {
             text,
             "EnvironmentFile=/a%%b/environment\nLoadCredential=key:/a/key\n"
         );
+    }
+
+    #[test]
+    fn systemd_takes_variables_as_they_are() {
+        let name: SecretName = "A".parse().unwrap();
+        let secret = Secret::new("a \"b\" \\ $HOME `x` 'y' %n #\nz".into()).unwrap();
+        let text = environment([(&name, &secret)].into_iter()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "A=\"a \\\"b\\\" \\\\ \\$HOME \\`x\\` 'y' %n #\nz\"\n");
+        assert_eq!(environment(std::iter::empty()), None);
     }
 }
