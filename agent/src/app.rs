@@ -21,11 +21,12 @@ use tokio::task::JoinSet;
 
 use crate::crew::Crew;
 use crate::effects::admit::History;
-use crate::effects::converge::{Converge, ConvergeError, Look, Started};
+use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Started, Target};
 use crate::effects::fetch::Node;
 use crate::install::{Outcome, Purpose, Work};
 use crate::link::Reach;
 use crate::probe::judge::Verdict;
+use crate::secrets::kept::know_all;
 use crate::tasks::{Ended, watch};
 use confirm::{Confirming, confirmed, contact, put_back_confirmed};
 use fetch_lane::fetch_lane;
@@ -84,6 +85,7 @@ impl App {
         let (assignment, receiver) = watch::channel(first);
         let app = &converge.app;
         let reach = node.reach.clone();
+        know_all(&converge.layout, app);
         let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
         let running = RunLane {
             converge: converge.clone(),
@@ -207,7 +209,7 @@ impl RunLane {
 
     async fn make_so(&mut self, now: &Task) -> Result<(), ConvergeError> {
         let wanted = Made {
-            release: now.work.run.clone(),
+            target: Target::of(&now.work),
             drained: now.drained,
         };
         if self.converged.as_ref() == Some(&wanted) {
@@ -221,24 +223,24 @@ impl RunLane {
             self.converged = Some(wanted);
             return Ok(());
         }
-        let look = match now.work.purpose {
-            Purpose::Activate => Look::AtNothing,
-            _ => Look::AtBytes,
+        let (look, ask) = match now.work.purpose {
+            Purpose::Activate => (Look::AtNothing, Ask::Providers),
+            _ => (Look::AtBytes, Ask::KeptElseProviders),
         };
-        let started = self.make_run(now, look).await?;
+        let started = self.make_run(now, look, ask).await?;
         self.converged = Some(wanted);
         self.crew = started.map(|started| Crew::begin(started, baseline));
         Ok(())
     }
 
-    async fn make_run(&self, now: &Task, look: Look) -> Result<Option<Started>, ConvergeError> {
+    async fn make_run(&self, now: &Task, look: Look, ask: Ask) -> Result<Option<Started>, ConvergeError> {
         let converge = self.converge.clone();
-        let release = now.work.run.clone();
+        let target = Target::of(&now.work);
         let (assignment, wanted) = (self.assignment.clone(), now.wanted());
         self.blocking(move || {
             // A unit may take minutes to be ready; whoever orders something else does not wait.
             let is_interrupted = || wanted.is_over(&assignment);
-            converge.run(release.as_ref(), look, wanted.occasion, &is_interrupted)
+            converge.run(target.as_ref(), look, wanted.occasion, ask, &is_interrupted)
         })
         .await
     }

@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::ConfigError;
-use fleet_proto::ids::{AppName, NameError, NodeId};
+use fleet_proto::ids::{AppName, EnvironmentName, NameError, NodeId, ProviderName};
 use fleet_proto::quantity::{Bytes, Span};
 use fleet_proto::service_account::ProofError;
 use fleet_proto::signing::Pinned;
 use serde::Deserialize;
 
 pub use pod::{EnrolAtStart, PassedOn, Pod, ProofFile};
+
+use crate::secrets::provider::Provider;
 
 pub const DEFAULT_PATH: &str = "/etc/fleet/agent.toml";
 /// Pods have one configuration between them, and a name each.
@@ -38,9 +40,17 @@ pub struct Config {
     pub on_stop: OnStop,
     /// Who may say what runs here. Never taken from a coordinator.
     pub trust: Pinned,
-    /// `${var.NAME}` in commands, environments and checks.
+    /// The only environment whose orders are carried out here: a coordinator that was
+    /// captured cannot give this node another one's configuration. Any where absent.
+    #[serde(default)]
+    pub environment: Option<EnvironmentName>,
+    /// `${var.NAME}` in commands, environments, checks and files; before what the release
+    /// says.
     #[serde(default)]
     pub vars: BTreeMap<String, String>,
+    /// Where secrets come from that releases need. Never taken from a release.
+    #[serde(default)]
+    pub secrets: BTreeMap<ProviderName, Provider>,
     #[serde(default)]
     pub limits: Limits,
     /// Where probes ask how the agent and its apps are: plain HTTP, so loopback only.
@@ -146,6 +156,15 @@ pub enum AgentConfigError {
     },
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the order is for the environment {ordered}, and this node is in {own}; `environment` in its agent.toml says so"
+)]
+pub struct OtherEnvironment {
+    ordered: EnvironmentName,
+    own: EnvironmentName,
+}
+
 impl Config {
     pub fn read(path: &Path) -> Result<Self, AgentConfigError> {
         let mut config: Self = fleet_proto::config::read(path)?;
@@ -199,6 +218,21 @@ impl Config {
         }
     }
 
+    /// Whose configuration an order gets that names this one; a node with one of its own
+    /// takes that for granted where none is named.
+    pub fn environment_for<'a>(
+        &'a self,
+        ordered: Option<&'a EnvironmentName>,
+    ) -> Result<Option<&'a EnvironmentName>, OtherEnvironment> {
+        match (&self.environment, ordered) {
+            (Some(own), Some(ordered)) if own != ordered => Err(OtherEnvironment {
+                ordered: ordered.clone(),
+                own: own.clone(),
+            }),
+            (own, ordered) => Ok(own.as_ref().or(ordered)),
+        }
+    }
+
     pub fn accepts(&self, app: &AppName) -> bool {
         self.apps.as_ref().is_none_or(|apps| apps.contains(app))
     }
@@ -238,5 +272,28 @@ mod tests {
         ] {
             assert_eq!(refused(&text), expected);
         }
+    }
+
+    #[test]
+    fn a_node_with_an_environment_of_its_own_takes_no_other_s_orders() {
+        let text =
+            format!("node = \"n1\"\ncoordinators = [\"https://c:1\"]\n[trust]\nrelease_keys = [\"{KEY}\"]\n");
+        let any: Config = fleet_proto::config::parse("agent.toml", &text).unwrap();
+        let (staging, production) = ("staging".parse().unwrap(), "production".parse().unwrap());
+        assert_eq!(any.environment_for(Some(&staging)), Ok(Some(&staging)));
+        assert_eq!(any.environment_for(None), Ok(None));
+        let pinned = Config {
+            environment: Some(production),
+            ..any
+        };
+        let own = pinned.environment.as_ref();
+        assert_eq!(pinned.environment_for(own), Ok(own));
+        assert_eq!(pinned.environment_for(None), Ok(own));
+        let error = pinned.environment_for(Some(&staging)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the order is for the environment staging, and this node is in production; \
+             `environment` in its agent.toml says so"
+        );
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use fleet_proto::identity::Peer;
-use fleet_proto::ids::AppName;
+use fleet_proto::ids::{AppName, EnvironmentName};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, HistoryCause, Refusal, ToAgent};
 use fleet_proto::time::Timestamp;
@@ -169,6 +169,13 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
     Ok(())
 }
 
+/// What may be fetched ahead of an order.
+#[derive(Debug, Clone)]
+struct Ahead {
+    release: ReleaseRef,
+    environment: Option<EnvironmentName>,
+}
+
 struct Daemon {
     node: Node,
     held: Held,
@@ -178,7 +185,7 @@ struct Daemon {
     health: BTreeMap<AppName, Health>,
     /// Apps of which nothing runs any more since the node is drained.
     still: BTreeSet<AppName>,
-    prefetch: BTreeMap<AppName, ReleaseRef>,
+    prefetch: BTreeMap<AppName, Ahead>,
     again: BTreeMap<AppName, u64>,
     coordinator: Option<String>,
     peer: watch::Receiver<Peer>,
@@ -212,7 +219,11 @@ impl Daemon {
                 self.commit(ledger).await?;
                 self.report();
             }
-            LinkEvent::Message(ToAgent::Prefetch { app, release }) => self.prefetch(&app, release),
+            LinkEvent::Message(ToAgent::Prefetch {
+                app,
+                release,
+                environment,
+            }) => self.prefetch(&app, Ahead { release, environment }),
             LinkEvent::Message(ToAgent::Question(question)) => {
                 self.answers.begin(question, self.held.ledger.ledger());
             }
@@ -290,12 +301,17 @@ impl Daemon {
     fn assign(&mut self, app: &AppName) {
         let record = self.record(app);
         let work = record.map(AppRecord::work);
-        let prefetch = self.prefetch.get(app).cloned();
-        let fetched = work.as_ref().and_then(|work| work.fetch.as_ref());
+        let prefetch = self.prefetch.get(app).map(|ahead| ahead.release.clone());
+        let ordered = work.as_ref().and_then(|work| {
+            let release = work.fetch.clone()?;
+            Some(Ahead {
+                release,
+                environment: work.environment.clone(),
+            })
+        });
+        let fetched = ordered.or_else(|| self.prefetch.get(app).cloned());
         let history = fetched
-            .or(prefetch.as_ref())
-            .zip(record)
-            .map(|(release, record)| History::of(record, release))
+            .map(|fetched| History::of(record, &fetched.release, fetched.environment))
             .unwrap_or_default();
         let assignment = Assignment {
             number: self.assigned + 1,

@@ -75,9 +75,10 @@ impl Looking<'_> {
             self.unknown(&format!("{app} is in the middle of a step ({})", step.phase));
             return;
         }
-        let Some(release) = record.current_release() else {
+        let Some(installed) = &record.current else {
             return;
         };
+        let release = &installed.release;
         let subject = Subject {
             app,
             component: None,
@@ -98,7 +99,7 @@ impl Looking<'_> {
             managers: Managers::of_this_node(),
             gate: Arc::default(),
         };
-        match converge.described(release) {
+        match converge.described(&installed.into()) {
             Ok(started) => self.release(&subject, &started),
             Err(error) => self.unknown(&format!("{app}: {}", chain(&error))),
         }

@@ -16,7 +16,7 @@ mod migrate;
 mod orders;
 mod outcomes;
 
-use fleet_proto::ids::RolloutNumber;
+use fleet_proto::ids::{EnvironmentName, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
@@ -37,8 +37,12 @@ const ATTEMPTS_MAX: u32 = 5;
 pub struct Work {
     /// To be brought to this node, beside whatever runs.
     pub fetch: Option<ReleaseRef>,
+    /// In which environment the step is: what is fetched is for that one.
+    pub environment: Option<EnvironmentName>,
     /// To be made to run, in place of anything else.
     pub run: Option<ReleaseRef>,
+    /// With that environment's configuration.
+    pub run_in: Option<EnvironmentName>,
     pub purpose: Purpose,
     /// To be done beside what runs.
     pub migrate: Option<MigrationWork>,
@@ -51,6 +55,7 @@ pub struct Work {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationWork {
     pub release: ReleaseRef,
+    pub environment: Option<EnvironmentName>,
     pub act: MigrationAct,
     pub part: MigrationPart,
 }
@@ -111,7 +116,12 @@ impl AppRecord {
         Work {
             migrate,
             fetch: release.filter(|_| phase == Phase::Fetching),
+            environment: self.step.as_ref().and_then(|step| step.environment.clone()),
             run: self.current_release().cloned(),
+            run_in: self
+                .current
+                .as_ref()
+                .and_then(|current| current.environment.clone()),
             purpose,
             cut_off: self.step.as_ref().and_then(|step| step.cut_off),
             order: (self.fence_seen.rollout, self.fence_seen.generation),
@@ -175,7 +185,11 @@ impl AppRecord {
             // What it leaves stays good until this one has proven itself here.
             Direction::Back => step.phase = Phase::RollingBack,
         }
-        self.current = Some(Installed { release, counter });
+        self.current = Some(Installed {
+            release,
+            counter,
+            environment: step.environment.clone(),
+        });
         true
     }
 
@@ -229,6 +243,7 @@ impl AppRecord {
             migration: None,
             cut_off: None,
             has_smoke: false,
+            environment: None,
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Where things lie in the state directory.
 //!
 //! ```text
-//! identity/{key,cert,ca}.pem     ledger.json  lock  agent.sock  ballast  incoming/
+//! identity/{key,cert,ca}.pem     ledger.json  lock  digest-key  agent.sock  ballast  incoming/
 //! apps/<app>/slots/<digest>/{manifest.json, signatures.json, trees/, files/<component>/}
 //! apps/<app>/current -> slots/<digest>
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}
 //! apps/<app>/migration/<act>/{task.json, lock, log, ended.json}
 //! apps/<app>/backups/<time>-<version>
 //! apps/<app>/baseline.json          how the node was before the newest switch
+//! apps/<app>/handed/<digest>/{config, kept, secrets, unit}/<component>/…
+//! apps/<app>/slots/<digest>/handed -> ../../handed/<digest>
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,11 @@ impl Layout {
 
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger.json")
+    }
+
+    /// For digests of secrets.
+    pub fn digest_key(&self) -> PathBuf {
+        self.root.join("digest-key")
     }
 
     pub fn lock(&self) -> PathBuf {
@@ -99,6 +106,11 @@ impl Layout {
             .join("hooks")
             .join(component.as_str())
             .join(hook.word())
+    }
+
+    /// What a release's components are handed beside their files.
+    pub fn handed(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("handed")
     }
 
     pub fn backups(&self, app: &AppName) -> PathBuf {

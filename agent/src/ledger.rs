@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
-use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::ids::{AppName, EnvironmentName, RolloutNumber};
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::ReleaseRef;
@@ -68,6 +68,9 @@ pub struct AppRecord {
 pub struct Installed {
     pub release: ReleaseRef,
     pub counter: u64,
+    /// By whose overlay it runs, also when it is put back with nobody in reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
 }
 
 /// How the newest order stands.
@@ -102,6 +105,9 @@ pub struct Step {
     /// has to be within this time, or it was not the release's fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_off: Option<Span>,
+    /// For which the release was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
 }
 
 /// `Started` is written down before the first command that changes anything: what is found

@@ -12,7 +12,7 @@ use fleet_proto::version::Version;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::effects::chain;
-use crate::effects::converge::{Converge, ConvergeError, Look};
+use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Target};
 use crate::effects::hooks::Occasion;
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
@@ -21,6 +21,7 @@ use crate::ledger::{Ledger, LedgerError, Step};
 use crate::local::RolledBack;
 use crate::person;
 use crate::process::managers::Managers;
+use crate::secrets::kept::know_all;
 
 const PUT_BACK_MAX: Duration = Duration::from_secs(60);
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
@@ -113,10 +114,13 @@ pub async fn rollback(
     let mut held = hold(&layout)?;
     let mut ledger = held.ledger.ledger().clone();
     let moved = put_back(&mut ledger, app, to, &person::oneself(), Timestamp::now())?;
+    let current = ledger.apps.get(app).and_then(|record| record.current.as_ref());
+    let target = current.map(Target::from);
     let converge = converge(config, &layout, app);
     // Before anything is promised: a person can still name another release.
-    converge
-        .must_be_whole(&moved.to)
+    target
+        .as_ref()
+        .map_or(Ok(()), |target| converge.must_be_whole(target))
         .map_err(|source| OfflineError::Unfit {
             app: app.clone(),
             source: Box::new(source),
@@ -125,10 +129,11 @@ pub async fn rollback(
 
     let drained = ledger.service.drained;
     let ran = if drained {
-        let stood = converge.stand_still(Some(&moved.to), Occasion::Back, &|| false);
+        let stood = converge.stand_still(target.as_ref(), Occasion::Back, &|| false);
         stood.map(|()| None)
     } else {
-        converge.run(Some(&moved.to), Look::AtNothing, Occasion::Back, &|| false)
+        let ask = Ask::KeptElseProviders;
+        converge.run(target.as_ref(), Look::AtNothing, Occasion::Back, ask, &|| false)
     };
     let ill = match ran {
         Ok(Some(started)) => {
@@ -194,6 +199,7 @@ pub fn stop(config: &Arc<Config>) -> Result<Vec<AppName>, OfflineError> {
 }
 
 fn converge(config: &Arc<Config>, layout: &Layout, app: &AppName) -> Converge {
+    know_all(layout, app);
     Converge {
         config: config.clone(),
         layout: layout.clone(),

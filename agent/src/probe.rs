@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use fleet_proto::release::{Check, Probe};
 
 use crate::effects::converge::Part;
+use crate::secrets::redact::redact;
 
 /// What one look came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct Miss {
 impl Miss {
     pub fn new(why: impl Into<String>) -> Self {
         Self {
-            why: why.into(),
+            why: redact(&why.into()).into_owned(),
             figure: None,
             limit: None,
         }
@@ -50,8 +51,8 @@ impl Miss {
 
     pub fn against(why: impl Into<String>, figure: impl Into<String>, limit: impl Into<String>) -> Self {
         Self {
-            why: why.into(),
-            figure: Some(figure.into()),
+            why: redact(&why.into()).into_owned(),
+            figure: Some(redact(&figure.into()).into_owned()),
             limit: Some(limit.into()),
         }
     }
@@ -93,7 +94,7 @@ pub async fn look(part: &Part, check: &Check) -> Result<Passed, Miss> {
                     .words
                     .fill_all(command)
                     .map_err(|error| Miss::new(error.to_string()))?;
-                exec::run(&command, &part.spec).await
+                exec::run(&command, &part.spec, &part.secret_env()).await
             }
             Probe::Process => process::look(part).await,
         }

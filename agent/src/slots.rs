@@ -25,6 +25,7 @@ use fleet_proto::tree::{Entry, Tree, TreeError};
 
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
+use crate::handed;
 use crate::layout::Layout;
 
 pub use build::{Building, Missing, known_tree};
@@ -228,6 +229,11 @@ impl Slots {
             .join(component.as_str())
     }
 
+    /// Where what components are handed is, whichever release is current.
+    pub fn current_handed(&self) -> PathBuf {
+        self.layout.current(&self.app).join(handed::LINK)
+    }
+
     /// All of the switch that needs room on the disk. What is current stays so.
     pub fn prepare_switch(&self, to: &ReleaseRef) -> Result<(), FileError> {
         let new = durable::beside(&self.layout.current(&self.app), "new");
@@ -285,7 +291,23 @@ impl Slots {
                 retired.push(doomed);
             }
         }
+        self.retire_handed(&mut retired)?;
         Ok(retired)
+    }
+
+    /// What was handed to components goes with the slot in which they were.
+    fn retire_handed(&self, retired: &mut Vec<PathBuf>) -> Result<(), FileError> {
+        let handed = self.layout.handed(&self.app);
+        for entry in std::fs::read_dir(handed).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if self.layout.slots(&self.app).join(&name).exists() {
+                continue;
+            }
+            let doomed = self.beside_slots(&format!("gone-{}", name.to_string_lossy()));
+            std::fs::rename(entry.path(), &doomed).map_err(failed("remove", entry.path()))?;
+            retired.push(doomed);
+        }
+        Ok(())
     }
 
     /// As [`Slots::retire`], half a release that nobody waits for any more. A fetch that

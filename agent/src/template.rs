@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use fleet_proto::ids::{AppName, NodeId};
 use fleet_proto::version::Version;
 
+const SHOWN_CHARS_MAX: usize = 200;
+
 /// What the words stand for.
 #[derive(Debug, Clone)]
 pub struct Words {
@@ -15,6 +17,10 @@ pub struct Words {
     /// The component's own directory.
     pub directory: PathBuf,
     pub vars: BTreeMap<String, String>,
+    /// Where its files are that were filled in, if it has any.
+    pub config: Option<PathBuf>,
+    /// Where its secrets are that are files.
+    pub secrets: BTreeMap<String, PathBuf>,
     /// The newest of the database, where there is one: for migrations.
     pub backup: Option<PathBuf>,
 }
@@ -26,13 +32,21 @@ pub enum TemplateError {
     #[error("`{text}` has a lone `$`; write `$$` for a dollar sign")]
     Lone { text: String },
     #[error(
-        "`${{var.{name}}}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: {known}"
+        "`${{var.{name}}}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: {known}"
     )]
     Variable { name: String, known: String },
+    #[error(
+        "`${{config}}` is for components with files to be filled in\nhint: [[component.file]] names them"
+    )]
+    Config,
+    #[error(
+        "`${{secret.{name}}}` names a file, and this component has {known}\nhint: [[component.secret]] with as = \"file\""
+    )]
+    Secret { name: String, known: String },
     #[error("`${{backup}}` is for migrations, and there is none on this node yet")]
     Backup,
     #[error(
-        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}} and ${{var.NAME}}"
+        "`${{{word}}}` is not known; there are ${{node}}, ${{app}}, ${{version}}, ${{dir}}, ${{config}}, ${{secret.NAME}} and ${{var.NAME}}"
     )]
     Word { word: String },
 }
@@ -48,15 +62,13 @@ impl Words {
                 filled.push('$');
                 rest = tail;
             } else if let Some(tail) = after.strip_prefix('{') {
-                let (word, tail) = tail.split_once('}').ok_or_else(|| TemplateError::Open {
-                    text: text.to_owned(),
-                })?;
+                let (word, tail) = tail
+                    .split_once('}')
+                    .ok_or_else(|| TemplateError::Open { text: shown(text) })?;
                 filled.push_str(&self.word(word)?);
                 rest = tail;
             } else {
-                return Err(TemplateError::Lone {
-                    text: text.to_owned(),
-                });
+                return Err(TemplateError::Lone { text: shown(text) });
             }
         }
         filled.push_str(rest);
@@ -71,7 +83,7 @@ impl Words {
             filled.push_str(before);
             let word = after.split_once('}').map(|(word, _)| word);
             match word.map(|word| self.word(word)) {
-                None | Some(Err(TemplateError::Word { .. })) => {
+                None | Some(Err(TemplateError::Word { .. } | TemplateError::Config)) => {
                     filled.push_str("${");
                     rest = after;
                 }
@@ -100,25 +112,41 @@ impl Words {
                     known: known(&self.vars),
                 });
         }
+        if let Some(name) = word.strip_prefix("secret.") {
+            let path = self.secrets.get(name);
+            return path
+                .map(|path| path.display().to_string())
+                .ok_or_else(|| TemplateError::Secret {
+                    name: shown(name),
+                    known: known(&self.secrets),
+                });
+        }
         Ok(match word {
             "node" => self.node.to_string(),
             "app" => self.app.to_string(),
             "version" => self.version.to_string(),
             "dir" => self.directory.display().to_string(),
+            "config" => match &self.config {
+                Some(path) => path.display().to_string(),
+                None => return Err(TemplateError::Config),
+            },
             "backup" => match &self.backup {
                 Some(path) => path.display().to_string(),
                 None => return Err(TemplateError::Backup),
             },
             _ => {
-                return Err(TemplateError::Word {
-                    word: word.to_owned(),
-                });
+                return Err(TemplateError::Word { word: shown(word) });
             }
         })
     }
 }
 
-fn known(vars: &BTreeMap<String, String>) -> String {
+/// Lines of files may be long.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
+}
+
+fn known<T>(vars: &BTreeMap<String, T>) -> String {
     if vars.is_empty() {
         return "none".to_owned();
     }
@@ -137,6 +165,8 @@ mod tests {
             version: "v1.0.0".parse().unwrap(),
             directory: "/d".into(),
             vars: [("port".to_owned(), "8080".to_owned())].into(),
+            config: None,
+            secrets: [("tls.key".to_owned(), "/s/tls.key".into())].into(),
             backup: None,
         }
     }
@@ -148,6 +178,7 @@ mod tests {
             ("--port=${var.port}", "--port=8080"),
             ("${node}/${app}/${version}", "n01/shop/v1.0.0"),
             ("${dir}/web", "/d/web"),
+            ("--key ${secret.tls.key}", "--key /s/tls.key"),
             ("costs 5$$", "costs 5$"),
             ("$${node}", "${node}"),
         ] {
@@ -166,12 +197,13 @@ mod tests {
                 "ExecStart=${dir}/web --port ${PORT} $ARGS $$x",
                 "ExecStart=/d/web --port ${PORT} $ARGS $$x",
             ),
+            ("load ${config}", "load ${config}"),
             ("${unclosed ${app", "${unclosed ${app"),
         ] {
             assert_eq!(words().fill_known(text).as_deref(), Ok(expected), "{text}");
         }
         let error = words().fill_known("${var.prot}").unwrap_err().to_string();
-        assert!(error.contains("is not set on this node"), "{error}");
+        assert!(error.contains("is not set for this node"), "{error}");
     }
 
     #[test]
@@ -181,11 +213,15 @@ mod tests {
             ("$HOME", "`$HOME` has a lone `$`; write `$$` for a dollar sign"),
             (
                 "${var.prot}",
-                "`${var.prot}` is not set on this node\nhint: [vars] in agent.toml sets it; set there: port",
+                "`${var.prot}` is not set for this node\nhint: [vars] in fleet.toml sets it for all, [vars] in agent.toml for this node; set are: port",
+            ),
+            (
+                "${secret.DB}",
+                "`${secret.DB}` names a file, and this component has tls.key\nhint: [[component.secret]] with as = \"file\"",
             ),
             (
                 "${host}",
-                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir} and ${var.NAME}",
+                "`${host}` is not known; there are ${node}, ${app}, ${version}, ${dir}, ${config}, ${secret.NAME} and ${var.NAME}",
             ),
         ] {
             assert_eq!(words().fill(text).unwrap_err().to_string(), expected);

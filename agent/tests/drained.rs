@@ -41,7 +41,13 @@ async fn order(visit: &Visit, generation: u32, order: Order) {
         generation,
     };
     let app = "shop".parse().unwrap();
-    visit.say(ToAgent::Command(Command { fence, app, order })).await;
+    let command = Command {
+        fence,
+        app,
+        environment: None,
+        order,
+    };
+    visit.say(ToAgent::Command(command)).await;
 }
 
 async fn bring(visit: &mut Visit, bench: &Bench, version: &str, generation: u32) {

@@ -337,6 +337,7 @@ async fn order(visit: &Visit, generation: u32, order: Order) {
             generation,
         },
         app: "shop".parse().unwrap(),
+        environment: None,
         order,
     };
     visit.say(ToAgent::Command(command)).await;

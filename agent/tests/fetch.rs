@@ -133,6 +133,7 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
     });
     let bench = shelf.bench("vars.port = \"none\"").await;
     let history = History {
+        environment: None,
         floor: 5,
         was_good: false,
     };
@@ -153,7 +154,10 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
             "other-platform",
             "component web of other-platform has no artifact for linux/",
         ),
-        ("template", "component web: `${var.nope}` is not set on this node"),
+        (
+            "template",
+            "component web: `${var.nope}` is not set for this node",
+        ),
         ("patient", "component web: its grace is 1h, the limit is 10m"),
         (
             "address",
@@ -168,6 +172,7 @@ async fn what_must_not_run_here_is_refused_before_a_byte_is_fetched() {
     bench.nothing_is_left();
     // The node's own past is stronger than the floor.
     let history = History {
+        environment: None,
         floor: 5,
         was_good: true,
     };

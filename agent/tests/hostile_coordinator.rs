@@ -59,6 +59,7 @@ fn command(app: &str, fence: Fence, order: Order) -> Command {
     Command {
         fence,
         app: app.parse().unwrap(),
+        environment: None,
         order,
     }
 }
@@ -140,6 +141,7 @@ fn nonsense() -> Vec<(&'static str, wire::ToAgent, &'static str)> {
     let prefetch = |app: &str| wire::Prefetch {
         app: app.to_owned(),
         release: None,
+        environment: String::new(),
     };
     vec![
         (
@@ -351,6 +353,7 @@ async fn an_app_that_the_node_does_not_accept_never_gets_there() {
     let prefetch = ToAgent::Prefetch {
         app: "bank".parse().unwrap(),
         release,
+        environment: None,
     };
     visit.say(prefetch).await;
     until("the log", || {

@@ -121,6 +121,7 @@ impl Node {
                 generation: self.generation,
             },
             app: "shop".parse().unwrap(),
+            environment: None,
             order,
         };
         self.record.take(&command);

@@ -42,6 +42,9 @@ impl Bench {
             directory: self.directory.path().to_owned(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             home: "/".to_owned(),
+            handed: Default::default(),
+            env_from: None,
+            environment: None,
             how: How::Supervise(Supervised {
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
                 stop_signal: StopSignal::Term,

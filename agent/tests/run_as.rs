@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fleet_agent::process::log;
 use fleet_agent::process::proc::ProcessId;
 use fleet_agent::process::run_directory::RunDirectory;
-use fleet_agent::process::spec::{How, Spec, Supervised};
+use fleet_agent::process::spec::{Handed, How, Spec, Supervised};
 use fleet_agent::process::supervise::{Supervisor, glance};
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::{Bytes, Span};
@@ -58,6 +58,9 @@ impl Bench {
             directory: self.directory.path().to_owned(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             home: "/root".to_owned(),
+            handed: Handed::default(),
+            env_from: None,
+            environment: None,
             how: How::Supervise(Supervised {
                 command: ["sh", "-c", script].map(str::to_owned).to_vec(),
                 stop_signal: StopSignal::Term,

@@ -49,6 +49,7 @@ async fn order_for(app: &str, visit: &Visit, generation: u32, order: Order) {
             generation,
         },
         app: app.parse().unwrap(),
+        environment: None,
         order,
     };
     visit.say(ToAgent::Command(command)).await;
@@ -58,6 +59,7 @@ fn prefetch(bench: &Bench, app: &str, version: &str) -> ToAgent {
     ToAgent::Prefetch {
         app: app.parse().unwrap(),
         release: bench.release(version),
+        environment: None,
     }
 }
 

@@ -11,8 +11,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::{self, ConfigError, Malformed};
-use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Check, HealthRules, Hooks, Migrations, Platform, Run, Strategy};
+use fleet_proto::ids::{AppName, ComponentName, EnvironmentName};
+use fleet_proto::release::{
+    Check, ConfigFile, EnvironmentOverlay, HealthRules, Hooks, Migrations, Platform, Run, SecretWanted,
+    Strategy,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -28,6 +31,8 @@ pub struct AppFile {
     pub health: HealthRules,
     pub strategy: Strategy,
     pub migrations: Option<Migrations>,
+    pub vars: BTreeMap<String, String>,
+    pub environments: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct ComponentSource {
     pub checks: Vec<Check>,
     pub smoke: Vec<Check>,
     pub hooks: Hooks,
+    pub files: Vec<ConfigFile>,
+    pub secrets: Vec<SecretWanted>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +57,10 @@ struct File {
     #[serde(default)]
     strategy: Strategy,
     migrations: Option<migrations::MigrationsSection>,
+    #[serde(default)]
+    vars: BTreeMap<String, String>,
+    #[serde(default)]
+    environment: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +81,12 @@ struct Component {
     check: Vec<check::CheckSection>,
     #[serde(default)]
     smoke: Vec<check::CheckSection>,
+    #[serde(default)]
     hooks: Hooks,
+    #[serde(default)]
+    file: Vec<ConfigFile>,
+    #[serde(default)]
+    secret: Vec<SecretWanted>,
 }
 
 /// Something that no type can say, and where it stands in the file.
@@ -145,6 +161,8 @@ pub fn parse(file: &str, text: &str, base: &Path) -> Result<AppFile, ConfigError
         migrations: parsed
             .migrations
             .and_then(|section| section.into_migrations(first.as_ref())),
+        vars: parsed.vars,
+        environments: parsed.environment,
     })
 }
 
@@ -191,6 +209,8 @@ impl Component {
             checks: checks.collect::<Result<_, _>>()?,
             smoke: smoke.collect::<Result<_, _>>()?,
             hooks: self.hooks,
+            files: self.file,
+            secrets: self.secret,
         })
     }
 }
@@ -199,7 +219,7 @@ impl Component {
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
     use super::*;
-    use fleet_proto::release::Probe;
+    use fleet_proto::release::{GivenAs, Probe};
 
     const GOOD: &str = r#"
 [app]
@@ -329,6 +349,38 @@ waves = "10,50,100"
             let error = parse("fleet.toml", &text.replacen(from, wrong, 1), Path::new("/app"));
             let error = error.unwrap_err().to_string();
             assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_to_be_filled_in_read() {
+        let file = "[[component.file]]\ntemplate = \"app.conf\"\npath = \"conf/app.conf\"\nmode = \"0600\"\n";
+        let text = GOOD.replace("[health]", &format!("{file}[health]"));
+        let read = parse("fleet.toml", &text, Path::new("/app")).unwrap();
+        assert_eq!(read.components[0].files[0].mode.bits(), 0o600);
+        let secret =
+            "[[component.secret]]\nname = \"DB\"\nfrom = \"vault\"\nkey = \"shop/db#url\"\nas = \"env\"\n";
+        let with_secret = GOOD.replace("[health]", &format!("{secret}[health]"));
+        let read = parse("fleet.toml", &with_secret, Path::new("/app")).unwrap();
+        assert_eq!(read.components[0].secrets[0].given, GivenAs::Env);
+        let error = parse(
+            "fleet.toml",
+            &with_secret.replace("\"env\"", "\"evn\""),
+            Path::new("/app"),
+        );
+        assert!(error.unwrap_err().to_string().contains("`env`"));
+        for (from, to, message) in [
+            ("0600", "4755", "`4755` is not a mode"),
+            ("conf/app.conf", "../app.conf", "has a part `..`"),
+            ("conf/app.conf", "/etc/app.conf", "is absolute"),
+            ("mode =", "mod =", "did you mean `mode`?"),
+        ] {
+            let error = parse("fleet.toml", &text.replace(from, to), Path::new("/app")).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains(message) && error.starts_with("fleet.toml:2"),
+                "{error}"
+            );
         }
     }
 

@@ -154,6 +154,16 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
             let message = format!("component `{}` {why} in {}", source.name, path.display());
             return Err(Error::usage(message, hint));
         }
+        if let Some(file) = source.files.iter().find(|file| !packed.has_file(&file.template)) {
+            let message = format!(
+                "component `{}` fills in `{}`, which is not among its files in {}",
+                source.name,
+                file.template,
+                path.display()
+            );
+            let hint = "`template` is a file of the component, from its own directory";
+            return Err(Error::usage(message, hint));
+        }
         contents.files += packed.artifact.files;
         contents.bytes += packed.artifact.bytes;
         contents.blobs.extend(packed.blobs);
@@ -166,6 +176,8 @@ fn pack_component(source: &ComponentSource, contents: &mut Contents) -> Result<C
         checks: source.checks.clone(),
         smoke: source.smoke.clone(),
         hooks: source.hooks.clone(),
+        files: source.files.clone(),
+        secrets: source.secrets.clone(),
     })
 }
 
@@ -238,6 +250,8 @@ async fn manifest(
         health: file.health.clone(),
         strategy: file.strategy.clone(),
         migrations: file.migrations.clone(),
+        vars: file.vars.clone(),
+        environments: file.environments.clone(),
     };
     manifest.check()?;
     Ok(manifest)

@@ -126,7 +126,7 @@ path = "{path}"
 kind = "supervise"
 # {remark}.
 # Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
-# the node's agent.toml.
+# the node's agent.toml, else from those below.
 command = {command}
 env = {{ PORT = "${{var.port}}" }}
 stop_signal = "SIGTERM"
@@ -136,6 +136,20 @@ grace = "10s"
 # user = "{app}"
 # directory = "/var/lib/{app}"
 # limits = {{ open_files = 65536, processes = 512, core = "0", address_space = "2GiB" }}
+
+# A configuration file with such words, filled in on the node; the process finds it in ${{config}}.
+# [[component.file]]
+# template = "deploy/app.conf"
+# path = "app.conf"
+# mode = "0640"
+
+# What no release may say: where the node has it from ([secrets.vault] in its agent.toml), and how
+# the process gets it: as "env", as "file" (${{secret.NAME}} is its path), or as "credential".
+# [[component.secret]]
+# name = "DATABASE_URL"
+# from = "vault"
+# key = "{app}/db#url"
+# as = "env"
 
 # A node is verified when all checks pass for `min_healthy` without a break.
 [[component.check]]
@@ -180,6 +194,12 @@ max_unavailable = "25%"
 # max_failures = 0
 # max_unreachable = 0
 # on_failure = "rollback"         # or "pause"
+
+# What `${{var.NAME}}` is where the node does not say it, and what an environment lays over that.
+# [vars]
+# level = "info"
+# [environment.staging.vars]
+# level = "debug"
 
 # What it does to its database: once, on one node, before the first wave.
 # [migrations]

@@ -104,6 +104,8 @@ names! {
     AppName = "app";
     /// A node selector plus policy.
     EnvironmentName = "environment";
+    /// Where a node's secrets come from.
+    ProviderName = "provider";
     /// One deployable part of an app.
     ComponentName = "component";
     /// A person or a machine that gives orders.

@@ -1,10 +1,13 @@
 //! A release: the immutable, signed manifest of what shall run, and how that is judged.
 
 mod check;
+mod configuration;
+mod files;
 mod hooks;
 mod migrations;
 mod run;
 mod run_as;
+mod secrets;
 mod signed;
 
 use std::collections::BTreeMap;
@@ -14,16 +17,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{AppName, CheckName, ComponentName};
+use crate::ids::{AppName, CheckName, ComponentName, EnvironmentName};
 use crate::quantity::{Amount, Span};
 use crate::time::Timestamp;
 use crate::version::Version;
 use crate::waves::WaveSpec;
 
+pub use configuration::EnvironmentOverlay;
+pub use files::{ConfigFile, FileMode, FileModeError};
 pub use hooks::{Hook, HookName, Hooks};
 pub use migrations::{Backup, Migrations};
 pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use run_as::Limits;
+pub use secrets::{GivenAs, SecretKeyName, SecretKeyNameError, SecretName, SecretNameError, SecretWanted};
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.
@@ -47,6 +53,12 @@ pub struct Manifest {
     pub strategy: Strategy,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrations: Option<Migrations>,
+    /// `${var.NAME}`, where neither the node nor its environment says otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
+    /// What each environment lays over that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<EnvironmentName, EnvironmentOverlay>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +75,10 @@ pub struct Component {
     /// They define no process: other hooks alone restart nothing.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ConfigFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretWanted>,
 }
 
 impl Component {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::fence::Fence;
-use crate::ids::{AppName, RolloutNumber};
+use crate::ids::{AppName, EnvironmentName, RolloutNumber};
 use crate::migration::{MigrationAct, MigrationStand};
 use crate::quantity::{Bytes, Span};
 use crate::release::{Platform, ReleaseRef};
@@ -51,6 +51,7 @@ pub enum ToAgent {
     Prefetch {
         app: AppName,
         release: ReleaseRef,
+        environment: Option<EnvironmentName>,
     },
     Service(Service),
     /// To be answered in a call of its own.
@@ -117,6 +118,9 @@ pub struct Heartbeat {
 pub struct Command {
     pub fence: Fence,
     pub app: AppName,
+    /// Whose overlay the app's variables get. None is the app's own, without any.
+    #[serde(default)]
+    pub environment: Option<EnvironmentName>,
     pub order: Order,
 }
 

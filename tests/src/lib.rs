@@ -15,4 +15,5 @@ pub mod process;
 pub mod sample;
 pub mod scenario;
 pub mod sim;
+pub mod vault;
 pub mod wait;

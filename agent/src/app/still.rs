@@ -1,21 +1,19 @@
 //! While the node is drained: the app stands still.
 
-use fleet_proto::release::ReleaseRef;
-
 use super::{AppEvent, Over, RunLane, Task};
-use crate::effects::converge::ConvergeError;
+use crate::effects::converge::{ConvergeError, Target};
 use crate::install::{Outcome, Purpose};
 
 /// What has been made so, and how.
 #[derive(PartialEq)]
 pub(super) struct Made {
-    pub release: Option<ReleaseRef>,
+    pub target: Option<Target>,
     pub drained: bool,
 }
 
 impl RunLane {
     pub(super) async fn stand_still(&self, now: &Task) -> Result<(), ConvergeError> {
-        let (converge, at) = (self.converge.clone(), now.work.run.clone());
+        let (converge, at) = (self.converge.clone(), Target::of(&now.work));
         let (assignment, wanted) = (self.assignment.clone(), now.wanted());
         self.blocking(move || {
             let is_interrupted = || wanted.is_over(&assignment);

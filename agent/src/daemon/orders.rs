@@ -1,10 +1,9 @@
 //! What the coordinator orders.
 
 use fleet_proto::ids::AppName;
-use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Command, Order, Refusal};
 
-use super::{Daemon, DaemonError};
+use super::{Ahead, Daemon, DaemonError};
 use crate::boundary::{Boundary, boundary};
 use crate::install::Answer;
 use crate::ledger::APPS_MAX;
@@ -34,6 +33,18 @@ impl Daemon {
             self.refuse(command, why);
             return Ok(());
         }
+        let environment = match self.node.config.environment_for(command.environment.as_ref()) {
+            Ok(environment) => environment.cloned(),
+            Err(why) => {
+                tracing::warn!(%app, fence = %command.fence, %why, "order refused");
+                self.refuse(command, why.to_string());
+                return Ok(());
+            }
+        };
+        let command = &Command {
+            environment,
+            ..command.clone()
+        };
         let record = ledger.apps.entry(app.clone()).or_default();
         let seen = record.fence_seen;
         match record.take(command) {
@@ -62,7 +73,8 @@ impl Daemon {
     }
 
     /// Also of an app that was never ordered here: its first order shall be quick too.
-    pub(super) fn prefetch(&mut self, app: &AppName, release: ReleaseRef) {
+    pub(super) fn prefetch(&mut self, app: &AppName, ahead: Ahead) {
+        let release = &ahead.release;
         // Those that run, and those of which something was fetched ahead: never more
         // than the node may have anyway.
         let is_new = !self.apps.contains_key(app);
@@ -74,7 +86,15 @@ impl Daemon {
             tracing::warn!(%app, %release, "not fetched ahead: this node does not accept the app");
             return;
         }
-        self.prefetch.insert(app.clone(), release);
+        let environment = match self.node.config.environment_for(ahead.environment.as_ref()) {
+            Ok(environment) => environment.cloned(),
+            Err(why) => {
+                tracing::warn!(%app, %release, %why, "not fetched ahead");
+                return;
+            }
+        };
+        let ahead = Ahead { environment, ..ahead };
+        self.prefetch.insert(app.clone(), ahead);
         self.assign(app);
     }
 

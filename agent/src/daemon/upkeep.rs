@@ -62,7 +62,7 @@ impl Daemon {
         let record = record.clone();
         self.commit(ledger).await?;
         let slots = Slots::new(&self.node.layout, app);
-        let ahead = self.prefetch.get(app).map(|release| release.digest);
+        let ahead = self.prefetch.get(app).map(|ahead| ahead.release.digest);
         let waits = [ahead, failed];
         let keeps = |digest: &Digest| record.keeps(digest) || waits.contains(&Some(*digest));
         // A few renames: what is ordered next must find the slots as they will be.

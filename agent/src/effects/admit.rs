@@ -1,12 +1,15 @@
 //! May this release run here? Asked before a byte of it is fetched.
 
-use fleet_proto::ids::AppName;
+use std::collections::BTreeMap;
+
+use fleet_proto::ids::{AppName, EnvironmentName};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{
     Component, Manifest, Platform, Pm2, Probe, ReleaseRef, Run, SignedManifest, Systemd,
 };
 use fleet_proto::session::FailureClass;
 
+use super::converge::describe;
 use super::{Failed, chain, failure};
 use crate::config::Config;
 use crate::ledger::AppRecord;
@@ -22,13 +25,20 @@ pub struct History {
     pub floor: u64,
     /// The node itself ran it well before.
     pub was_good: bool,
+    /// For which it was ordered.
+    pub environment: Option<EnvironmentName>,
 }
 
 impl History {
-    pub fn of(record: &AppRecord, release: &ReleaseRef) -> Self {
+    pub fn of(
+        record: Option<&AppRecord>,
+        release: &ReleaseRef,
+        environment: Option<EnvironmentName>,
+    ) -> Self {
         Self {
-            floor: record.floor,
-            was_good: record.has_proven(release),
+            floor: record.map_or(0, |record| record.floor),
+            was_good: record.is_some_and(|record| record.has_proven(release)),
+            environment,
         }
     }
 }
@@ -87,6 +97,7 @@ pub fn admit(
         failure.limit = Some(history.floor.to_string());
         return Err(failure);
     }
+    let vars = manifest.vars(history.environment.as_ref(), &config.vars);
     for component in &manifest.components {
         if component.artifact_for(&Platform::here()).is_none() {
             return refuse(format!(
@@ -96,7 +107,7 @@ pub fn admit(
             ));
         }
         // What can never work is found now, while the old release runs.
-        describe(config, &manifest, component).map_err(|why| {
+        can_be_described(config, &manifest, &vars, component).map_err(|why| {
             failure(
                 FailureClass::Release,
                 format!("component {}: {why}", component.name),
@@ -107,13 +118,20 @@ pub fn admit(
 }
 
 /// Every command, variable and check as this node would run it.
-fn describe(config: &Config, manifest: &Manifest, component: &Component) -> Result<(), String> {
+fn can_be_described(
+    config: &Config,
+    manifest: &Manifest,
+    vars: &BTreeMap<String, String>,
+    component: &Component,
+) -> Result<(), String> {
     let words = Words {
         node: config.node.clone(),
         app: manifest.app.clone(),
         version: manifest.version.clone(),
         directory: "/".into(),
-        vars: config.vars.clone(),
+        vars: vars.clone(),
+        config: (!component.files.is_empty()).then(|| "/".into()),
+        secrets: describe::secret_files(component, |_| "/".into()),
         backup: None,
     };
     fill(&words, component).map_err(|error| error.to_string())?;

@@ -1,76 +1,40 @@
 //! Making one release run, and nothing else of the app. Can be done any number of times.
 
 pub mod describe;
+mod error;
+mod files;
 mod hooks;
+mod secrets;
 mod still;
+mod target;
 
-use std::path::PathBuf;
+pub use error::ConvergeError;
+pub use files::ConfigFileError;
+pub use secrets::{Ask, SecretError};
+pub use target::Target;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
-use fleet_proto::release::{Component, HookName, Platform, ReleaseRef};
-use fleet_proto::session::FailureClass;
+use fleet_proto::release::{Component, GivenAs, ReleaseRef, SecretName};
 
+use self::secrets::Own;
 use super::changes::{Changes, Member, changes};
 use super::hooks::{Occasion, Plan};
 use crate::ballast::Ballast;
 use crate::config::Config;
-use crate::durable::FileError;
+use crate::handed::{Handed, Plain, secret_in};
 use crate::layout::Layout;
 use crate::process::managers::{Managers, ProcessError};
 use crate::process::run_directory::RunDirectory;
 use crate::process::spec::{How, Spec};
 use crate::process::standing::glance;
-use crate::slots::{Slot, SlotError, Slots};
-use crate::template::{TemplateError, Words};
+use crate::secrets::kept::SecretEnv;
+use crate::slots::{Slot, Slots};
+use crate::template::Words;
 
 pub use hooks::HookError;
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConvergeError {
-    #[error(transparent)]
-    Slot(#[from] SlotError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("the files of {release} on the disk are not as they were laid out")]
-    Damaged { release: ReleaseRef },
-    #[error("the app is being stopped together with the agent")]
-    Shut,
-    #[error("component {component} cannot be described")]
-    Template {
-        component: ComponentName,
-        #[source]
-        source: TemplateError,
-    },
-    #[error("component {component} has no artifact for {}", Platform::here())]
-    NoArtifact { component: ComponentName },
-    #[error("the unit file {} of component {component} {why}", .path.display())]
-    UnitFile {
-        component: ComponentName,
-        path: PathBuf,
-        why: &'static str,
-    },
-    #[error("component {component} cannot be started")]
-    Start {
-        component: ComponentName,
-        #[source]
-        source: ProcessError,
-    },
-    #[error("component {component} cannot be stopped")]
-    Stop {
-        component: ComponentName,
-        #[source]
-        source: ProcessError,
-    },
-    #[error("hook {hook} of component {component} failed")]
-    Hook {
-        component: ComponentName,
-        hook: HookName,
-        #[source]
-        source: HookError,
-    },
-}
 
 fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
     if target.slot.is_whole() {
@@ -81,47 +45,6 @@ fn must_be_whole(target: &Started) -> Result<(), ConvergeError> {
     })
 }
 
-impl ConvergeError {
-    /// Only what the release itself says can be the release's fault.
-    pub fn class(&self) -> FailureClass {
-        match self {
-            Self::Template { .. } | Self::NoArtifact { .. } | Self::UnitFile { .. } => FailureClass::Release,
-            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => FailureClass::Infrastructure,
-            Self::Start { source, .. } | Self::Stop { source, .. } => source.class(),
-            Self::Hook { source, .. } => source.class(),
-        }
-    }
-
-    pub fn is_no_room(&self) -> bool {
-        match self {
-            Self::Slot(SlotError::File(error)) | Self::File(error) => error.is_no_room(),
-            Self::Start { source, .. } => source.is_no_room(),
-            _ => false,
-        }
-    }
-
-    /// What was to be made so is not wanted any more.
-    pub fn is_interrupted(&self) -> bool {
-        match self {
-            Self::Start { source, .. } => source.is_interrupted(),
-            Self::Hook { source, .. } => matches!(source, HookError::Interrupted),
-            _ => false,
-        }
-    }
-
-    pub fn component(&self) -> Option<&ComponentName> {
-        match self {
-            Self::Template { component, .. }
-            | Self::NoArtifact { component }
-            | Self::UnitFile { component, .. }
-            | Self::Start { component, .. }
-            | Self::Stop { component, .. }
-            | Self::Hook { component, .. } => Some(component),
-            Self::Slot(_) | Self::File(_) | Self::Damaged { .. } | Self::Shut => None,
-        }
-    }
-}
-
 /// One component as it shall run.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -129,9 +52,22 @@ pub struct Part {
     pub words: Words,
     pub spec: Spec,
     pub run: RunDirectory,
+    /// To be written before it starts.
+    pub config: Arc<[Plain]>,
+    pub secrets: Arc<Own>,
 }
 
 impl Part {
+    /// What its checks find too that are commands.
+    pub fn secret_env(&self) -> SecretEnv {
+        let wanted = self.component.secrets.iter();
+        let in_env = wanted.filter(|wanted| wanted.given == GivenAs::Env);
+        SecretEnv::of(in_env.filter_map(|wanted| {
+            let secret = self.secrets.get(&wanted.name)?;
+            Some((wanted.name.clone(), secret.clone()))
+        }))
+    }
+
     fn cannot_start(&self, source: ProcessError) -> ConvergeError {
         ConvergeError::Start {
             component: self.component.name.clone(),
@@ -207,21 +143,22 @@ impl Converge {
     /// Blocks as long as stopping takes.
     pub fn run(
         &self,
-        to: Option<&ReleaseRef>,
+        to: Option<&Target>,
         look: Look,
         occasion: Occasion,
+        ask: Ask,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if *gate == Gate::Shut {
             return Err(ConvergeError::Shut);
         }
-        match self.make_run(to, look, occasion, is_interrupted) {
+        match self.make_run(to, look, occasion, ask, is_interrupted) {
             // Kept for going back: on the way forward a full disk ends the attempt.
             Err(error)
                 if error.is_no_room() && look == Look::AtBytes && Ballast::new(&self.layout).give_up() =>
             {
-                self.make_run(to, look, occasion, is_interrupted)
+                self.make_run(to, look, occasion, ask, is_interrupted)
             }
             other => other,
         }
@@ -229,20 +166,32 @@ impl Converge {
 
     fn make_run(
         &self,
-        to: Option<&ReleaseRef>,
+        to: Option<&Target>,
         look: Look,
         occasion: Occasion,
+        ask: Ask,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Started>, ConvergeError> {
         let slots = Slots::new(&self.layout, &self.app);
-        let mut target = to.map(|release| self.describe(&slots, release)).transpose()?;
-        let moves = slots.current() != to.map(|release| release.digest);
-        let parts = target.iter().flat_map(|target| &target.parts);
-        let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
-        let changes = changes(&self.what_runs(&slots, moves), &wanted);
+        let mut target = match to {
+            Some(target) => Some(self.described_as_of(&slots, target, ask, is_interrupted)?),
+            None => None,
+        };
+        let moves = slots.current() != to.map(|target| target.release.digest);
+        let mut changes = self.changes(&slots, target.as_ref(), moves, look);
+        if let (Some(to), Some(described), true) = (to, &target, ask != Ask::Providers)
+            && let Some(renewed) = self.renewed(described, to, &changes, is_interrupted)?
+        {
+            target = Some(renewed);
+            changes = self.changes(&slots, target.as_ref(), moves, look);
+        }
+        let to = to.map(|target| &target.release);
         // Before anything is stopped for it.
         if look == Look::AtBytes && (moves || !changes.start.is_empty()) {
             target.as_ref().map_or(Ok(()), must_be_whole)?;
+        }
+        if let Some(target) = &target {
+            self.hand_over(target)?;
         }
         let parts = target.as_ref().map_or(&[][..], |target| &target.parts);
         let hooks = self.plan_hooks(occasion, &changes, parts);
@@ -251,6 +200,24 @@ impl Converge {
             tracing::info!(app = %self.app, release = to.map(ToString::to_string), ?changes, "switched");
         }
         Ok(target)
+    }
+
+    fn changes(&self, slots: &Slots, target: Option<&Started>, moves: bool, look: Look) -> Changes {
+        let parts = target.into_iter().flat_map(|target| &target.parts);
+        let wanted: Vec<Member> = parts.map(|part| part.member(look)).collect();
+        changes(&self.what_runs(slots, moves), &wanted)
+    }
+
+    fn described_as_of(
+        &self,
+        slots: &Slots,
+        target: &Target,
+        ask: Ask,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Started, ConvergeError> {
+        let slot = slots.open(&target.release)?;
+        let secrets = self.secrets(&slot, target, ask, &|_| true, is_interrupted)?;
+        self.describe(&slot, target, &secrets)
     }
 
     fn change(
@@ -322,12 +289,46 @@ impl Converge {
     }
 
     /// As it would run, without a look at what does.
-    pub fn described(&self, release: &ReleaseRef) -> Result<Started, ConvergeError> {
-        self.describe(&Slots::new(&self.layout, &self.app), release)
+    pub fn described(&self, target: &Target) -> Result<Started, ConvergeError> {
+        self.described_for(target, Ask::KeptElseProviders)
     }
 
-    pub fn must_be_whole(&self, release: &ReleaseRef) -> Result<(), ConvergeError> {
-        must_be_whole(&self.described(release)?)
+    fn described_for(&self, target: &Target, ask: Ask) -> Result<Started, ConvergeError> {
+        let slots = Slots::new(&self.layout, &self.app);
+        self.described_as_of(&slots, target, ask, &|| false)
+    }
+
+    pub fn must_be_whole(&self, target: &Target) -> Result<(), ConvergeError> {
+        must_be_whole(&self.described(target)?)
+    }
+
+    /// As [`Converge::described`], for what is run beside the release that runs: with all that
+    /// it is handed, and in its own directories.
+    pub fn described_beside(&self, target: &Target) -> Result<Started, ConvergeError> {
+        let mut described = self.described_for(target, Ask::ProvidersElseKept)?;
+        self.hand_over(&described)?;
+        let handed = Handed::of(&self.layout, &self.app, &target.release.digest);
+        for part in &mut described.parts {
+            let name = &part.component.name;
+            part.words.directory = described.slot.files(name);
+            if let Some(config) = &mut part.words.config {
+                *config = handed.config(name);
+            }
+            let place = |secret: &SecretName| secret_in(handed.root(), name, secret);
+            part.words.secrets = describe::secret_files(&part.component, place);
+        }
+        Ok(described)
+    }
+
+    /// What the release's components find beside their files, durably. What is there already
+    /// stays as it is.
+    fn hand_over(&self, target: &Started) -> Result<(), ConvergeError> {
+        let handed = Handed::of(&self.layout, &self.app, &target.release.digest);
+        for part in target.parts.iter().filter(|part| !part.config.is_empty()) {
+            handed.link_from(&target.slot)?;
+            handed.write_config(&part.component.name, &part.config)?;
+        }
+        self.hand_secrets_over(&handed, target)
     }
 
     fn stop(&self, component: &ComponentName) -> Result<(), ConvergeError> {

@@ -20,13 +20,14 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::{Migrations, ReleaseRef};
 use fleet_proto::session::{Failure, FailureClass};
 
-use super::converge::{Converge, describe};
+use super::converge::{Converge, Target, describe};
 use super::{Failed, chain, failure};
 use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
 use crate::install::{MigrationPart, MigrationWork, Outcome};
 use crate::link::Reach;
 use crate::process::errand::{self, End, Errand, ErrandError, Task};
+use crate::secrets::kept::EnvFrom;
 use crate::slots::Slots;
 use crate::template::Words;
 
@@ -42,6 +43,7 @@ struct Job {
     migrations: Migrations,
     words: Words,
     env: BTreeMap<String, String>,
+    env_from: Option<EnvFrom>,
     home: String,
     order: (RolloutNumber, u32),
     reach: Reach,
@@ -54,7 +56,7 @@ pub fn migrate(
     work: &MigrationWork,
     order: (RolloutNumber, u32),
 ) -> Outcome {
-    let job = match Job::of(converge, reach, &work.release, order) {
+    let job = match Job::of(converge, reach, work, order) {
         Ok(job) => job,
         Err(failure) => return outcome((MigrationStand::NotStarted, Some(failure))),
     };
@@ -80,9 +82,10 @@ impl Job {
     fn of(
         converge: &Converge,
         reach: Reach,
-        release: &ReleaseRef,
+        work: &MigrationWork,
         order: (RolloutNumber, u32),
     ) -> Result<Self, Failed> {
+        let release = &work.release;
         let wrong = |class, error: &dyn std::error::Error| {
             failure(class, format!("cannot migrate: {}", chain(error)))
         };
@@ -94,8 +97,12 @@ impl Job {
             let why = format!("{release} declares no migration");
             failure(FailureClass::Release, why)
         })?;
+        let target = Target {
+            release: release.clone(),
+            environment: work.environment.clone(),
+        };
         let described = converge
-            .described(release)
+            .described_beside(&target)
             .map_err(|error| wrong(error.class(), &error))?;
         let mut parts = described.parts.into_iter();
         let part = parts
@@ -106,9 +113,7 @@ impl Job {
                     "the component of its migrations is not in it",
                 )
             })?;
-        let mut words = part.words;
-        // A unit's own directory is that of the release that runs.
-        words.directory = slot.files(&migrations.component);
+        let words = part.words;
         let mut env =
             describe::env(&words, &part.component).map_err(|error| wrong(FailureClass::Release, &error))?;
         for (name, value) in &migrations.env {
@@ -122,6 +127,7 @@ impl Job {
             release: release.clone(),
             words,
             env,
+            env_from: part.spec.env_from,
             home: part.spec.home,
             order,
             reach,
@@ -337,6 +343,7 @@ impl Job {
             command,
             directory: self.words.directory.clone(),
             env: self.env.clone(),
+            env_from: self.env_from.clone(),
             home: self.home.clone(),
             user: self.migrations.user.clone(),
             group: None,

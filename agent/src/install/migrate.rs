@@ -17,6 +17,7 @@ impl Step {
         };
         Some(MigrationWork {
             release: self.release.clone()?,
+            environment: self.environment.clone(),
             act: migration.act,
             part,
         })

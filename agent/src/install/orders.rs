@@ -1,6 +1,7 @@
 //! Orders from the coordinator.
 
 use fleet_proto::fence::Freshness;
+use fleet_proto::ids::EnvironmentName;
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Command, Failure, FailureClass, Order, Phase};
 
@@ -33,16 +34,25 @@ impl AppRecord {
             Freshness::New => self.fence_seen = command.fence,
         }
         match &command.order {
-            Order::Deploy { release } => self.deploy(release),
+            Order::Deploy { release } => self.deploy(release, command.environment.as_ref()),
             Order::Migrate { release, act } => self.migrate(release, *act),
-            Order::Commit => self.commit(),
+            Order::Commit => {
+                self.commit();
+                return Answer::Accepted;
+            }
             Order::Revert { leave, to, .. } => self.revert(leave.as_ref(), to.as_ref()),
+        }
+        if let Some(step) = &mut self.step {
+            step.environment.clone_from(&command.environment);
         }
         Answer::Accepted
     }
 
-    fn deploy(&mut self, release: &ReleaseRef) {
-        let current = self.current.clone().filter(|current| current.release == *release);
+    fn deploy(&mut self, release: &ReleaseRef, environment: Option<&EnvironmentName>) {
+        let current = self.current.clone().filter(|current| {
+            // With another environment's configuration it is not what runs.
+            current.release == *release && current.environment.as_ref() == environment
+        });
         // What runs already is judged as it runs; a restart would prove nothing.
         let phase = if current.is_some() {
             Phase::Verifying

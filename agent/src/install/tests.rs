@@ -58,6 +58,7 @@ impl Node {
                 generation: self.generation,
             },
             app: "shop".parse().unwrap(),
+            environment: None,
             order,
         }
     }
@@ -460,6 +461,49 @@ fn an_outcome_that_nobody_waits_for_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_release_runs_and_comes_back_with_the_environment_that_it_was_ordered_for() {
+    let mut node = Node::after(&[]);
+    let order = |node: &mut Node, number, environment: &str| {
+        node.generation += 1;
+        let deploy = Order::Deploy {
+            release: release(number),
+        };
+        let command = Command {
+            environment: Some(environment.parse().unwrap()),
+            ..node.command(deploy)
+        };
+        node.record.take(&command);
+        if node.phase() == Phase::Fetching {
+            node.stage(number);
+            node.settle(Outcome::Activated);
+        }
+        node.settle(Outcome::Verified { has_smoke: false });
+        node.order(Order::Commit);
+    };
+    let runs_in = |node: &Node| node.record.work().run_in.map(String::from);
+    order(&mut node, 1, "staging");
+    assert_eq!(runs_in(&node).as_deref(), Some("staging"));
+    order(&mut node, 2, "production");
+    assert_eq!(runs_in(&node).as_deref(), Some("production"));
+    let text = serde_json::to_string(&node.record).unwrap();
+    node.record = serde_json::from_str(&text).unwrap();
+    node.record.put_back_by_hand(None).unwrap();
+    assert_eq!(runs_in(&node).as_deref(), Some("staging"));
+    node.settle(Outcome::PutBack { ill: None });
+
+    // The same release for another environment is not what runs.
+    node.generation += 1;
+    let again = Command {
+        environment: Some("production".parse().unwrap()),
+        ..node.command(Order::Deploy { release: release(1) })
+    };
+    node.record.take(&again);
+    assert_eq!(node.phase(), Phase::Fetching);
+    node.stage(1);
+    assert_eq!(runs_in(&node).as_deref(), Some("production"));
+}
+
+#[test]
 fn old_releases_are_forgotten_and_what_runs_is_kept() {
     let mut node = Node::after(&[1, 2, 3, 4]);
     node.record.forget_old_releases(2);
@@ -468,6 +512,7 @@ fn old_releases_are_forgotten_and_what_runs_is_kept() {
     node.record.current = Some(Installed {
         release: release(2),
         counter: 2,
+        environment: None,
     });
     assert!(node.record.keeps(&release(2).digest));
 }

@@ -12,13 +12,14 @@ use crate::process::account::{Account, Become};
 use crate::process::log::harmless;
 use crate::process::run_directory::RUN_VARIABLE;
 use crate::process::spec::Spec;
+use crate::secrets::kept::SecretEnv;
 
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
 /// What is in a pipe is read in less; only a process that left the group can hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// In a process group of its own, which is killed when the time limit drops this.
-pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
+pub async fn run(command: &[String], spec: &Spec, secrets: &SecretEnv) -> Result<Passed, Miss> {
     let [program, arguments @ ..] = command else {
         return Err(Miss::new("has no command"));
     };
@@ -47,6 +48,7 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         .env("HOME", &spec.home)
         .envs(account.iter().flat_map(Account::env))
         .envs(&spec.env)
+        .envs(secrets.variables())
         .env_remove(RUN_VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -56,7 +58,7 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
         .spawn()
         .map_err(|error| Miss::new(format!("cannot run `{program}`: {error}")))?;
     let group = Group(child.id());
-    let mut said = Vec::new();
+    let mut said = Said::default();
     let output = child.stderr.take();
     let status = {
         let reading = read_last(output, &mut said);
@@ -76,8 +78,7 @@ pub async fn run(command: &[String], spec: &Spec) -> Result<Passed, Miss> {
     if status.success() {
         return Ok(Passed::default());
     }
-    let last = String::from_utf8_lossy(&said);
-    let last = last.lines().next_back().map(harmless).unwrap_or_default();
+    let last = said.last_line();
     let figure = status
         .code()
         .map_or_else(|| "a signal".to_owned(), |code| code.to_string());
@@ -104,7 +105,7 @@ async fn account_of(spec: &Spec) -> Result<Option<Account>, Miss> {
 
 /// Keeps the end, which tells why, and reads all: a command that nobody listens to any
 /// more would be killed for talking.
-async fn read_last(output: Option<ChildStderr>, said: &mut Vec<u8>) {
+async fn read_last(output: Option<ChildStderr>, said: &mut Said) {
     let Some(mut output) = output else {
         return;
     };
@@ -113,9 +114,30 @@ async fn read_last(output: Option<ChildStderr>, said: &mut Vec<u8>) {
         if count == 0 {
             return;
         }
-        said.extend_from_slice(&buffer[..count]);
-        let excess = said.len().saturating_sub(OUTPUT_BYTES_MAX);
-        said.drain(..excess);
+        said.take(&buffer[..count]);
+    }
+}
+
+/// The end of what a command said.
+#[derive(Default)]
+struct Said {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Said {
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        let excess = self.bytes.len().saturating_sub(OUTPUT_BYTES_MAX);
+        self.bytes.drain(..excess);
+        self.is_cut |= excess > 0;
+    }
+
+    /// Half a line may begin with half a secret, which nobody would know for one.
+    fn last_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let whole = text.lines().skip(usize::from(self.is_cut));
+        whole.last().map(harmless).unwrap_or_default()
     }
 }
 
@@ -143,7 +165,11 @@ mod tests {
         });
         let spec = serde_json::from_value(spec).unwrap();
         let command = ["sh", "-c", script].map(str::to_owned);
-        let looked = tokio::time::timeout(Duration::from_secs(10), run(&command, &spec)).await;
+        let looked = tokio::time::timeout(
+            Duration::from_secs(10),
+            run(&command, &spec, &SecretEnv::default()),
+        )
+        .await;
         looked.unwrap()
     }
 

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::Miss;
+use crate::secrets::redact::redact;
 
 /// A health check's answer is small; more than this is not read.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -43,7 +44,7 @@ fn field(answer: &Value, path: &str, expected: &Value) -> Result<(), Miss> {
     match found {
         Some(found) if found == expected => Ok(()),
         Some(found) => {
-            let shown: String = found.to_string().chars().take(80).collect();
+            let shown: String = redact(&found.to_string()).chars().take(80).collect();
             Err(Miss::against(
                 format!("answered `{path}` = {shown}, expected {expected}"),
                 shown,

@@ -31,6 +31,7 @@ use super::run_directory::{RUN_VARIABLE, lock};
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 use crate::effects::chain;
+use crate::secrets::kept::EnvFrom;
 
 /// What an end takes, with its name and a few words.
 const ENDED_BYTES: usize = 1024;
@@ -67,6 +68,9 @@ pub struct Task {
     pub command: Vec<String>,
     pub directory: PathBuf,
     pub env: BTreeMap<String, String>,
+    /// What else is in its environment, and not written down here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_from: Option<EnvFrom>,
     pub home: String,
     pub user: Option<String>,
     #[serde(default)]
@@ -345,6 +349,8 @@ fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
     let account = account
         .transpose()
         .map_err(|error| io::Error::other(chain(&error)))?;
+    let secrets = task.env_from.as_ref().map(EnvFrom::read).transpose();
+    let secrets = secrets.map_err(io::Error::other)?.unwrap_or_default();
     let mut command = Command::new("/proc/self/exe");
     command.arg0("fleet-agent").arg("launch");
     if account.is_some() {
@@ -366,6 +372,7 @@ fn command(errand: &Errand, task: &Task) -> io::Result<Command> {
         .env("HOME", &task.home)
         .envs(account.iter().flat_map(Account::env))
         .envs(&task.env)
+        .envs(secrets.variables())
         .env(RUN_VARIABLE, &errand.directory)
         .stdin(Stdio::null())
         .process_group(0);

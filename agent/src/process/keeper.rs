@@ -30,6 +30,7 @@ use super::signals;
 use super::spec::{How, Spec, Supervised};
 use crate::durable::FileError;
 use crate::effects::chain;
+use crate::secrets::kept::{EnvFrom, SecretEnv};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -87,6 +88,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
     let How::Supervise(supervised) = spec.how.clone() else {
         return Err(KeeperError::NoSpec);
     };
+    let secrets = spec.env_from.as_ref().map(EnvFrom::read).transpose()?;
     let own =
         ProcessId::own().ok_or_else(|| system("find oneself in /proc")(io::Error::other("no /proc")))?;
     let state = KeeperState {
@@ -102,6 +104,7 @@ pub fn keep(directory: &Path) -> Result<(), KeeperError> {
         run,
         spec,
         supervised,
+        secrets: secrets.unwrap_or_default(),
         state,
         signals,
         writer: Some(writer),
@@ -129,6 +132,8 @@ struct Keeper {
     run: RunDirectory,
     spec: Spec,
     supervised: Supervised,
+    /// Kept in memory, for starts to come.
+    secrets: SecretEnv,
     state: KeeperState,
     signals: Receiver<Signal>,
     writer: Option<PipeWriter>,
@@ -222,6 +227,7 @@ impl Keeper {
             .env("HOME", &self.spec.home)
             .envs(becoming.account.iter().flat_map(Account::env))
             .envs(&self.spec.env)
+            .envs(self.secrets.variables())
             .env(RUN_VARIABLE, self.run.path())
             .stdin(Stdio::null())
             .stdout(output()?)

@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 
 use crate::durable::beside;
+use crate::secrets::redact::redact;
 
 /// With one rotation twice this is on the disk; enough to see how something began.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -155,10 +156,12 @@ fn last_lines(path: &Path, lines_max: usize) -> Vec<String> {
 }
 
 fn last_lines_from(mut file: File, least: u64, lines_max: usize) -> Vec<String> {
+    let mut is_cut = false;
     let mut read = || -> io::Result<Vec<u8>> {
         let length = file.metadata()?.len();
         let least = if least <= length { least } else { 0 };
         let from = length.saturating_sub(TAIL_BYTES).max(least);
+        is_cut = from > least;
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         (&file).take(TAIL_BYTES).read_to_end(&mut bytes)?;
@@ -167,17 +170,19 @@ fn last_lines_from(mut file: File, least: u64, lines_max: usize) -> Vec<String> 
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let skipped = lines.len().saturating_sub(lines_max);
+    // Half a line may begin with half a secret, which nobody would know for one.
+    let skipped = lines.len().saturating_sub(lines_max).max(usize::from(is_cut));
     let lines = lines.into_iter().skip(skipped);
     lines.map(|line| harmless(unstamped(line).1)).collect()
 }
 
-/// Escape codes could repaint a terminal; they are shown as what they are.
+/// Without secrets; and escape codes could repaint a terminal; they are shown as what they are.
 pub fn harmless(line: &str) -> String {
     harmless_until(line, SHOWN_CHARS_MAX)
 }
 
 pub fn harmless_until(line: &str, chars_max: usize) -> String {
+    let line = redact(line);
     let mut shown = String::new();
     for (count, letter) in line.trim_end().chars().enumerate() {
         if count == chars_max {

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fleet_proto::digest::Digest;
+use fleet_proto::ids::EnvironmentName;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Limits, StopSignal};
+use fleet_proto::release::{GivenAs, Limits, SecretName, StopSignal};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, AccountError, Become};
 use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
+use crate::secrets::kept::EnvFrom;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,49 @@ pub struct Spec {
     /// release's, and a person who takes the agent's place has another one.
     pub home: String,
     pub how: How,
+    /// What it is handed beside its files.
+    #[serde(default, skip_serializing_if = "Handed::is_nothing")]
+    pub handed: Handed,
+    /// What else is in its environment, and not written down here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_from: Option<EnvFrom>,
+    /// Whose configuration it has, for what is run around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+}
+
+/// By digests: whoever is handed something else is another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// Files that were filled in, by their path.
+    #[serde(default)]
+    pub config: BTreeMap<String, Digest>,
+    #[serde(default)]
+    pub secrets: BTreeMap<SecretName, Entrusted>,
+}
+
+/// How it is told, and a digest with the node's own key: it tells nothing but whether the
+/// secret is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entrusted {
+    pub given: GivenAs,
+    pub digest: Digest,
+}
+
+impl Handed {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What a process has from its start: no reload brings it another one.
+    fn had_at_the_start(&self) -> Vec<(&SecretName, &Entrusted)> {
+        let secrets = self.secrets.iter();
+        secrets
+            .filter(|(_, secret)| secret.given.is_from_the_start())
+            .collect()
+    }
 }
 
 /// By which manager, and what that one has to know.
@@ -99,9 +144,10 @@ impl Spec {
 
     /// What runs as `before` says need not be stopped for it.
     pub fn takes_over(&self, before: &Self) -> bool {
-        let same_env = self.env == before.env;
+        let same_secrets = self.handed.had_at_the_start() == before.handed.had_at_the_start();
+        let same_env = self.env == before.env && same_secrets;
         match (&before.how, &self.how) {
-            (How::Systemd(before), How::Systemd(unit)) => unit.takes_over(before),
+            (How::Systemd(before), How::Systemd(unit)) => same_secrets && unit.takes_over(before),
             (How::Pm2(before), How::Pm2(pm2)) => same_env && pm2.takes_over(before),
             (How::Static(before), How::Static(link)) => link == before,
             _ => false,
@@ -113,7 +159,12 @@ impl Spec {
     /// slot that has them; a command that names it is another command.
     pub fn fingerprint(&self) -> Digest {
         let defined_by = (&self.tree, &self.env, &self.how);
-        Digest::of(&serde_json::to_vec(&defined_by).unwrap_or_default())
+        let written = if self.handed.is_nothing() {
+            serde_json::to_vec(&defined_by)
+        } else {
+            serde_json::to_vec(&(defined_by, &self.handed))
+        };
+        Digest::of(&written.unwrap_or_default())
     }
 }
 
@@ -129,6 +180,9 @@ mod tests {
             directory: "/slot/web".into(),
             env: BTreeMap::new(),
             home: "/".to_owned(),
+            handed: Handed::default(),
+            env_from: None,
+            environment: None,
             how: How::Supervise(Supervised {
                 command: vec!["./web".to_owned()],
                 stop_signal: StopSignal::Term,

@@ -223,6 +223,7 @@ fn send(state: &State, event: &Event, turn: &mut Turn) {
                 let prefetch = ToAgent::Prefetch {
                     app: rollout.plan.app.clone(),
                     release: release.clone(),
+                    environment: Some(rollout.plan.environment.clone()),
                 };
                 (node.clone(), prefetch)
             }));
@@ -239,6 +240,10 @@ fn command(state: &State, app: fleet_proto::ids::AppName, issued: &IssuedOrder) 
             generation: issued.generation,
         },
         app,
+        environment: state
+            .rollouts
+            .get(&issued.number)
+            .map(|rollout| rollout.plan.environment.clone()),
         order: issued.order.clone(),
     }
 }

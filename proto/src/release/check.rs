@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::files::files_must_make_sense;
+use super::secrets::secrets_must_make_sense;
 use super::{Check, Component, MANIFEST_FORMAT, Manifest, Pm2, Probe, ReleaseError, Run, Systemd};
 use crate::quantity::Span;
 
@@ -46,6 +48,7 @@ impl Manifest {
             ));
         }
         self.must_not_collide()?;
+        self.vars_must_make_sense()?;
         if let Some(migrations) = &self.migrations {
             migrations.must_make_sense(self)?;
         }
@@ -114,6 +117,8 @@ fn component_must_make_sense(component: &Component) -> Result<(), String> {
         return Err(format!("component `{name}` has more than {CHECKS_MAX} checks"));
     }
     run_must_make_sense(&component.run).map_err(|why| format!("component `{name}` {why}"))?;
+    files_must_make_sense(component).map_err(|why| format!("component `{name}` {why}"))?;
+    secrets_must_make_sense(component).map_err(|why| format!("component `{name}` {why}"))?;
     let hooks = component.hooks.must_make_sense();
     hooks.map_err(|why| format!("component `{name}` {why}"))?;
     component

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use fleet_proto::ids::ComponentName;
-use fleet_proto::release::{Component, OnChange, Platform, Pm2, ReleaseRef, Run, Systemd};
-use fleet_proto::version::Version;
+use fleet_proto::ids::{ComponentName, EnvironmentName};
+use fleet_proto::release::{
+    Component, GivenAs, OnChange, Platform, Pm2, Run, SecretName, SecretWanted, Systemd,
+};
 
-use super::{Converge, ConvergeError, Part, Started};
+use super::files;
+use super::secrets::{Own, Secrets};
+use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
+use crate::handed::{self, Plain};
 use crate::process::pm2::Pm2Spec;
-use crate::process::spec::Spec;
-use crate::process::spec::{How, Supervised};
+use crate::process::spec::{Entrusted, Handed, How, Spec, Supervised};
 use crate::process::static_files::LinkSpec;
-use crate::process::systemd::{UnitSpec, unit_file};
+use crate::process::systemd::UnitSpec;
+use crate::process::systemd::unit_file::{self, SecretPaths};
+use crate::secrets::kept::EnvFrom;
+use crate::secrets::key;
 use crate::slots::{Slot, Slots};
 use crate::template::{TemplateError, Words};
 
@@ -23,35 +30,58 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const UNIT_FILE_BYTES_MAX: u64 = 64 << 10;
 
 impl Converge {
-    pub(super) fn describe(&self, slots: &Slots, release: &ReleaseRef) -> Result<Started, ConvergeError> {
-        let slot = slots.open(release)?;
+    pub(super) fn describe(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        secrets: &Secrets,
+    ) -> Result<Started, ConvergeError> {
         let parts = slot
             .manifest
             .components
             .iter()
-            .map(|component| self.part(&slot, release, component))
+            .map(|component| self.part(slot, target, component, secrets.get(&component.name)))
             .collect::<Result<_, _>>()?;
         Ok(Started {
-            release: release.clone(),
-            slot,
+            release: target.release.clone(),
+            slot: slot.clone(),
             parts,
         })
     }
 
-    pub(super) fn words(&self, version: &Version, directory: PathBuf) -> Words {
+    /// By way of the current release, where they name what is handed to the component.
+    pub(super) fn words(
+        &self,
+        slot: &Slot,
+        component: &Component,
+        environment: Option<&EnvironmentName>,
+        directory: PathBuf,
+    ) -> Words {
+        let current = Slots::new(&self.layout, &self.app).current_handed();
         Words {
             node: self.config.node.clone(),
             app: self.app.clone(),
-            version: version.clone(),
+            version: slot.manifest.version.clone(),
             directory,
-            vars: self.config.vars.clone(),
+            vars: slot.manifest.vars(environment, &self.config.vars),
+            config: (!component.files.is_empty()).then(|| handed::config_in(&current, &component.name)),
+            secrets: secret_files(component, |name| {
+                handed::secret_in(&current, &component.name, name)
+            }),
             backup: None,
         }
     }
 
-    fn part(&self, slot: &Slot, release: &ReleaseRef, component: &Component) -> Result<Part, ConvergeError> {
+    fn part(
+        &self,
+        slot: &Slot,
+        target: &Target,
+        component: &Component,
+        secrets: Option<&Own>,
+    ) -> Result<Part, ConvergeError> {
         let directory = self.directory(slot, component);
-        let words = self.words(&release.version, directory.clone());
+        let environment = target.environment.as_ref();
+        let words = self.words(slot, component, environment, directory.clone());
         let wrong = |source| ConvergeError::Template {
             component: component.name.clone(),
             source,
@@ -62,20 +92,58 @@ impl Converge {
                 .ok_or_else(|| ConvergeError::NoArtifact {
                     component: component.name.clone(),
                 })?;
+        let config = files::filled_in(slot, &words, component)?;
         let spec = Spec {
-            release: release.digest,
+            release: target.release.digest,
             tree: artifact.tree,
             directory,
             env: env(&words, component).map_err(wrong)?,
             home: home(),
             how: self.how(slot, &words, component)?,
+            handed: Handed {
+                config: config.iter().map(Plain::defined_by).collect(),
+                secrets: self.entrusted(component, secrets)?,
+            },
+            env_from: self.env_from(target, component),
+            environment: target.environment.clone(),
         };
         Ok(Part {
             component: component.clone(),
             words,
             spec,
             run: self.run_directory(&component.name),
+            config: config.into(),
+            secrets: Arc::new(secrets.cloned().unwrap_or_default()),
         })
+    }
+
+    /// Which secrets it has, and not what they are.
+    fn entrusted(
+        &self,
+        component: &Component,
+        secrets: Option<&Own>,
+    ) -> Result<BTreeMap<SecretName, Entrusted>, ConvergeError> {
+        let Some(secrets) = secrets.filter(|_| !component.secrets.is_empty()) else {
+            return Ok(BTreeMap::new());
+        };
+        let key = key::of_this_node(&self.layout.digest_key())?;
+        let entrusted = component.secrets.iter().filter_map(|wanted| {
+            let digest = key.digest(secrets.get(&wanted.name)?.expose());
+            let given = wanted.given;
+            Some((wanted.name.clone(), Entrusted { given, digest }))
+        });
+        Ok(entrusted.collect())
+    }
+
+    fn env_from(&self, target: &Target, component: &Component) -> Option<EnvFrom> {
+        let in_env = component
+            .secrets
+            .iter()
+            .filter(|wanted| wanted.given == GivenAs::Env);
+        let names: Vec<SecretName> = in_env.map(|wanted| wanted.name.clone()).collect();
+        let handed = handed::Handed::of(&self.layout, &self.app, &target.release.digest);
+        let directory = handed.kept(&component.name);
+        (!names.is_empty()).then_some(EnvFrom { directory, names })
     }
 
     /// A unit names its files by the link to the current release, so that it is the same unit
@@ -112,7 +180,7 @@ impl Converge {
                     .map_err(wrong)?,
                 limits: supervise.limits,
             }),
-            Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, &component.name, systemd)?),
+            Run::Systemd(systemd) => How::Systemd(self.unit(slot, words, component, systemd)?),
             Run::Pm2(pm2) => How::Pm2(Pm2Spec {
                 file: pm2.file.to_string(),
                 only: match pm2.only.is_empty() {
@@ -140,9 +208,10 @@ impl Converge {
         &self,
         slot: &Slot,
         words: &Words,
-        component: &ComponentName,
+        of: &Component,
         systemd: &Systemd,
     ) -> Result<UnitSpec, ConvergeError> {
+        let component = &of.name;
         let wrong = |source| ConvergeError::Template {
             component: component.clone(),
             source,
@@ -163,7 +232,7 @@ impl Converge {
             user: systemd.user.clone(),
             on_change: systemd.on_change,
             file,
-            drop_in: unit_file::drop_in(&self.app, component, &env),
+            drop_in: unit_file::drop_in(&self.app, component, &env, &self.secret_paths(of)),
         })
     }
 }
@@ -171,6 +240,43 @@ impl Converge {
 /// The agent's own.
 pub fn home() -> String {
     std::env::var("HOME").unwrap_or_else(|_| "/".to_owned())
+}
+
+impl Converge {
+    /// By way of the current release: a unit is the same in every release.
+    fn secret_paths(&self, component: &Component) -> SecretPaths {
+        let current = Slots::new(&self.layout, &self.app).current_handed();
+        let given = |as_what| {
+            component
+                .secrets
+                .iter()
+                .filter(move |wanted| wanted.given == as_what)
+        };
+        let environment = given(GivenAs::Env).next();
+        let credential = |wanted: &SecretWanted| {
+            let name = wanted.name.clone();
+            let path = handed::credential_in(&current, &component.name, &name);
+            (name, path)
+        };
+        SecretPaths {
+            environment: environment.map(|_| handed::environment_in(&current, &component.name)),
+            credentials: given(GivenAs::Credential).map(credential).collect(),
+        }
+    }
+}
+
+/// By name, those that are files.
+pub fn secret_files(
+    component: &Component,
+    place: impl Fn(&SecretName) -> PathBuf,
+) -> BTreeMap<String, PathBuf> {
+    let files = component
+        .secrets
+        .iter()
+        .filter(|wanted| wanted.given == GivenAs::File);
+    files
+        .map(|wanted| (wanted.name.to_string(), place(&wanted.name)))
+        .collect()
 }
 
 /// What a process finds, and what its checks find that are commands.

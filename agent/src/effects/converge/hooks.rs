@@ -16,6 +16,7 @@ use crate::effects::changes::Changes;
 use crate::effects::hooks::{self, Before, Call, Occasion, OnFailure, Plan};
 use crate::effects::{chain, failure};
 use crate::process::errand::{Errand, ErrandError, Task};
+use crate::process::spec::Spec;
 use crate::process::standing::is_in_hand;
 use crate::slots::{Slot, Slots};
 use crate::template::TemplateError;
@@ -100,7 +101,8 @@ impl Converge {
                 continue;
             }
             let run = self.run_directory(&call.component);
-            if let Some(spec) = run.spec() {
+            let spec = run.spec();
+            if let Some(spec) = &spec {
                 let mut owed = run.owed(spec.fingerprint(), &spec.how);
                 owed.insert(HookName::Undrain);
                 if call.hook == HookName::PreStop {
@@ -108,7 +110,7 @@ impl Converge {
                 }
                 self.note(call, run.owe(spec.fingerprint(), owed));
             }
-            self.call(left, call, is_interrupted)?;
+            self.call(left, call, spec.as_ref(), is_interrupted)?;
         }
         Ok(())
     }
@@ -183,7 +185,7 @@ impl Converge {
         call: &Call,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ConvergeError> {
-        self.call(slot, call, is_interrupted)?;
+        self.call(slot, call, Some(&part.spec), is_interrupted)?;
         let mut owed = part.owed();
         owed.remove(&call.hook);
         if !part.component.hooks.is_empty() {
@@ -199,9 +201,15 @@ impl Converge {
         }
     }
 
-    fn call(&self, slot: &Slot, call: &Call, is_interrupted: &dyn Fn() -> bool) -> Result<(), ConvergeError> {
+    fn call(
+        &self,
+        slot: &Slot,
+        call: &Call,
+        spec: Option<&Spec>,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), ConvergeError> {
         let (component, hook) = (&call.component, call.hook);
-        match self.carry_out(slot, call, is_interrupted) {
+        match self.carry_out(slot, call, spec, is_interrupted) {
             Ok(()) => Ok(()),
             Err(source) if call.on_failure == OnFailure::Fail || matches!(source, HookError::Interrupted) => {
                 Err(ConvergeError::Hook {
@@ -222,6 +230,7 @@ impl Converge {
         &self,
         slot: &Slot,
         call: &Call,
+        spec: Option<&Spec>,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), HookError> {
         let component = component_of(slot, call);
@@ -231,7 +240,8 @@ impl Converge {
             return Ok(());
         };
         // A unit's own directory is that of the release that is current, whichever that is.
-        let words = self.words(&slot.manifest.version, slot.files(&component.name));
+        let environment = spec.and_then(|spec| spec.environment.as_ref());
+        let words = self.words(slot, component, environment, slot.files(&component.name));
         let timeout = hook.timeout.min(call.timeout_max.unwrap_or(hook.timeout));
         let (user, group) = whose(component);
         let task = Task {
@@ -239,6 +249,7 @@ impl Converge {
             command: words.fill_all(&hook.command)?,
             directory: words.directory.clone(),
             env: describe::env(&words, component)?,
+            env_from: spec.and_then(|spec| spec.env_from.clone()),
             home: describe::home(),
             user,
             group,

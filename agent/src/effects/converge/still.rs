@@ -2,9 +2,7 @@
 
 use std::sync::PoisonError;
 
-use fleet_proto::release::ReleaseRef;
-
-use super::{Converge, ConvergeError, Gate};
+use super::{Converge, ConvergeError, Gate, Target};
 use crate::effects::hooks::{Occasion, leaving};
 use crate::process::standing::is_in_hand;
 use crate::slots::Slots;
@@ -14,7 +12,7 @@ impl Converge {
     /// long as stopping takes.
     pub fn stand_still(
         &self,
-        at: Option<&ReleaseRef>,
+        at: Option<&Target>,
         occasion: Occasion,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ConvergeError> {
@@ -25,10 +23,10 @@ impl Converge {
         let slots = Slots::new(&self.layout, &self.app);
         self.stop_what_runs(&slots, occasion, is_interrupted)?;
         // What is put back meanwhile must be able to run later; another may be chosen now.
-        if let Some(release) = at.filter(|release| slots.current() != Some(release.digest)) {
-            self.must_be_whole(release)?;
+        if let Some(target) = at.filter(|target| slots.current() != Some(target.release.digest)) {
+            self.must_be_whole(target)?;
         }
-        Ok(slots.switch(at)?)
+        Ok(slots.switch(at.map(|target| &target.release))?)
     }
 
     /// Stops everything; `current` stays, for the app shall run again later.

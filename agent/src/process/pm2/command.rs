@@ -18,6 +18,7 @@ use super::{ONLINE, Pm2Error, Pm2Spec};
 use crate::process::log::{self, harmless};
 use crate::process::proc::ProcessId;
 use crate::process::spec::Spec;
+use crate::secrets::kept::EnvFrom;
 
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Node.js alone takes seconds to start on a machine that is short of time, and an app of
@@ -128,7 +129,12 @@ impl Pm2 {
         if pm2.on_change == OnChange::Reload {
             arguments.extend(["--cwd", &directory]);
         }
-        let started = self.change(&arguments, &spec.directory, &spec.env);
+        let secrets = spec.env_from.as_ref().map(EnvFrom::read).transpose()?;
+        let mut env = spec.env.clone();
+        for (name, value) in secrets.unwrap_or_default().variables() {
+            env.insert(name.to_owned(), value.to_string_lossy().into_owned());
+        }
+        let started = self.change(&arguments, &spec.directory, &env);
         // Of all that pm2 is told, only this is what the release says.
         started.map_err(|error| match error {
             Pm2Error::Refused { what, said } => Pm2Error::NotStarted { what, said },

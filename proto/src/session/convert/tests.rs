@@ -127,6 +127,7 @@ fn what_a_coordinator_says_survives_the_wire() {
         let message = ToAgent::Command(Command {
             fence: fence(),
             app: "shop".parse().unwrap(),
+            environment: Some("staging".parse().unwrap()),
             order,
         });
         let back = ToAgent::try_from(wire::ToAgent::from(message.clone())).unwrap();
@@ -140,8 +141,10 @@ fn half_a_message_is_refused() {
     let mut command = wire::Command::from(Command {
         fence: fence(),
         app: "shop".parse().unwrap(),
+        environment: None,
         order: Order::Commit,
     });
+    assert_eq!(Command::try_from(command.clone()).unwrap().environment, None);
     command.fence = None;
     assert!(Command::try_from(command).is_err());
 }

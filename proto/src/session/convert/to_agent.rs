@@ -1,6 +1,7 @@
 //! What a coordinator says.
 
 use super::{WireError, cut, need, release_if_any};
+use crate::ids::EnvironmentName;
 use crate::quantity::Span;
 use crate::session::{Command, Order, Service, ToAgent, Welcome};
 use crate::wire;
@@ -24,9 +25,16 @@ impl From<Command> for wire::Command {
         Self {
             fence: Some(command.fence.into()),
             app: command.app.into(),
+            environment: command.environment.map(Into::into).unwrap_or_default(),
             order: Some(order),
         }
     }
+}
+
+/// Empty on the wire where none is named.
+fn environment_if_any(name: &str) -> Result<Option<EnvironmentName>, WireError> {
+    let named = Some(name).filter(|name| !name.is_empty());
+    Ok(named.map(str::parse).transpose()?)
 }
 
 impl TryFrom<wire::Command> for Command {
@@ -51,6 +59,7 @@ impl TryFrom<wire::Command> for Command {
         Ok(Self {
             fence: need(command.fence, "fence")?.into(),
             app: command.app.parse()?,
+            environment: environment_if_any(&command.environment)?,
             order,
         })
     }
@@ -72,9 +81,14 @@ impl From<ToAgent> for wire::ToAgent {
                 retry_after_ms: retry_after.as_millis(),
                 why,
             }),
-            ToAgent::Prefetch { app, release } => Message::Prefetch(wire::Prefetch {
+            ToAgent::Prefetch {
+                app,
+                release,
+                environment,
+            } => Message::Prefetch(wire::Prefetch {
                 app: app.into(),
                 release: Some((&release).into()),
+                environment: environment.map(Into::into).unwrap_or_default(),
             }),
             ToAgent::Service(service) => Message::Service(wire::Service {
                 term: service.term,
@@ -109,6 +123,7 @@ impl TryFrom<wire::ToAgent> for ToAgent {
             Message::Prefetch(prefetch) => Self::Prefetch {
                 app: prefetch.app.parse()?,
                 release: need(prefetch.release, "release")?.try_into()?,
+                environment: environment_if_any(&prefetch.environment)?,
             },
             Message::Service(service) => Self::Service(Service {
                 term: service.term,

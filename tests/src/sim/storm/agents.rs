@@ -199,7 +199,7 @@ impl Storm {
                 ledger.forget_history_through(through_sequence);
                 self.save(node, ledger)?;
             }
-            ToAgent::Prefetch { app, release } => {
+            ToAgent::Prefetch { app, release, .. } => {
                 if let Some(agent) = self.machines[node].agent.as_mut() {
                     agent.prefetch.insert(app.clone(), release);
                     self.assign(node, &app)?;

@@ -38,7 +38,9 @@ impl Storm {
         let Some(place) = self.place_of(number) else {
             return Ok(());
         };
-        let MigrationWork { release, act, part } = work;
+        let MigrationWork {
+            release, act, part, ..
+        } = work;
         if part != MigrationPart::Run {
             self.look_after_migration(node, app);
             return Ok(());
@@ -86,7 +88,9 @@ impl Storm {
         let Some((number, work)) = found else {
             return Ok(());
         };
-        let MigrationWork { release, act, part } = work;
+        let MigrationWork {
+            release, act, part, ..
+        } = work;
         let told = match part {
             MigrationPart::Prepare => Some(Outcome::MigrationBegins),
             MigrationPart::FindOut => Some(cut_short(&release, act)),
