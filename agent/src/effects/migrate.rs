@@ -351,7 +351,7 @@ impl Job {
         };
         let last = log_tail
             .last()
-            .map(|line| format!(": {line}"))
+            .map(|line| format!(": {}", line.trim()))
             .unwrap_or_default();
         Box::new(Failure {
             log_tail,
