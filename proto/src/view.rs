@@ -167,6 +167,9 @@ pub struct RolloutView {
     pub why: Option<String>,
     /// A person has to act before it goes on: paused by a failure, not by an operator.
     pub needs_person: bool,
+    /// The last lines of the migration's command that came to no good end.
+    #[serde(default)]
+    pub migration_log: Vec<String>,
     pub by: String,
     pub reason: Option<String>,
     pub started_at: Timestamp,

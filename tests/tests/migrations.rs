@@ -154,11 +154,15 @@ fn one_that_fails_or_does_not_verify_moves_nobody() {
     let bench = Bench::new(2);
     let failing = whole().replace(
         &Bench::does("up", UP),
-        &Bench::does("up", "echo no such table >&2; exit 3"),
+        &Bench::does("up", "echo no such table >&2; echo '  see the manual'; exit 3"),
     );
     bench.push("v1.1.0", &failing);
     let said = bench.ends(&["rollout", "v1.1.0"], 1);
-    assert!(said.contains("up exited with code 3: no such table"), "{said}");
+    assert!(said.contains("up exited with code 3: see the manual"), "{said}");
+    assert!(
+        said.contains("    | no such table\n    |   see the manual"),
+        "{said}"
+    );
     assert_eq!(bench.log(), ["status", "backup", "up"]);
 
     let unsound = whole().replace(&Bench::does("verify", STATUS), &Bench::does("verify", "exit 1"));

@@ -369,7 +369,7 @@ impl Job {
         let how = end.in_words(self.limit(what));
         let last = log_tail
             .last()
-            .map(|line| format!(": {line}"))
+            .map(|line| format!(": {}", line.trim()))
             .unwrap_or_default();
         Box::new(Failure {
             log_tail,

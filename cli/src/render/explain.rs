@@ -5,7 +5,7 @@ use std::fmt::Write;
 use fleet_proto::session::Phase;
 use fleet_proto::view::{RolloutKindView, RolloutStateView, RolloutView, StepView, WaveStateView};
 
-use super::outcome::step_failure;
+use super::outcome::{log_tail, step_failure};
 use super::paint::Paint;
 use super::rollouts::{count, headline};
 use super::status::waiting;
@@ -19,7 +19,7 @@ pub fn explain(view: &RolloutView, paint: Paint) -> String {
     let number = view.number.0;
     let mut text = format!("{}: {}", headline(view), paint.state(view.state));
     if let Some(why) = &view.why {
-        let _infallible = write!(text, "\n{why}");
+        let _infallible = write!(text, "\n{why}{}", log_tail(&view.migration_log));
     }
     let passed = view
         .waves

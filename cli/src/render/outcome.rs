@@ -49,7 +49,7 @@ fn ended(view: &RolloutView) -> String {
 
 /// The same in full, for people.
 pub fn failure(view: &RolloutView, rollback: Option<&RolloutView>) -> String {
-    let mut text = format!("error: {}", ended(view));
+    let mut text = format!("error: {}{}", ended(view), log_tail(&view.migration_log));
     let failed: Vec<(&StepView, &Failure)> = view
         .steps
         .iter()
@@ -96,14 +96,15 @@ pub fn step_failure(kind: &RolloutKindView, step: &StepView, failure: &Failure) 
     if step.phase == Phase::RolledBack && !matches!(kind, RolloutKindView::Rollback { .. }) {
         text.push_str("; the node is back on what it ran before");
     }
-    if !failure.log_tail.is_empty() {
-        text.push_str("\n    the last lines of its log:");
-        let skipped = failure.log_tail.len().saturating_sub(LOG_LINES_SHOWN);
-        for line in &failure.log_tail[skipped..] {
-            let _infallible = write!(text, "\n    | {line}");
-        }
-    }
+    text.push_str(&log_tail(&failure.log_tail));
     text
+}
+
+pub fn log_tail(lines: &[String]) -> String {
+    let skipped = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    let heading = (!lines.is_empty()).then(|| "\n    the last lines of its log:".to_owned());
+    let lines = lines[skipped..].iter().map(|line| format!("\n    | {line}"));
+    heading.into_iter().chain(lines).collect()
 }
 
 fn rolled_back(rollback: &RolloutView) -> String {

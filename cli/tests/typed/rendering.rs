@@ -149,6 +149,32 @@ fn a_pause_says_which_commands_go_on() {
 }
 
 #[test]
+fn a_migration_s_last_words_stand_below_what_became_of_it() {
+    let said = [
+        "Error: P3018",
+        "relation \"customers\" does not exist",
+        "Read more",
+    ];
+    let failed = rollout(
+        "failed",
+        &["pending"],
+        &json!([]),
+        &[
+            ("why", json!("up exited with code 1: Read more")),
+            ("migration_log", json!(said)),
+        ],
+    );
+    let shown = "up exited with code 1: Read more\n    the last lines of its log:\n    | Error: P3018\n    \
+                 | relation \"customers\" does not exist\n    | Read more";
+    for text in [
+        outcome::failure(&failed, None),
+        explain::explain(&failed, Paint::PLAIN),
+    ] {
+        assert!(text.contains(shown), "{text}");
+    }
+}
+
+#[test]
 fn the_live_block_is_drawn_over_itself() {
     let mut live = Live::default();
     let view = rollout(

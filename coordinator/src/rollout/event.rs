@@ -267,6 +267,9 @@ pub enum Event {
         /// Who said so: a node, or a person.
         by: String,
         why: Option<String>,
+        /// The last lines that its command wrote.
+        #[serde(default)]
+        log_tail: Vec<String>,
     },
     StepMoved {
         number: RolloutNumber,

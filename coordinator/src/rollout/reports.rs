@@ -183,6 +183,7 @@ fn never_heard(state: &State, id: &NodeId, status: &AppStatus) -> Vec<Event> {
                 stand: MigrationStand::NotStarted,
                 by: id.to_string(),
                 why: Some("it never heard of it".to_owned()),
+                log_tail: vec![],
             })
         })
         .collect()
@@ -203,6 +204,9 @@ fn migration(state: &State, id: &NodeId, reported: &StepStatus, stand: Migration
         stand,
         by: id.to_string(),
         why: failure.map(|failure| failure.message.clone()),
+        log_tail: failure
+            .map(|failure| failure.log_tail.clone())
+            .unwrap_or_default(),
     })
 }
 
@@ -321,5 +325,6 @@ fn refused_migration(state: &State, id: &NodeId, refusal: &Refusal) -> Option<Ev
         stand: MigrationStand::NotStarted,
         by: id.to_string(),
         why: Some(format!("the agent refused the order: {}", refusal.why)),
+        log_tail: vec![],
     })
 }

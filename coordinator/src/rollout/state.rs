@@ -111,6 +111,8 @@ pub struct MigrationRun {
     pub generation: u32,
     pub stand: MigrationStand,
     pub why: Option<String>,
+    #[serde(default)]
+    pub log_tail: Vec<String>,
     pub since: Timestamp,
     /// Nodes that could not begin: another one is asked.
     pub passed: Vec<NodeId>,

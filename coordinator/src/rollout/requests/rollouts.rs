@@ -347,6 +347,7 @@ pub(super) fn resolve_migration(
         stand,
         by: by.to_owned(),
         why: None,
+        log_tail: vec![],
     }];
     events.extend(asked_about(state, &rollout.plan).map(|asked| answered(asked, record, stand, by)));
     Ok((events, Reply::Rollout(number)))

@@ -290,8 +290,9 @@ impl State {
                 act,
                 stand,
                 why,
+                log_tail,
                 ..
-            } => self.move_migration(*number, *act, *stand, why.as_ref(), at),
+            } => self.move_migration(*number, *act, *stand, (why.as_ref(), log_tail), at),
             Event::StepRetried { number, node } => {
                 self.step(*number, node)?.begin_anew(at);
                 self.open_rollout(*number)?.note_step(node);

@@ -56,6 +56,7 @@ impl State {
             generation,
             stand: MigrationStand::Started,
             why: None,
+            log_tail: vec![],
             since: at,
             passed,
         });
@@ -70,7 +71,7 @@ impl State {
         number: RolloutNumber,
         act: MigrationAct,
         stand: MigrationStand,
-        why: Option<&String>,
+        (why, log_tail): (Option<&String>, &[String]),
         at: Timestamp,
     ) {
         let known = self.migration_told_by(number);
@@ -86,6 +87,7 @@ impl State {
         };
         run.stand = stand;
         run.why = why.cloned();
+        run.log_tail = log_tail.to_vec();
         run.since = at;
         // It did not come to anything there; of what was only asked, not was the answer.
         if stand == MigrationStand::NotStarted && (act != MigrationAct::Status || why.is_some()) {
@@ -107,6 +109,7 @@ impl State {
             generation: 0,
             stand: record.stand,
             why: record.why.clone(),
+            log_tail: vec![],
             since: record.at,
             passed: vec![],
         })

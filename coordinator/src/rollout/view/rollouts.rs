@@ -105,6 +105,10 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutView 
         state: shown,
         why,
         needs_person,
+        migration_log: rollout
+            .migration
+            .as_ref()
+            .map_or_else(Vec::new, |run| run.log_tail.clone()),
         by: rollout.by.clone(),
         reason: rollout.reason.clone(),
         started_at: rollout.started_at,

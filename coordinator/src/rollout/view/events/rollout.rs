@@ -116,6 +116,7 @@ pub(super) fn tell_of_rollout(event: &Event) -> Told {
             stand,
             by,
             why,
+            log_tail: _,
         } => {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             of_rollout(
