@@ -337,7 +337,14 @@ impl RunLane {
                     failure.check = Some(format!("{component}/process"));
                     failure.log_tail = tokio::task::block_in_place(|| log_tail(&run, LOG_LINES));
                 }
-                self.tell(now, Outcome::Failed(*failure)).await?;
+                let outcome = match error.cut_off() {
+                    Some(within) => Outcome::CutOff {
+                        failure: *failure,
+                        within,
+                    },
+                    None => Outcome::Failed(*failure),
+                };
+                self.tell(now, outcome).await?;
             }
             Purpose::PutBack => {
                 self.tell(now, Outcome::CannotPutBack { why: why.clone() })

@@ -42,6 +42,8 @@ use crate::ledger::{AppRecord, Ledger, LedgerError};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::managers::Managers;
+use crate::process::own_package::guard::note_reached;
+use crate::process::own_package::is_being_replaced;
 use crate::renew::Renewal;
 use crate::tasks::{Ended, Tasks};
 
@@ -150,7 +152,11 @@ pub async fn run(config: Config, config_path: &Path) -> Result<(), DaemonError> 
             }
             ended = tasks.ended() => return Err(ended.into()),
             _ = watchdog.tick() => service::alive(),
-            _ = terminate.recv() => break config.on_stop,
+            // Another agent is there in a moment, and the apps are its own.
+            _ = terminate.recv() => break match is_being_replaced() {
+                true => OnStop::Keep,
+                false => config.on_stop,
+            },
             _ = interrupt.recv() => break config.on_stop,
         }
     };
@@ -185,7 +191,10 @@ struct Daemon {
 impl Daemon {
     async fn link(&mut self, event: LinkEvent) -> Result<(), DaemonError> {
         match event {
-            LinkEvent::Up { address } => self.coordinator = Some(address),
+            LinkEvent::Up { address } => {
+                self.coordinator = Some(address);
+                tokio::task::block_in_place(note_reached);
+            }
             LinkEvent::Down { .. } => {
                 self.coordinator = None;
                 if let Err(error) = identity::must_be_valid(&self.peer.borrow(), Timestamp::now()) {

@@ -19,7 +19,7 @@ use crate::version::Version;
 use crate::waves::WaveSpec;
 
 pub use migrations::{Backup, Migrations};
-pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use run::{AgentPackage, OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use signed::{ReleaseError, SignedManifest};
 
 /// A manifest is read whole and kept in memory; files are listed in trees, not here.

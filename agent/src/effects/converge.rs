@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::ids::{AppName, ComponentName};
+use fleet_proto::quantity::Span;
 use fleet_proto::release::{Component, Platform, ReleaseRef};
 use fleet_proto::session::FailureClass;
 
@@ -91,6 +92,14 @@ impl ConvergeError {
     /// What was to be made so is not wanted any more.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Start { source, .. } if source.is_interrupted())
+    }
+
+    /// No coordinator was reached within this time on what was started.
+    pub fn cut_off(&self) -> Option<Span> {
+        match self {
+            Self::Start { source, .. } => source.cut_off(),
+            _ => None,
+        }
     }
 
     pub fn component(&self) -> Option<&ComponentName> {

@@ -8,6 +8,7 @@ use fleet_proto::quantity::Span;
 use fleet_proto::release::StopSignal;
 use serde::{Deserialize, Serialize};
 
+use super::own_package::AgentSpec;
 use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
@@ -35,6 +36,7 @@ pub enum How {
     Systemd(UnitSpec),
     Pm2(Pm2Spec),
     Static(LinkSpec),
+    Agent(AgentSpec),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
