@@ -80,6 +80,8 @@ boundaries! {
     RolledBack "ledger.rolled-back"
     SlotsRetired "slots.retired"
     SlotsRemoved "slots.removed"
+    UpdateBegun "update.begun"
+    UpdateNoted "update.noted"
 }
 
 impl Boundary {

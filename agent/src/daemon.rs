@@ -45,6 +45,8 @@ use crate::ledger::{AppRecord, Ledger};
 use crate::link::{Link, LinkEvent, Reach, Report, Said};
 use crate::local;
 use crate::process::managers::Managers;
+use crate::process::own_package::guard::note_reached;
+use crate::process::own_package::is_being_replaced;
 use crate::renew::Renewal;
 use crate::tasks::Tasks;
 use condition::listen_for_probes;
@@ -155,6 +157,8 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
             }
             told = signals.next() => match told {
                 Told::Stop if place == Place::Pod => break OnStop::Stop,
+                // Another agent is there in a moment, and the apps are its own.
+                Told::Stop if is_being_replaced() => break OnStop::Keep,
                 Told::Stop => break config.on_stop,
                 Told::PassOn(signal) => signals::pass_on(&daemon.node.layout, signal),
             },
@@ -204,6 +208,7 @@ impl Daemon {
             LinkEvent::Up { address } => {
                 self.coordinator = Some(address);
                 self.note_condition();
+                tokio::task::block_in_place(note_reached);
             }
             LinkEvent::Down { .. } => {
                 self.coordinator = None;

@@ -224,7 +224,7 @@ impl Looking<'_> {
     fn manager(&mut self, subject: &Subject<'_>, part: &Part) {
         let Some(lives) = part.run.spec() else { return };
         match &lives.how {
-            How::Supervise(_) | How::Static(_) => {}
+            How::Supervise(_) | How::Static(_) | How::Agent(_) => {}
             How::Systemd(unit) => match systemd::drift::drift(unit) {
                 Ok(found) => {
                     for drift in found {

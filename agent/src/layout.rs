@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! identity/{key,cert,ca}.pem     ledger.json  lock  digest-key  agent.sock  ballast  incoming/
+//! update/ (of the agent itself, always below /var/lib/fleet/agent)
 //! apps/<app>/slots/<digest>/{manifest.json, signatures.json, trees/, files/<component>/}
 //! apps/<app>/current -> slots/<digest>
 //! apps/<app>/run/<component>/{spec.json, state.json, lock, log}

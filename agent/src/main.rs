@@ -125,6 +125,9 @@ enum Verb {
     /// Pass bytes to a socket (started by the agent, as another user)
     #[command(hide = true)]
     Relay { socket: PathBuf },
+    /// See an update of this node's agent to its end (started by systemd)
+    #[command(hide = true)]
+    FinishUpdate { directory: PathBuf },
     /// Become the app (started by its keeper)
     #[command(hide = true)]
     Launch {
@@ -187,6 +190,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     log_to_stderr(cli.log);
+    if let Verb::FinishUpdate { directory } = &cli.verb {
+        process::own_package::guard::finish(directory)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -274,7 +281,11 @@ async fn act(verb: Verb, path: &std::path::Path) -> anyhow::Result<ExitCode> {
                 render::note(&format!("{} apps have stopped", apps.len()));
             }
         },
-        Verb::Keep { .. } | Verb::Errand { .. } | Verb::Launch { .. } | Verb::Relay { .. } => {}
+        Verb::Keep { .. }
+        | Verb::Errand { .. }
+        | Verb::Launch { .. }
+        | Verb::Relay { .. }
+        | Verb::FinishUpdate { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 //! | `systemd` | the node's systemd, told over its socket |
 //! | `pm2` | the node's pm2, by its command |
 //! | `static` | none: a link, switched to the files |
+//! | `agent` | the agent's own package, by dpkg, under a guard |
 //!
 //! A keeper is a small process that is the app's parent and outlives the agent.
 //!
@@ -22,6 +23,7 @@ pub mod launch;
 pub mod log;
 pub mod managers;
 pub mod owed;
+pub mod own_package;
 pub mod pm2;
 pub mod proc;
 pub mod run_directory;

@@ -295,6 +295,10 @@ waves = "10,50,100"
             run("kind = \"static\"\nroot = \"/srv/shop\""),
             Run::Static(_)
         ));
+        assert!(matches!(
+            run("kind = \"agent\"\npackage = \"fleet-agent.deb\""),
+            Run::Agent(_)
+        ));
     }
 
     #[test]

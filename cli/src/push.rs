@@ -209,7 +209,14 @@ fn why_not_run(run: &Run, packed: &Packed) -> Option<(String, &'static str)> {
                 hint,
             ))
         }
-        Run::Pm2(_) | Run::Static(_) => None,
+        Run::Agent(agent) if !packed.has_file(&agent.package) => {
+            let hint = "`package` is the agent's Debian package, from the component's directory";
+            Some((
+                format!("installs `{}`, which is not among its files", agent.package),
+                hint,
+            ))
+        }
+        Run::Pm2(_) | Run::Static(_) | Run::Agent(_) => None,
     }
 }
 

@@ -27,7 +27,7 @@ pub use configuration::EnvironmentOverlay;
 pub use files::{ConfigFile, FileMode, FileModeError};
 pub use hooks::{Hook, HookName, Hooks};
 pub use migrations::{Backup, Migrations};
-pub use run::{OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
+pub use run::{AgentPackage, OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName};
 pub use run_as::Limits;
 pub use secrets::{GivenAs, SecretKeyName, SecretKeyNameError, SecretName, SecretNameError, SecretWanted};
 pub use signed::{ReleaseError, SignedManifest};

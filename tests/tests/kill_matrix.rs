@@ -399,6 +399,8 @@ fn an_agent_comes_back_from_every_instant_and_so_does_its_host() {
     let unseen: Vec<&str> = Boundary::ALL
         .iter()
         .map(|boundary| boundary.word())
+        // Those of the agent's own updates are `agent_updates`' to come to.
+        .filter(|word| !word.starts_with("update."))
         .filter(|word| !seen.iter().any(|seen| seen == word))
         .collect();
     assert!(unseen.is_empty(), "nobody came to {unseen:?}: {seen:#?}");

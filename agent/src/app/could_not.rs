@@ -39,7 +39,14 @@ impl RunLane {
                     failure.check = Some(check);
                     failure.log_tail = said.to_vec();
                 }
-                self.tell(now, Outcome::Failed(*failure)).await?;
+                let outcome = match error.cut_off() {
+                    Some(within) => Outcome::CutOff {
+                        failure: *failure,
+                        within,
+                    },
+                    None => Outcome::Failed(*failure),
+                };
+                self.tell(now, outcome).await?;
             }
             Purpose::PutBack => {
                 self.tell(now, Outcome::CannotPutBack { why: why.clone() })

@@ -147,7 +147,7 @@ fn can_be_described(
         {
             return Err(format!("there is no user {user} on this node"));
         }
-        Run::Supervise(_) | Run::Systemd(_) | Run::Pm2(_) | Run::Static(_) => {}
+        Run::Supervise(_) | Run::Systemd(_) | Run::Pm2(_) | Run::Static(_) | Run::Agent(_) => {}
     }
     for check in &component.checks {
         let wrong = |error: &dyn std::error::Error| format!("check {}: {error}", check.name);
@@ -176,6 +176,7 @@ fn fill(words: &Words, component: &Component) -> Result<(), TemplateError> {
             &pm2.env
         }
         Run::Static(files) => return words.fill(&files.root).map(drop),
+        Run::Agent(_) => return Ok(()),
     };
     env.values().try_for_each(|value| words.fill(value).map(drop))
 }

@@ -100,7 +100,7 @@ impl AppRecord {
             (Phase::Activating | Phase::Verifying | Phase::Baking, Outcome::Failed(failure)) => {
                 return Ok(Some(self.give_up(failure)));
             }
-            (Phase::Verifying, Outcome::CutOff { failure, within }) => {
+            (Phase::Activating | Phase::Verifying | Phase::Baking, Outcome::CutOff { failure, within }) => {
                 return Ok(Some(self.cut_off(failure, within)));
             }
             (Phase::RollingBack, Outcome::ReachedAgain) => self.reached_again(),

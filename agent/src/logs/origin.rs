@@ -12,7 +12,7 @@ use crate::effects::chain;
 use crate::layout::Layout;
 use crate::process::run_directory::RunDirectory;
 use crate::process::spec::How;
-use crate::process::{pm2, systemd};
+use crate::process::{own_package, pm2, systemd};
 use crate::slots::Slots;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,10 @@ fn origins(run: &RunDirectory, component: &ComponentName) -> Result<Vec<Origin>,
             let theirs = logs.into_iter().map(|path| Origin::Theirs { owner, path });
             Ok(theirs.collect())
         }
+        Some(How::Agent(_)) => Ok(vec![Origin::Journal {
+            units: own_package::service::units(),
+            user: None,
+        }]),
         Some(How::Static(_)) => Ok(vec![]),
         // Not started yet, or stopped for good: what is there is the keeper's.
         Some(How::Supervise(_)) | None => Ok(vec![Origin::Own(run.log())]),

@@ -1,9 +1,11 @@
 //! The process managers of this node behind one face: each component is given to the one
 //! that its release names, and taken back from the one that has it.
 
+use fleet_proto::quantity::Span;
 use fleet_proto::session::FailureClass;
 
 use super::log;
+use super::own_package::{self, OwnPackageError};
 use super::pm2::{self, Pm2Error};
 use super::run_directory::RunDirectory;
 use super::spec::{How, Spec};
@@ -23,6 +25,8 @@ pub enum ProcessError {
     #[error(transparent)]
     Static(#[from] StaticError),
     #[error(transparent)]
+    Agent(#[from] OwnPackageError),
+    #[error(transparent)]
     File(#[from] FileError),
 }
 
@@ -33,6 +37,7 @@ impl ProcessError {
             Self::Systemd(error) => error.class(),
             Self::Pm2(error) => error.class(),
             Self::Supervise(SuperviseError::Account(error)) => error.class(),
+            Self::Agent(error) => error.class(),
             Self::Supervise(_) | Self::Static(_) | Self::File(_) => FailureClass::Infrastructure,
         }
     }
@@ -43,14 +48,26 @@ impl ProcessError {
             | Self::Systemd(SystemdError::File(error))
             | Self::Pm2(Pm2Error::File(error))
             | Self::Static(StaticError::File(error))
+            | Self::Agent(OwnPackageError::File(error))
             | Self::File(error) => error.is_no_room(),
-            Self::Supervise(_) | Self::Systemd(_) | Self::Pm2(_) | Self::Static(_) => false,
+            Self::Supervise(_) | Self::Systemd(_) | Self::Pm2(_) | Self::Static(_) | Self::Agent(_) => false,
         }
     }
 
     /// It was given up for something newer.
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Systemd(SystemdError::Interrupted))
+        matches!(
+            self,
+            Self::Systemd(SystemdError::Interrupted) | Self::Agent(OwnPackageError::Interrupted)
+        )
+    }
+
+    /// Nobody was reached within this time on what was started, which was left for that.
+    pub fn cut_off(&self) -> Option<Span> {
+        match self {
+            Self::Agent(error) => error.cut_off(),
+            _ => None,
+        }
     }
 }
 
@@ -73,6 +90,7 @@ impl Managers {
             How::Systemd(unit) => Ok(systemd::prepare(run, spec, unit)?),
             How::Pm2(pm2) => Ok(pm2::prepare(run, spec, pm2)?),
             How::Static(link) => Ok(static_files::prepare(run, spec, link)?),
+            How::Agent(agent) => Ok(own_package::prepare(run, spec, agent)?),
         }
     }
 
@@ -93,6 +111,7 @@ impl Managers {
             How::Systemd(unit) => systemd::start(run, spec, unit, is_interrupted)?,
             How::Pm2(pm2) => pm2::start(run, spec, pm2)?,
             How::Static(link) => static_files::start(run, spec, link)?,
+            How::Agent(agent) => own_package::start(run, spec, agent, is_interrupted)?,
         }
         Ok(())
     }
@@ -103,7 +122,8 @@ impl Managers {
         match run.spec().map(|spec| spec.how) {
             Some(How::Systemd(unit)) => Ok(systemd::stop(run, &unit)?),
             Some(How::Pm2(pm2)) => Ok(pm2::stop(run, &pm2)?),
-            Some(How::Static(_)) => Ok(()),
+            // Whoever stops the agent stops it as a whole.
+            Some(How::Static(_) | How::Agent(_)) => Ok(()),
             Some(How::Supervise(_)) | None => Ok(self.supervisor.stop(run)?),
         }
     }
@@ -123,6 +143,7 @@ fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
         How::Supervise(_) | How::Pm2(_) => Ok(()),
         How::Systemd(unit) => Ok(systemd::retire(unit)?),
         How::Static(link) => Ok(static_files::retire(run, link, &spec.directory)?),
+        How::Agent(agent) => Ok(own_package::retire(run, spec, agent)?),
     }
 }
 
@@ -130,6 +151,7 @@ fn retire(run: &RunDirectory, spec: &Spec) -> Result<(), ProcessError> {
 fn is_elsewhere(before: &Spec, spec: &Spec) -> bool {
     match (&before.how, &spec.how) {
         (How::Supervise(_), How::Supervise(_)) | (How::Systemd(_), How::Systemd(_)) => false,
+        (How::Agent(_), How::Agent(_)) => false,
         // By another daemon, or under other names.
         (How::Pm2(before), How::Pm2(pm2)) => {
             (&before.only, &before.user, &before.home) != (&pm2.only, &pm2.user, &pm2.home)
@@ -145,6 +167,7 @@ pub fn log_tail(run: &RunDirectory, lines: usize) -> Vec<String> {
         Some(How::Systemd(unit)) => systemd::log_tail(&unit, lines),
         Some(How::Pm2(pm2)) => pm2::log_tail(run, &pm2, lines),
         Some(How::Static(_)) => vec![],
+        Some(How::Agent(_)) => own_package::log_tail(lines),
         Some(How::Supervise(_)) | None => log::tail(&run.log(), lines),
     }
 }

@@ -10,6 +10,7 @@ use fleet_proto::release::{GivenAs, Limits, SecretName, StopSignal};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, AccountError, Become};
+use super::own_package::AgentSpec;
 use super::pm2::Pm2Spec;
 use super::static_files::LinkSpec;
 use super::systemd::UnitSpec;
@@ -81,6 +82,7 @@ pub enum How {
     Systemd(UnitSpec),
     Pm2(Pm2Spec),
     Static(LinkSpec),
+    Agent(AgentSpec),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use fleet_proto::time::Timestamp;
 use super::proc::{self, ProcessId, Stat};
 use super::run_directory::{KeeperState, RunDirectory};
 use super::spec::How;
-use super::{pm2, static_files, supervise, systemd};
+use super::{own_package, pm2, static_files, supervise, systemd};
 
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 /// Of groups within groups; a bound on a look, not on apps.
@@ -52,6 +52,7 @@ pub fn glance(run: &RunDirectory) -> Option<Standing> {
         Some(How::Systemd(unit)) => systemd::glance(run, unit),
         Some(How::Pm2(pm2)) => pm2::glance(run, pm2),
         Some(How::Static(link)) => static_files::glance(run, link, &spec.as_ref()?.directory),
+        Some(How::Agent(_)) => own_package::glance(run),
         Some(How::Supervise(_)) | None => supervise::glance(run).map(Standing::from),
     }
 }
@@ -59,7 +60,7 @@ pub fn glance(run: &RunDirectory) -> Option<Standing> {
 /// Whether somebody has the component in hand, however it does; without asking anybody.
 pub fn is_in_hand(run: &RunDirectory) -> bool {
     match run.spec().map(|spec| spec.how) {
-        Some(How::Systemd(_) | How::Pm2(_) | How::Static(_)) => run.started().is_some(),
+        Some(How::Systemd(_) | How::Pm2(_) | How::Static(_) | How::Agent(_)) => run.started().is_some(),
         Some(How::Supervise(_)) | None => supervise::glance(run).is_some(),
     }
 }

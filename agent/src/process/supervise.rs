@@ -130,7 +130,7 @@ impl Supervisor {
         }
         let grace = run.spec().map_or(GRACE_UNKNOWN, |spec| match spec.how {
             How::Supervise(supervised) => supervised.grace,
-            How::Systemd(_) | How::Pm2(_) | How::Static(_) => GRACE_UNKNOWN,
+            How::Systemd(_) | How::Pm2(_) | How::Static(_) | How::Agent(_) => GRACE_UNKNOWN,
         });
         run.forget_spec()?;
         if let Running::Yes(state) = look(run)? {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{
-    Limits, OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName,
+    AgentPackage, Limits, OnChange, Pm2, Run, StaticFiles, StopSignal, Supervise, Systemd, UnitName,
 };
 use fleet_proto::tree::TreePath;
 use serde::Deserialize;
@@ -34,6 +34,7 @@ pub struct RunSection {
     profile: Option<String>,
     home: Option<String>,
     root: Option<String>,
+    package: Option<TreePath>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -43,6 +44,7 @@ enum RunKind {
     Systemd,
     Pm2,
     Static,
+    Agent,
 }
 
 impl RunKind {
@@ -52,6 +54,7 @@ impl RunKind {
             Self::Systemd => "systemd",
             Self::Pm2 => "pm2",
             Self::Static => "static",
+            Self::Agent => "agent",
         }
     }
 }
@@ -101,12 +104,17 @@ impl RunSection {
                     .root
                     .ok_or_else(|| lacks("root", "root = \"/var/www/shop\""))?,
             }),
+            RunKind::Agent => Run::Agent(AgentPackage {
+                package: self
+                    .package
+                    .ok_or_else(|| lacks("package", "package = \"fleet-agent.deb\""))?,
+            }),
         })
     }
 
     fn no_foreign_key(&self) -> Result<(), Misplaced> {
-        use RunKind::{Pm2, Static, Supervise, Systemd};
-        let owners: [(_, _, &[RunKind]); 16] = [
+        use RunKind::{Agent, Pm2, Static, Supervise, Systemd};
+        let owners: [(_, _, &[RunKind]); 17] = [
             ("command", self.command.is_some(), &[Supervise]),
             ("stop_signal", self.stop_signal.is_some(), &[Supervise]),
             ("grace", self.grace.is_some(), &[Supervise]),
@@ -123,6 +131,7 @@ impl RunSection {
             ("profile", self.profile.is_some(), &[Pm2]),
             ("home", self.home.is_some(), &[Pm2]),
             ("root", self.root.is_some(), &[Static]),
+            ("package", self.package.is_some(), &[Agent]),
         ];
         let kind = *self.kind.get_ref();
         let foreign = owners

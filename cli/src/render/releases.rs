@@ -92,6 +92,7 @@ fn how(run: &Run) -> String {
             format!("{apps} of {} by pm2", pm2.file)
         }
         Run::Static(files) => format!("links {} to its files", files.root),
+        Run::Agent(agent) => format!("updates the agent by {}", agent.package),
     }
 }
 

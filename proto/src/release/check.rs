@@ -49,6 +49,7 @@ impl Manifest {
         }
         self.must_not_collide()?;
         self.vars_must_make_sense()?;
+        self.an_agent_must_be_alone()?;
         if let Some(migrations) = &self.migrations {
             migrations.must_make_sense(self)?;
         }
@@ -96,6 +97,7 @@ impl Manifest {
                         .collect()
                 }
                 Run::Static(files) => vec![format!("root {}", files.root)],
+                Run::Agent(_) => vec![],
             };
             for place in places {
                 if let Some(other) = taken.insert(place.clone(), &component.name) {
@@ -103,6 +105,26 @@ impl Manifest {
                     return Err(format!("components `{other}` and `{name}` have one {place}"));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// It ends in the middle of its own step, and nothing else must be in the middle then.
+    fn an_agent_must_be_alone(&self) -> Result<(), String> {
+        let is_agent = |component: &&Component| matches!(component.run, Run::Agent(_));
+        let Some(agent) = self.components.iter().find(is_agent) else {
+            return Ok(());
+        };
+        let name = &agent.name;
+        if self.components.len() > 1 {
+            return Err(format!(
+                "component `{name}` is the agent itself, which is released alone"
+            ));
+        }
+        if self.migrations.is_some() {
+            return Err(format!(
+                "component `{name}` is the agent itself, which has no migrations"
+            ));
         }
         Ok(())
     }
@@ -139,7 +161,7 @@ fn run_must_make_sense(run: &Run) -> Result<(), String> {
             "has the root `{}`, which is not an absolute path",
             files.root
         )),
-        Run::Static(_) => Ok(()),
+        Run::Static(_) | Run::Agent(_) => Ok(()),
     }
 }
 
@@ -297,6 +319,29 @@ mod tests {
             found.ends_with("component `web` has a hook `drain` with an empty command"),
             "{found}"
         );
+        let agent = |m: &mut Manifest| {
+            let run = serde_json::json!({"kind": "agent", "package": "fleet-agent.deb"});
+            m.components[0].run = serde_json::from_value(run).unwrap();
+        };
+        let mut alone = sample();
+        agent(&mut alone);
+        alone.check().unwrap();
+        let beside = refused(|m| {
+            let mut other = m.components[0].clone();
+            other.name = "other".parse().unwrap();
+            m.components.push(other);
+            agent(m);
+        });
+        assert!(
+            beside.contains("`web` is the agent itself, which is released alone"),
+            "{beside}"
+        );
+        let migrating = refused(|m| {
+            agent(m);
+            let migrations = serde_json::json!({"component": "web", "up": ["./migrate"]});
+            m.migrations = Some(serde_json::from_value(migrations).unwrap());
+        });
+        assert!(migrating.contains("which has no migrations"), "{migrating}");
         assert!(
             refused(|m| m.health.min_healthy = Span::from_secs(600))
                 .contains("no node could ever be verified")

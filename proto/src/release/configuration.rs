@@ -26,7 +26,7 @@ impl Run {
             Self::Systemd(systemd) => systemd.user.as_deref(),
             Self::Pm2(pm2) => pm2.user.as_deref(),
             Self::Supervise(supervise) => supervise.user.as_deref(),
-            Self::Static(_) => None,
+            Self::Static(_) | Self::Agent(_) => None,
         }
     }
 }

@@ -22,6 +22,7 @@ pub enum Run {
     Systemd(Systemd),
     Pm2(Pm2),
     Static(StaticFiles),
+    Agent(AgentPackage),
 }
 
 /// The agent runs the process itself. Words in `${…}` are filled in on the node:
@@ -152,6 +153,15 @@ pub enum OnChange {
 pub struct StaticFiles {
     /// Where the link lies, as `/var/www/shop`; `${…}` is filled in.
     pub root: String,
+}
+
+/// The agent itself, by its Debian package: installed on the node, and taken back where the
+/// agent that it brings does not start or reaches no coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentPackage {
+    /// Among the component's files.
+    pub package: TreePath,
 }
 
 /// `shop-api.service`, the template `worker@.service`, or its instance `worker@1.service`.

@@ -143,8 +143,8 @@ pub(super) fn secrets_must_make_sense(component: &Component) -> Result<(), Strin
         Run::Supervise(supervise) => &supervise.env,
         Run::Systemd(systemd) => &systemd.env,
         Run::Pm2(pm2) => &pm2.env,
-        Run::Static(_) if secrets.is_empty() => return Ok(()),
-        Run::Static(_) => return Err("has no process that could be told a secret".to_owned()),
+        Run::Static(_) | Run::Agent(_) if secrets.is_empty() => return Ok(()),
+        Run::Static(_) | Run::Agent(_) => return Err("has no process that could be told a secret".to_owned()),
     };
     for (i, secret) in secrets.iter().enumerate() {
         let name = &secret.name;

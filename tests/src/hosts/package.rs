@@ -43,31 +43,60 @@ impl Package {
     /// The same with a higher version, made in the directory, and with other defaults in its
     /// configuration.
     pub fn with_higher_version(&self, directory: &Path) -> anyhow::Result<Self> {
-        let tree = directory.join(&self.name);
-        let file = directory.join(format!("{}-higher.deb", self.name));
-        let (tree_path, file_path) = (tree.display().to_string(), file.display().to_string());
+        let control = self.control()?;
+        let version = control.lines().find_map(|line| line.strip_prefix("Version: "));
+        let higher = format!("{}.1", version.context("a package without a version")?);
+        self.changed(directory, &[("Version", &higher)], |tree| {
+            let defaults = std::fs::read_to_string(tree.join("DEBIAN/conffiles"))?;
+            for path in defaults.lines() {
+                let mut file = File::options()
+                    .append(true)
+                    .open(tree.join(path.trim_start_matches('/')))?;
+                file.write_all(b"# Since the higher version.\n")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Another one, made in the directory: with these fields, and with its files as they are
+    /// changed.
+    pub fn changed(
+        &self,
+        directory: &Path,
+        fields: &[(&str, &str)],
+        change: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
+        let tree = tempfile::tempdir_in(directory)?;
+        let tree_path = tree.path().join("tree").display().to_string();
         let package = self.file.display().to_string();
         succeed("dpkg-deb", ["--raw-extract", &package, &tree_path])?;
-        let control = tree.join("DEBIAN/control");
-        let text = std::fs::read_to_string(&control)?;
-        let higher = |line: &str| match line.strip_prefix("Version: ") {
-            Some(version) => format!("Version: {version}.1\n"),
-            None => format!("{line}\n"),
+        let control = Path::new(&tree_path).join("DEBIAN/control");
+        let changed = |line: &str| {
+            let field = line.split(':').next().unwrap_or_default();
+            match fields.iter().find(|(name, _)| *name == field) {
+                Some((name, value)) => format!("{name}: {value}\n"),
+                None => format!("{line}\n"),
+            }
         };
-        std::fs::write(&control, text.lines().map(higher).collect::<String>())?;
-        let defaults = std::fs::read_to_string(tree.join("DEBIAN/conffiles"))?;
-        for path in defaults.lines() {
-            let mut file = File::options()
-                .append(true)
-                .open(tree.join(path.trim_start_matches('/')))?;
-            file.write_all(b"# Since the higher version.\n")?;
-        }
+        let text: String = self.control()?.lines().map(changed).collect();
+        std::fs::write(&control, text)?;
+        change(Path::new(&tree_path))?;
+        let values: Vec<&str> = fields.iter().map(|(_, value)| *value).collect();
+        let file = directory.join(format!("{}-{}.deb", self.name, values.join("-")));
+        let file_path = file.display().to_string();
         succeed("dpkg-deb", ["--build", "-Znone", &tree_path, &file_path])?;
-        std::fs::remove_dir_all(tree)?;
         Ok(Self {
             name: self.name.clone(),
             file,
         })
+    }
+
+    fn control(&self) -> anyhow::Result<String> {
+        succeed("dpkg-deb", ["--field", &self.file.display().to_string()])
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// As unattended upgrades do, where nobody answers questions.

@@ -14,6 +14,7 @@ use super::secrets::{Own, Secrets};
 use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
 use crate::handed::{self, Plain};
+use crate::process::own_package::AgentSpec;
 use crate::process::pm2::Pm2Spec;
 use crate::process::spec::{Entrusted, Handed, How, Spec, Supervised};
 use crate::process::static_files::LinkSpec;
@@ -156,7 +157,7 @@ impl Converge {
                 on_change: OnChange::Reload,
                 ..
             }) => Slots::new(&self.layout, &self.app).current_files(&component.name),
-            Run::Supervise(_) | Run::Pm2(_) | Run::Static(_) => slot.files(&component.name),
+            Run::Supervise(_) | Run::Pm2(_) | Run::Static(_) | Run::Agent(_) => slot.files(&component.name),
         }
     }
 
@@ -200,6 +201,10 @@ impl Converge {
             Run::Static(files) => How::Static(LinkSpec {
                 root: words.fill(&files.root).map_err(wrong)?.into(),
                 slots: self.layout.slots(&self.app),
+            }),
+            Run::Agent(agent) => How::Agent(AgentSpec {
+                package: agent.package.to_string(),
+                within: slot.manifest.health.confirm.unwrap_or(AgentSpec::WITHIN),
             }),
         })
     }
@@ -286,7 +291,7 @@ pub fn env(words: &Words, component: &Component) -> Result<BTreeMap<String, Stri
         Run::Supervise(supervise) => Some(&supervise.env),
         Run::Systemd(systemd) => Some(&systemd.env),
         Run::Pm2(pm2) => Some(&pm2.env),
-        Run::Static(_) => None,
+        Run::Static(_) | Run::Agent(_) => None,
     };
     for (name, value) in own.into_iter().flatten() {
         env.insert(name.clone(), words.fill(value)?);

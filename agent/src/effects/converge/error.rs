@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fleet_proto::ids::ComponentName;
+use fleet_proto::quantity::Span;
 use fleet_proto::release::{HookName, Platform, ReleaseRef};
 use fleet_proto::session::FailureClass;
 
@@ -100,6 +101,14 @@ impl ConvergeError {
             Self::Secret { source, .. } => matches!(source, SecretError::Interrupted),
             Self::Hook { source, .. } => matches!(source, HookError::Interrupted),
             _ => false,
+        }
+    }
+
+    /// No coordinator was reached within this time on what was started.
+    pub fn cut_off(&self) -> Option<Span> {
+        match self {
+            Self::Start { source, .. } => source.cut_off(),
+            _ => None,
         }
     }
 

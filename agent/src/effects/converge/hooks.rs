@@ -295,7 +295,7 @@ fn whose(component: &Component) -> (Option<String>, Option<String>) {
         Run::Supervise(supervise) => (supervise.user.clone(), supervise.group.clone()),
         Run::Systemd(systemd) => (systemd.user.clone(), None),
         Run::Pm2(pm2) => (pm2.user.clone(), None),
-        Run::Static(_) => (None, None),
+        Run::Static(_) | Run::Agent(_) => (None, None),
     }
 }
 

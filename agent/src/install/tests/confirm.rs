@@ -59,6 +59,21 @@ fn a_first_release_is_told_apart_too() {
     assert_eq!(found(&node), (FailureClass::Release, expected));
 }
 
+/// As an agent finds it that is back in place of a newer one.
+#[test]
+fn what_was_taken_back_before_it_was_verified_is_told_apart_too() {
+    let mut node = Node::after(&[1]);
+    node.deploy(9);
+    node.stage(9);
+    node.stands(Phase::Activating, Some(9), &[1]);
+    node.settle(Outcome::CutOff {
+        failure: failure("no answer"),
+        within: WITHIN,
+    });
+    node.stands(Phase::RollingBack, Some(1), &[1]);
+    assert_eq!(node.record.work().cut_off, Some(WITHIN));
+}
+
 /// What failed afterwards for another reason is not asked about.
 #[test]
 fn what_is_put_back_in_its_place_is_not_asked_again() {
