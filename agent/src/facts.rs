@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use fleet_proto::digest::Digest;
+use fleet_proto::ids::AppName;
 use fleet_proto::quantity::{Bytes, Span};
-use fleet_proto::release::Platform;
-use fleet_proto::session::{Facts, Heartbeat};
+use fleet_proto::release::{Platform, ReleaseRef};
+use fleet_proto::session::{Facts, Heartbeat, RELEASES_ON_DISK_MAX, ReleaseOnDisk};
 use fleet_proto::time::Timestamp;
+
+use crate::layout::Layout;
+use crate::slots::Slots;
 
 /// The kernel counts processor time in ticks of this length on every platform that
 /// Fleet runs on.
@@ -22,6 +27,7 @@ pub fn facts(state: &Path) -> Facts {
         kernel: word(uname.as_ref().map(nix::sys::utsname::UtsName::release)),
         cpus: cpus(),
         memory: Bytes(memory().total),
+        disk: disk_size(state),
         disk_free: disk_free(state),
         booted_at: booted_at(),
     }
@@ -36,6 +42,10 @@ pub fn disk_free(path: &Path) -> Bytes {
     nix::sys::statvfs::statvfs(path).map_or(Bytes(0), |about| {
         Bytes(about.blocks_available() * about.fragment_size())
     })
+}
+
+fn disk_size(path: &Path) -> Bytes {
+    nix::sys::statvfs::statvfs(path).map_or(Bytes(0), |about| Bytes(about.blocks() * about.fragment_size()))
 }
 
 /// What a file of so many bytes takes: whole blocks, and its share of a directory and
@@ -104,10 +114,13 @@ fn cpu_time() -> CpuTime {
     }
 }
 
-/// Makes heartbeats; remembers the last one's processor time.
+/// Makes heartbeats; remembers the last one's processor time, and the releases as long as their
+/// slots are the same.
 #[derive(Debug, Default)]
 pub struct Pulse {
     before: CpuTime,
+    slots: Vec<(AppName, Vec<Digest>)>,
+    releases: Vec<ReleaseOnDisk>,
 }
 
 impl Pulse {
@@ -131,6 +144,36 @@ impl Pulse {
             cpu_percent,
             memory_percent: share(memory.total.saturating_sub(memory.available), memory.total),
             disk_free: disk_free(state),
+            releases: self.releases(&Layout::new(state)).to_vec(),
         }
     }
+
+    fn releases(&mut self, layout: &Layout) -> &[ReleaseOnDisk] {
+        let apps = layout.apps_on_disk();
+        let slots: Vec<_> = apps
+            .into_iter()
+            .map(|app| {
+                let names = Slots::new(layout, &app).names();
+                (app, names)
+            })
+            .collect();
+        if slots != self.slots {
+            let all = slots.iter().flat_map(|(app, _)| releases_of(layout, app));
+            self.releases = all.take(RELEASES_ON_DISK_MAX).collect();
+            self.slots = slots;
+        }
+        &self.releases
+    }
+}
+
+fn releases_of(layout: &Layout, app: &AppName) -> Vec<ReleaseOnDisk> {
+    let slots = Slots::new(layout, app).all().into_iter();
+    let releases = slots.map(|(digest, slot)| ReleaseOnDisk {
+        app: app.clone(),
+        release: ReleaseRef {
+            version: slot.manifest.version,
+            digest,
+        },
+    });
+    releases.collect()
 }

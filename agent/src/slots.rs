@@ -187,6 +187,15 @@ impl Slots {
         Ok(SignedManifest { bytes, signatures })
     }
 
+    /// Without a look into them.
+    pub fn names(&self) -> Vec<Digest> {
+        let entries = std::fs::read_dir(self.layout.slots(&self.app)).into_iter();
+        let named = entries.flatten().flatten().map(|entry| entry.file_name());
+        let mut names: Vec<Digest> = named.filter_map(|name| name.to_str()?.parse().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Every slot that can be read, by its release.
     pub fn all(&self) -> BTreeMap<Digest, Slot> {
         let Ok(entries) = std::fs::read_dir(self.layout.slots(&self.app)) else {

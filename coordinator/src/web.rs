@@ -44,6 +44,7 @@ impl Web {
             .route("/metrics", get(metrics::show))
             .route("/api/v1/status", get(views::status))
             .route("/api/v1/nodes", get(views::nodes))
+            .route("/api/v1/nodes/{node}", get(views::node))
             .route("/api/v1/rollouts", get(views::rollouts))
             .route("/api/v1/releases", get(views::releases))
             .with_state(self)

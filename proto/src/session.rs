@@ -96,6 +96,9 @@ pub struct Facts {
     pub kernel: String,
     pub cpus: u32,
     pub memory: Bytes,
+    /// Of the file system with the agent's state; 0 where an older agent did not say.
+    #[serde(default)]
+    pub disk: Bytes,
     pub disk_free: Bytes,
     pub booted_at: Timestamp,
 }
@@ -106,11 +109,22 @@ pub struct Welcome {
     pub heartbeat: Span,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Heartbeat {
     pub cpu_percent: f64,
     pub memory_percent: f64,
     pub disk_free: Bytes,
+    /// Whole ones, which the node could run.
+    pub releases: Vec<ReleaseOnDisk>,
+}
+
+/// Several for each app that a node may have; the rest are not told.
+pub const RELEASES_ON_DISK_MAX: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseOnDisk {
+    pub app: AppName,
+    pub release: ReleaseRef,
 }
 
 /// An order to one node, and the authority to give it.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
 use crate::labels::Labels;
-use crate::quantity::Span;
+use crate::quantity::{Bytes, Span};
 use crate::release::{Platform, ReleaseRef, Strategy};
 use crate::session::drift::Finding;
-use crate::session::{Facts, Failure, Health, Phase};
+use crate::session::{Facts, Failure, Health, Heartbeat, Phase, ReleaseOnDisk};
 use crate::time::Timestamp;
 
 /// What `fleetctl plan` shows and a rollout keeps.
@@ -276,8 +276,38 @@ pub struct NodeView {
     pub drained: Option<DrainView>,
     pub enrolled_at: Timestamp,
     pub facts: Option<Facts>,
+    /// How it is now, by its newest heartbeat; only where one node is asked for.
+    #[serde(default)]
+    pub vitals: Option<VitalsView>,
     pub agent_version: Option<String>,
     pub apps: Vec<NodeAppView>,
+}
+
+/// What a node says of itself now and then; nobody writes it down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VitalsView {
+    pub cpu_percent: u8,
+    pub memory_percent: u8,
+    pub disk_free: Bytes,
+    /// Those that it could run.
+    pub releases: Vec<ReleaseOnDisk>,
+}
+
+impl From<Heartbeat> for VitalsView {
+    fn from(beat: Heartbeat) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "brought to 0 to 100 just before"
+        )]
+        let percent = |share: f64| share.clamp(0.0, 100.0).round() as u8;
+        Self {
+            cpu_percent: percent(beat.cpu_percent),
+            memory_percent: percent(beat.memory_percent),
+            disk_free: beat.disk_free,
+            releases: beat.releases,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

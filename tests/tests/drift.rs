@@ -175,6 +175,19 @@ fn links_that_lead_elsewhere_are_found_and_put_back() {
     let first = std::fs::read_link(bench.app().join("current")).unwrap();
     bench.roll_out("v2.0.0");
     assert_eq!(bench.drift(0), []);
+    // Beside it the node says what it has on its disk.
+    let on_disk = || {
+        let node = bench.done(&["node", "show", NODE]);
+        let words = [
+            "on disk shop v1.0.0
+",
+            "on disk shop v2.0.0, current",
+            "% of the memory",
+            " free on disk, up since ",
+        ];
+        words.iter().all(|words| node.contains(words)).then_some(())
+    };
+    wait_for("the node's releases", PATIENCE, on_disk).unwrap();
 
     std::fs::remove_file(bench.www()).unwrap();
     assert_eq!(bench.kinds(), [Drifted::LinkElsewhere]);

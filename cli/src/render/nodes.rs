@@ -117,16 +117,36 @@ pub fn node(node: &NodeView, now: Timestamp, paint: Paint) -> String {
     }
     if let Some(facts) = &node.facts {
         let agent = node.agent_version.as_deref().unwrap_or("unknown");
+        let free = node.vitals.as_ref().map(|vitals| vitals.disk_free);
         let _infallible = write!(
             text,
-            "\nhost {}, kernel {}, {}, {} memory, {} free on disk, up since {}\nagent {agent}",
+            "\nhost {}, kernel {}, {}, {} memory, {} of {} free on disk, up since {} ({})\nagent {agent}",
             facts.hostname,
             facts.kernel,
             count(usize::try_from(facts.cpus).unwrap_or(usize::MAX), "core"),
             facts.memory,
-            facts.disk_free,
-            facts.booted_at
+            free.unwrap_or(facts.disk_free),
+            facts.disk,
+            facts.booted_at,
+            ago(facts.booted_at, now)
         );
+    }
+    if let Some(vitals) = &node.vitals {
+        let _infallible = write!(
+            text,
+            "\nnow {}% of the processors, {}% of the memory",
+            vitals.cpu_percent, vitals.memory_percent
+        );
+        for on_disk in &vitals.releases {
+            let runs =
+                |app: &NodeAppView| app.app == on_disk.app && app.current.as_ref() == Some(&on_disk.release);
+            let current = if node.apps.iter().any(runs) {
+                ", current"
+            } else {
+                ""
+            };
+            let _infallible = write!(text, "\non disk {} {}{current}", on_disk.app, on_disk.release);
+        }
     }
     for app in &node.apps {
         let [name, current, last_good, health] = app_cells(app, paint);

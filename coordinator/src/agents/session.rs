@@ -164,8 +164,9 @@ impl Session {
             FromAgent::History(entry) => Input::NodeHistory { node, entry },
             FromAgent::Service(status) => Input::NodeService { node, status },
             FromAgent::Hello(hello) => Input::NodeConnected { node, hello },
-            // That it came is all that matters.
-            FromAgent::Heartbeat(_) => return,
+            FromAgent::Heartbeat(heartbeat) => {
+                return self.agents.handle.sessions().note(&node, heartbeat);
+            }
         };
         self.agents.handle.report(input).await;
     }

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use fleet_proto::ids::NodeId;
-use fleet_proto::session::ToAgent;
+use fleet_proto::session::{Heartbeat, ToAgent};
+use fleet_proto::view::VitalsView;
 
 /// Tells a node's streams apart, so that the end of an old one says nothing about the new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ struct Open {
 }
 
 struct Stream {
+    /// The newest: how the node is now is in no journal.
+    heartbeat: Option<Heartbeat>,
     id: SessionId,
     queue: mpsc::Sender<ToAgent>,
     ending: Ending,
@@ -54,7 +57,13 @@ impl Sessions {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.newest += 1;
         let id = SessionId(open.newest);
-        if let Some(older) = open.by_node.insert(node, Stream { id, queue, ending }) {
+        let stream = Stream {
+            heartbeat: None,
+            id,
+            queue,
+            ending,
+        };
+        if let Some(older) = open.by_node.insert(node, stream) {
             older.ending.replaced.cancel();
             older.ending.over.cancel();
         }
@@ -82,6 +91,19 @@ impl Sessions {
             tracing::warn!(%node, "does not take its messages; its stream is cut");
             stream.ending.over.cancel();
         }
+    }
+
+    pub fn note(&self, node: &NodeId, heartbeat: Heartbeat) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = open.by_node.get_mut(node) {
+            stream.heartbeat = Some(heartbeat);
+        }
+    }
+
+    /// How the node is, if it is there and has said so.
+    pub fn vitals(&self, node: &NodeId) -> Option<VitalsView> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_node.get(node)?.heartbeat.clone().map(VitalsView::from)
     }
 
     /// What may as well be left: nobody is cut off for it.

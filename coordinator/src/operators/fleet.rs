@@ -56,7 +56,9 @@ impl Operators {
     pub(super) fn show_node(&self, id: &str) -> Answer {
         let id: NodeId = id.parse().map_err(refusal::name)?;
         let view = self.handle.read(|state| node_view(state, &id));
-        answer(&view.map_err(|refused| refusal::status(&refused))?)
+        let mut view = view.map_err(|refused| refusal::status(&refused))?;
+        view.vitals = self.handle.sessions().vitals(&id);
+        answer(&view)
     }
 
     /// First durable, then felt: the node's connections end, and no new one is let in.

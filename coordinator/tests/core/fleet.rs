@@ -401,6 +401,7 @@ pub fn hello(id: &NodeId, apps: Vec<AppStatus>) -> Hello {
             kernel: "6".into(),
             cpus: 2,
             memory: Bytes(1),
+            disk: Bytes(1),
             disk_free: Bytes(1),
             booted_at: Timestamp(0),
         },

@@ -190,6 +190,7 @@ async fn numbers_beyond_all_reason_move_nothing() {
             cpu_percent: f64::NAN,
             memory_percent: f64::NEG_INFINITY,
             disk_free_bytes: u64::MAX,
+            ..wire::Heartbeat::default()
         })),
         said(Message::Service(wire::ServiceStatus {
             service_sequence: u64::MAX,

@@ -37,6 +37,14 @@ async fn views_and_figures_are_served() {
     let (_, nodes) = get(&coordinator, "/api/v1/nodes").await;
     let nodes: serde_json::Value = serde_json::from_str(&nodes).unwrap();
     assert_eq!(nodes[0]["node"], "n1");
+    let (_, node) = get(&coordinator, "/api/v1/nodes/n1").await;
+    let node: serde_json::Value = serde_json::from_str(&node).unwrap();
+    assert_eq!(
+        (&node["node"], &node["vitals"]),
+        (&"n1".into(), &serde_json::Value::Null)
+    );
+    let (head, _) = get(&coordinator, "/api/v1/nodes/n9").await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
     for path in ["/api/v1/status", "/api/v1/rollouts", "/api/v1/releases"] {
         let (head, body) = get(&coordinator, path).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");

@@ -189,6 +189,7 @@ impl World {
                 kernel: "6.1".to_owned(),
                 cpus: 2,
                 memory: Bytes(4 << 30),
+                disk: Bytes(20 << 30),
                 disk_free: Bytes(10 << 30),
                 booted_at: NOON,
             },

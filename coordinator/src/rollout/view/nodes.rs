@@ -23,6 +23,7 @@ pub fn node(state: &State, id: &NodeId, node: &Node) -> NodeView {
         drained: drained(node),
         enrolled_at: node.enrolled_at,
         facts: node.facts.clone(),
+        vitals: None,
         agent_version: node.agent_version.clone(),
         apps: node
             .apps

@@ -4,8 +4,8 @@ use super::{WireError, cut, need, none_if_empty, release_if_any};
 use crate::ids::RolloutNumber;
 use crate::quantity::Bytes;
 use crate::session::{
-    AppStatus, Facts, Failure, FromAgent, Health, Heartbeat, Hello, HistoryEntry, Refusal, ServiceStatus,
-    StepStatus,
+    AppStatus, Facts, Failure, FromAgent, Health, Heartbeat, Hello, HistoryEntry, Refusal, ReleaseOnDisk,
+    ServiceStatus, StepStatus,
 };
 use crate::time::Timestamp;
 use crate::version::Protocol;
@@ -13,6 +13,8 @@ use crate::wire;
 
 const LOG_LINES_MAX: usize = 50;
 const APPS_MAX: usize = 64;
+/// An agent says no more than that.
+const RELEASES_MAX: usize = crate::session::RELEASES_ON_DISK_MAX;
 
 impl From<FromAgent> for wire::FromAgent {
     fn from(message: FromAgent) -> Self {
@@ -30,6 +32,7 @@ impl From<FromAgent> for wire::FromAgent {
                 cpu_percent: heartbeat.cpu_percent,
                 memory_percent: heartbeat.memory_percent,
                 disk_free_bytes: heartbeat.disk_free.0,
+                releases: heartbeat.releases.iter().map(Into::into).collect(),
             }),
             FromAgent::History(entry) => Message::History(wire::HistoryEntry {
                 sequence: entry.sequence,
@@ -65,6 +68,7 @@ impl TryFrom<wire::FromAgent> for FromAgent {
                 cpu_percent: heartbeat.cpu_percent,
                 memory_percent: heartbeat.memory_percent,
                 disk_free: Bytes(heartbeat.disk_free_bytes),
+                releases: releases(heartbeat.releases)?,
             }),
             Message::History(entry) => Self::History(HistoryEntry {
                 sequence: entry.sequence,
@@ -78,6 +82,31 @@ impl TryFrom<wire::FromAgent> for FromAgent {
             Message::Service(status) => Self::Service(status.into()),
         })
     }
+}
+
+impl From<&ReleaseOnDisk> for wire::ReleaseOnDisk {
+    fn from(on_disk: &ReleaseOnDisk) -> Self {
+        Self {
+            app: on_disk.app.to_string(),
+            release: Some((&on_disk.release).into()),
+        }
+    }
+}
+
+fn releases(releases: Vec<wire::ReleaseOnDisk>) -> Result<Vec<ReleaseOnDisk>, WireError> {
+    if releases.len() > RELEASES_MAX {
+        return Err(WireError::TooMany {
+            what: "releases",
+            limit: RELEASES_MAX,
+        });
+    }
+    let read = releases.into_iter().map(|on_disk| {
+        Ok(ReleaseOnDisk {
+            app: on_disk.app.parse()?,
+            release: need(on_disk.release, "release")?.try_into()?,
+        })
+    });
+    read.collect()
 }
 
 impl From<Hello> for wire::Hello {
@@ -94,6 +123,7 @@ impl From<Hello> for wire::Hello {
                 memory_bytes: hello.facts.memory.0,
                 disk_free_bytes: hello.facts.disk_free.0,
                 booted_at_ms: hello.facts.booted_at.0,
+                disk_bytes: hello.facts.disk.0,
             }),
             apps: hello.apps.into_iter().map(Into::into).collect(),
             service: hello.service.map(Into::into),
@@ -123,6 +153,7 @@ impl TryFrom<wire::Hello> for Hello {
                 kernel: cut(facts.kernel),
                 cpus: facts.cpus,
                 memory: Bytes(facts.memory_bytes),
+                disk: Bytes(facts.disk_bytes),
                 disk_free: Bytes(facts.disk_free_bytes),
                 booted_at: Timestamp(facts.booted_at_ms),
             },

@@ -68,6 +68,7 @@ fn what_an_agent_says_survives_the_wire() {
             kernel: "6".into(),
             cpus: 2,
             memory: Bytes(1),
+            disk: Bytes(10 << 30),
             disk_free: Bytes(2),
             booted_at: Timestamp(3),
         },

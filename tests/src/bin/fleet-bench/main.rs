@@ -161,6 +161,7 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
                 kernel: "6.1".into(),
                 cpus: 4,
                 memory: Bytes(8 << 30),
+                disk: Bytes(1 << 30),
                 disk_free: Bytes(1 << 30),
                 booted_at: Timestamp(0),
             },

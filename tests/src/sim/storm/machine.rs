@@ -171,6 +171,7 @@ impl Machine {
                 kernel: "6.1".to_owned(),
                 cpus: 2,
                 memory: Bytes(4 << 30),
+                disk: Bytes(20 << 30),
                 disk_free: Bytes(10 << 30),
                 booted_at: self.booted_at,
             },
