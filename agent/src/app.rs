@@ -33,7 +33,7 @@ use fetch_lane::fetch_lane;
 use hooks::Undraining;
 use migrating::{Migrating, end_of};
 use put_back::put_back;
-use smoke::{Smoking, smoked};
+use smoke::Smoking;
 use still::Made;
 
 /// While something waits for a verdict, and while nothing does.
@@ -261,14 +261,15 @@ impl RunLane {
         let purpose = now.work.purpose;
         if purpose == Purpose::Verify && earlier != Some(Purpose::Activate) {
             // It has run for a while: its time to prove itself begins now.
-            self.crew = self.crew.take().map(Crew::begin_again);
+            let measures = earlier == Some(Purpose::Rest);
+            self.crew = self.crew.take().map(|crew| crew.begin_again(measures));
         }
         if let (Purpose::Bake, Some(crew)) = (purpose, &mut self.crew) {
             crew.judge.begin_bake();
         }
         self.begin_migration(now);
         self.confirming = self.confirming(&now.work);
-        self.smoking = self.smoking(purpose);
+        self.smoking = None;
         self.keep_undraining_for(now);
         let mut judging = purpose != Purpose::Rest;
         loop {
@@ -342,7 +343,7 @@ impl RunLane {
             Purpose::Activate => crew.map(|_| Outcome::Activated),
             Purpose::Verify => confirmed(crew.and_then(|crew| outcome(crew, crew.verify())), contact),
             Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
-            Purpose::Smoke => crew.and_then(|crew| smoked(crew, &mut self.smoking)),
+            Purpose::Smoke => self.smoked(),
         }
     }
 

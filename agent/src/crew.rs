@@ -123,11 +123,12 @@ impl Crew {
         self.started.parts.iter().any(|part| !is_in_hand(&part.run))
     }
 
-    /// The deadlines of a verification count from here.
-    pub fn begin_again(self) -> Self {
+    /// The deadlines of a verification count from here. What has been at rest until now is its
+    /// own measure.
+    pub fn begin_again(self, measures: bool) -> Self {
         let Self { started, judge, .. } = self;
-        let baseline = judge.baseline();
-        Self::begin(started, baseline)
+        let measured = judge.baseline().filter(|_| measures);
+        Self::begin(started, measured.or(judge.held_against()))
     }
 
     pub fn failure(&self, finding: Finding) -> Failure {

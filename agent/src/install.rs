@@ -196,13 +196,12 @@ impl AppRecord {
     /// Away from a release that failed after it had been activated.
     fn fall_back(&mut self, failure: Failure) {
         let failing = self.current_release().cloned();
-        let target = match failing.as_ref() {
-            Some(failing) => self.newest_good_but(failing).cloned(),
-            None => None,
-        };
-        match target {
+        match self.way_back().cloned() {
             Some(target) => {
-                self.good.retain(|good| Some(&good.release) != failing.as_ref());
+                // What was good for another environment stays so.
+                let stays = Some(&target.release) == failing.as_ref();
+                self.good
+                    .retain(|good| stays || Some(&good.release) != failing.as_ref());
                 self.current = Some(target);
             }
             // It was good here once, and it is all there is: better ill than absent.
@@ -216,6 +215,16 @@ impl AppRecord {
             step.attempts = 0;
             step.cut_off = None;
         }
+    }
+
+    /// The same release as it ran before, with another environment's configuration; else
+    /// another one.
+    fn way_back(&self) -> Option<&Installed> {
+        let current = self.current.as_ref()?;
+        let before = self.good(&current.release);
+        before
+            .filter(|good| good.environment.is_some() && good.environment != current.environment)
+            .or_else(|| self.newest_good_but(&current.release))
     }
 
     fn newest_good_but(&self, left: &ReleaseRef) -> Option<&Installed> {

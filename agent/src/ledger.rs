@@ -191,7 +191,10 @@ impl AppRecord {
                 release: step.release.clone(),
                 phase: step.phase,
                 // Whose fault it was is found out first.
-                failure: step.failure.clone().filter(|_| step.cut_off.is_none()),
+                failure: step
+                    .failure
+                    .clone()
+                    .filter(|_| step.cut_off.is_none() || step.phase != Phase::RollingBack),
                 failed: step.failed.clone(),
                 migration: step.migration.map(|migration| migration.stand),
             }),

@@ -9,10 +9,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fleet_proto::ids::{AppName, RolloutNumber};
+use fleet_proto::ids::RolloutNumber;
 use fleet_proto::view::BackupView;
 
-use crate::artifacts::{ArtifactError, Artifacts};
+use crate::artifacts::{ArtifactError, Artifacts, Upload};
 use crate::durable;
 
 #[derive(Debug, thiserror::Error)]
@@ -77,27 +77,44 @@ impl Backups {
         Ok(self.all()?.into_iter().find(|record| record.rollout == rollout))
     }
 
-    /// Its bytes are there. Of the app's others only the newest stay, so that there are so many.
-    pub fn keep(&self, record: &BackupView, keep: u32) -> Result<(), BackupError> {
+    /// Its bytes are there. Of the others of this app and environment only the newest stay, so
+    /// that there are so many.
+    pub fn keep(&self, upload: Upload, record: &BackupView, keep: u32) -> Result<(), BackupError> {
         let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        upload.finish()?;
+        let replaced = self.of(record.rollout)?;
         let path = self.record(record.rollout);
         let text = serde_json::to_vec(record).unwrap_or_default();
         durable::write_file(&path, &text).map_err(file("write", &path))?;
-        self.forget_older(&record.app, keep)
+        self.forget_older(record, keep)?;
+        match replaced {
+            Some(replaced) => self.forget_bytes(&replaced),
+            None => Ok(()),
+        }
     }
 
-    fn forget_older(&self, app: &AppName, keep: u32) -> Result<(), BackupError> {
+    /// Unless another record names them.
+    fn forget_bytes(&self, gone: &BackupView) -> Result<(), BackupError> {
+        if !self.all()?.iter().any(|record| record.digest == gone.digest) {
+            self.blobs.remove(&gone.digest)?;
+        }
+        Ok(())
+    }
+
+    /// Never the one that has just come: a rollout with a higher number may have been quicker.
+    fn forget_older(&self, newest: &BackupView, keep: u32) -> Result<(), BackupError> {
         let all = self.all()?;
-        let of_app: Vec<&BackupView> = all.iter().filter(|record| record.app == *app).collect();
-        let excess = of_app.len().saturating_sub(keep.max(1) as usize);
-        let (old, _) = of_app.split_at(excess);
+        let of_database = |record: &&BackupView| {
+            (&record.app, &record.environment) == (&newest.app, &newest.environment)
+                && record.rollout != newest.rollout
+        };
+        let others: Vec<&BackupView> = all.iter().filter(of_database).collect();
+        let excess = others.len().saturating_sub((keep as usize).saturating_sub(1));
+        let (old, _) = others.split_at(excess);
         for record in old {
             let path = self.record(record.rollout);
             std::fs::remove_file(&path).map_err(file("remove", &path))?;
-            let stays = |other: &&BackupView| !old.contains(other) && other.digest == record.digest;
-            if !all.iter().any(|other| stays(&other)) {
-                self.blobs.remove(&record.digest)?;
-            }
+            self.forget_bytes(record)?;
         }
         Ok(())
     }
@@ -121,9 +138,10 @@ mod tests {
 
     use super::*;
 
-    fn record(backups: &Backups, app: &str, rollout: u64, bytes: &[u8]) -> BackupView {
+    fn record(app: &str, rollout: u64, bytes: &[u8]) -> BackupView {
         BackupView {
             app: app.parse().unwrap(),
+            environment: "production".parse().unwrap(),
             rollout: RolloutNumber(rollout),
             release: ReleaseRef {
                 version: "v1.0.0".parse().unwrap(),
@@ -131,9 +149,16 @@ mod tests {
             },
             node: "n01".parse().unwrap(),
             at: Timestamp(rollout),
-            digest: backups.blobs().put(bytes).unwrap(),
+            digest: Digest::of(bytes),
             bytes: bytes.len() as u64,
         }
+    }
+
+    fn keep(backups: &Backups, record: &BackupView, bytes: &[u8], keep: u32) {
+        let mut upload = backups.blobs().upload();
+        let size = bytes.len() as u64;
+        upload.piece(record.digest, size, 0, bytes).unwrap();
+        backups.keep(upload, record, keep).unwrap();
     }
 
     fn numbers(backups: &Backups) -> Vec<u64> {
@@ -149,22 +174,22 @@ mod tests {
     fn the_newest_of_each_app_stay_and_so_do_their_bytes() {
         let directory = tempfile::tempdir().unwrap();
         let backups = Backups::open(directory.path()).unwrap();
-        let first = record(&backups, "shop", 1, b"one");
-        backups.keep(&first, 2).unwrap();
-        let other = record(&backups, "till", 2, b"till");
-        backups.keep(&other, 2).unwrap();
+        let first = record("shop", 1, b"one");
+        keep(&backups, &first, b"one", 2);
+        let other = record("till", 2, b"till");
+        keep(&backups, &other, b"till", 2);
         // The same bytes as before.
-        let third = record(&backups, "shop", 3, b"one");
-        backups.keep(&third, 2).unwrap();
-        let fourth = record(&backups, "shop", 10, b"two");
-        backups.keep(&fourth, 2).unwrap();
+        let third = record("shop", 3, b"one");
+        keep(&backups, &third, b"one", 2);
+        let fourth = record("shop", 10, b"two");
+        keep(&backups, &fourth, b"two", 2);
         assert_eq!(numbers(&backups), [2, 3, 10]);
         assert!(
             backups.blobs().holds(&first.digest),
             "the third has the same bytes"
         );
-        let fifth = record(&backups, "shop", 11, b"three");
-        backups.keep(&fifth, 2).unwrap();
+        let fifth = record("shop", 11, b"three");
+        keep(&backups, &fifth, b"three", 2);
         assert_eq!(numbers(&backups), [2, 10, 11]);
         assert!(!backups.blobs().holds(&first.digest));
         let again = Backups::open(directory.path()).unwrap();
@@ -173,11 +198,26 @@ mod tests {
     }
 
     #[test]
+    fn what_has_just_come_stays_and_other_environments_are_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let backups = Backups::open(directory.path()).unwrap();
+        let mut staging = record("shop", 42, b"staging");
+        staging.environment = "staging".parse().unwrap();
+        keep(&backups, &staging, b"staging", 1);
+        let quick = record("shop", 43, b"quick");
+        keep(&backups, &quick, b"quick", 1);
+        // It took longer.
+        let slow = record("shop", 41, b"slow");
+        keep(&backups, &slow, b"slow", 1);
+        assert_eq!(numbers(&backups), [41, 42]);
+    }
+
+    #[test]
     fn a_record_that_cannot_be_read_hides_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let backups = Backups::open(directory.path()).unwrap();
-        let first = record(&backups, "shop", 1, b"one");
-        backups.keep(&first, 2).unwrap();
+        let first = record("shop", 1, b"one");
+        keep(&backups, &first, b"one", 2);
         std::fs::write(directory.path().join("records/2.json"), "{").unwrap();
         assert_eq!(numbers(&backups), [1]);
     }

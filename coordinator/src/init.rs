@@ -107,8 +107,21 @@ fn make(config: &Config, file: &Path, operator: &OperatorName, now: Timestamp) -
     write(&config.authority.join(AUTHORITY_FILE), &certificate)?;
     write(&key_file, &key)?;
     Trust::open(config, now)?;
+    ensure_operator(config, operator, now)
+}
+
+/// The first operator's credentials, made where there are none.
+pub fn ensure_operator(
+    config: &Config,
+    operator: &OperatorName,
+    now: Timestamp,
+) -> Result<PathBuf, InitError> {
+    let operators = config.authority.with_file_name("operators");
     let credentials = operators.join(operator.as_str());
-    issue_operator(config, operator, &credentials, now)?;
+    if !credentials.exists() {
+        create_directory(&operators)?;
+        issue_operator(config, operator, &credentials, now)?;
+    }
     Ok(credentials)
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_coordinator::config::{Config, is_trust_domain};
+use fleet_coordinator::trust::AUTHORITY_KEY_FILE;
 use fleet_coordinator::{init, owner, serve, service};
 use fleet_proto::authority::fingerprint;
 use fleet_proto::ids::{EnvironmentName, OperatorName};
@@ -217,7 +218,10 @@ fn report(error: &anyhow::Error) {
 #[expect(clippy::print_stdout, reason = "the edge of the program")]
 fn make(options: Init) -> anyhow::Result<()> {
     if let Some(file) = &options.config {
-        if options.if_missing && Config::read(file)?.authority.join(AUTHORITY_FILE).exists() {
+        let config = Config::read(file)?;
+        if options.if_missing && config.authority.join(AUTHORITY_KEY_FILE).exists() {
+            // Whoever was ended between the two begins with the second.
+            init::ensure_operator(&config, &options.operator, Timestamp::now())?;
             println!("what {} names is there", file.display());
             return Ok(());
         }

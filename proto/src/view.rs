@@ -367,6 +367,7 @@ pub struct TokenView {
 #[serde(deny_unknown_fields)]
 pub struct BackupView {
     pub app: AppName,
+    pub environment: EnvironmentName,
     /// Before whose migration.
     pub rollout: RolloutNumber,
     pub release: ReleaseRef,

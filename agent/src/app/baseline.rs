@@ -28,8 +28,10 @@ impl RunLane {
                 self.keep(now, baseline);
                 Some(baseline)
             }
-            (Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke, None) => self.kept(now),
-            (_, measured) => measured,
+            (Purpose::Activate, None) => self.kept(now),
+            // Taken in hand again: what it is now is no measure of itself.
+            (Purpose::Verify | Purpose::Bake | Purpose::Smoke, measured) => self.kept(now).or(measured),
+            (Purpose::Rest | Purpose::PutBack, measured) => measured,
         }
     }
 

@@ -79,6 +79,10 @@ impl RunLane {
         let is_well = matches!(outcome, Outcome::Verified { .. } | Outcome::PutBack { ill: None });
         match self.what_to_undrain().filter(|_| is_well) {
             Some(started) => {
+                // What it did while it started is not held against it any more.
+                if let (Outcome::Verified { .. }, Some(crew)) = (&outcome, &mut self.crew) {
+                    crew.judge.begin_bake();
+                }
                 self.begin_undraining(now, started, Some(outcome));
                 None
             }

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use super::{RunLane, outcome};
 use crate::crew::Crew;
 use crate::effects::converge::Part;
-use crate::install::{Outcome, Purpose};
+use crate::install::Outcome;
 use crate::probe::judge::{Finding, Verdict};
 use crate::probe::{Miss, look};
 
@@ -13,11 +13,33 @@ use crate::probe::{Miss, look};
 pub(super) struct Smoking(JoinSet<Option<Finding>>);
 
 impl RunLane {
-    pub(super) fn smoking(&self, purpose: Purpose) -> Option<Smoking> {
-        let crew = self.crew.as_ref().filter(|_| purpose == Purpose::Smoke)?;
+    /// What has only just been started, as after a power cut, is looked at once it is up. The
+    /// other checks go on meanwhile.
+    pub(super) fn smoked(&mut self) -> Option<Outcome> {
+        let crew = self.crew.as_ref()?;
+        if let Verdict::Failed(finding) = crew.bake() {
+            return outcome(crew, Verdict::Failed(finding));
+        }
+        if self.smoking.is_none() && !crew.judge.all_pass() {
+            return None;
+        }
+        let smoking = self.smoking.get_or_insert_with(|| Smoking::begin(crew));
+        match smoking.0.try_join_next()? {
+            Ok(None) => Some(Outcome::Smoked),
+            Ok(Some(finding)) => outcome(crew, Verdict::Failed(finding)),
+            Err(broken) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_shut_down) => None,
+            },
+        }
+    }
+}
+
+impl Smoking {
+    fn begin(crew: &Crew) -> Self {
         let mut looking = JoinSet::new();
         looking.spawn(look_at_all(crew.started.parts.clone()));
-        Some(Smoking(looking))
+        Self(looking)
     }
 }
 
@@ -39,20 +61,5 @@ fn finding(check: String, miss: Miss) -> Finding {
         check,
         figure: miss.figure,
         limit: miss.limit,
-    }
-}
-
-/// The other checks go on meanwhile.
-pub(super) fn smoked(crew: &Crew, smoking: &mut Option<Smoking>) -> Option<Outcome> {
-    if let Verdict::Failed(finding) = crew.bake() {
-        return outcome(crew, Verdict::Failed(finding));
-    }
-    match smoking.as_mut()?.0.try_join_next()? {
-        Ok(None) => Some(Outcome::Smoked),
-        Ok(Some(finding)) => outcome(crew, Verdict::Failed(finding)),
-        Err(broken) => match broken.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_shut_down) => None,
-        },
     }
 }

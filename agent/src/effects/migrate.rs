@@ -58,7 +58,7 @@ pub fn migrate(
 ) -> Outcome {
     let job = match Job::of(converge, reach, work, order) {
         Ok(job) => job,
-        Err(failure) => return outcome((MigrationStand::NotStarted, Some(failure))),
+        Err(failure) => return outcome((stand_before(work.part), Some(failure))),
     };
     match work.part {
         MigrationPart::Prepare => match job.prepare() {
@@ -68,6 +68,14 @@ pub fn migrate(
         },
         MigrationPart::Run => outcome(job.run(work.act)),
         MigrationPart::FindOut => outcome(job.find_out(work.act)),
+    }
+}
+
+/// Where its commands cannot even be described. What was begun before may be at it still.
+fn stand_before(part: MigrationPart) -> MigrationStand {
+    match part {
+        MigrationPart::Prepare | MigrationPart::Run => MigrationStand::NotStarted,
+        MigrationPart::FindOut => MigrationStand::Unknown,
     }
 }
 

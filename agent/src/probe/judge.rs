@@ -134,8 +134,14 @@ impl Judge {
         self.window.clear();
     }
 
+    /// How it is now, for whatever comes after it.
     pub fn baseline(&self) -> Option<Baseline> {
         self.window.baseline()
+    }
+
+    /// How the node was before.
+    pub fn held_against(&self) -> Option<Baseline> {
+        self.baseline
     }
 
     pub fn verify(&self, now: Duration) -> Verdict {

@@ -31,7 +31,7 @@ impl RunDirectory {
         let Some(owed) = self.read::<Owed>(FILE).filter(|owed| owed.spec == spec) else {
             return BTreeSet::new();
         };
-        let is_started_anew = owed.boot != proc::boot_id() && !matches!(how, How::Static(_));
+        let is_started_anew = !proc::is_this_boot(&owed.boot) && !matches!(how, How::Static(_));
         if is_started_anew {
             return BTreeSet::from([HookName::PostStart, HookName::Undrain]);
         }

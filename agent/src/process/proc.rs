@@ -142,10 +142,31 @@ pub fn boot_id() -> String {
     format!("{}/{first}", boot.trim())
 }
 
+/// Whether it was written in this boot. Agents that knew of no pods wrote nothing of process 1.
+pub fn is_this_boot(written: &str) -> bool {
+    let now = boot_id();
+    let machine = now.split('/').next();
+    written == now || (!written.contains('/') && Some(written) == machine)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test says where")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_agent_wrote_before_there_were_pods_is_of_this_boot_too() {
+        let now = boot_id();
+        let (machine, first) = now.split_once('/').unwrap();
+        assert!(is_this_boot(&now) && is_this_boot(machine));
+        for other in [
+            format!("{machine}/1{first}"),
+            format!("0{machine}"),
+            String::new(),
+        ] {
+            assert!(!is_this_boot(&other), "{other}");
+        }
+    }
 
     #[test]
     fn odd_program_names_do_not_shift_the_fields() {

@@ -135,7 +135,7 @@ impl RunDirectory {
     /// None also when it speaks of an earlier boot.
     pub fn state(&self) -> Option<KeeperState> {
         let state: KeeperState = self.read("state.json")?;
-        (state.boot == super::proc::boot_id()).then_some(state)
+        super::proc::is_this_boot(&state.boot).then_some(state)
     }
 
     pub fn write_state(&self, state: &KeeperState) -> Result<(), FileError> {

@@ -2,13 +2,17 @@
 //! somebody has put beside them.
 
 use std::collections::BTreeSet;
-use std::fs::Metadata;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
+use fleet_proto::quantity::Bytes;
 use fleet_proto::release::Component;
 use fleet_proto::tree::{Entry, Tree};
+
+use nix::fcntl::OFlag;
 
 use super::Slot;
 
@@ -95,7 +99,11 @@ fn difference(path: &Path, entry: &Entry) -> Option<(Kind, String, String)> {
             bytes,
             executable,
         } if about.is_file() => {
-            let found = std::fs::File::open(path).and_then(Digest::of_reader);
+            // Whatever lies there instead may be without end.
+            if about.len() != *bytes {
+                return changed(Bytes(about.len()).to_string());
+            }
+            let found = open(path).and_then(|file| Digest::of_reader(file.take(bytes.saturating_add(1))));
             match found {
                 Ok(found) if found == (*digest, *bytes) => {
                     mode(&about, if *executable { 0o755 } else { 0o644 })
@@ -106,6 +114,15 @@ fn difference(path: &Path, entry: &Entry) -> Option<(Kind, String, String)> {
         }
         Entry::Directory | Entry::Link { .. } | Entry::File { .. } => changed(kind_of(&about).to_owned()),
     }
+}
+
+/// Not what somebody has put into its place meanwhile, as a pipe from which nothing comes.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
 }
 
 fn mode(about: &Metadata, expected: u32) -> Option<(Kind, String, String)> {

@@ -6,11 +6,12 @@ use fleet_proto::view::BackupView;
 use super::table::Table;
 
 pub fn table(backups: &[BackupView]) -> String {
-    let mut table = Table::new(&["rollout", "app", "before", "made", "on", "size"]);
+    let mut table = Table::new(&["rollout", "app", "environment", "before", "made", "on", "size"]);
     for backup in backups {
         table.row(vec![
             backup.rollout.to_string(),
             backup.app.to_string(),
+            backup.environment.to_string(),
             backup.release.to_string(),
             backup.at.to_string(),
             backup.node.to_string(),

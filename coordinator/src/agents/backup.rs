@@ -1,7 +1,9 @@
 //! What a node backed up before it migrates.
 
+use std::time::Duration;
+
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{NodeId, RolloutNumber};
+use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
 use fleet_proto::migration::MigrationAct;
 use fleet_proto::release::{Manifest, ReleaseRef};
 use fleet_proto::time::Timestamp;
@@ -12,6 +14,9 @@ use tonic::{Status, Streaming};
 use super::Agents;
 use crate::refusal;
 
+/// The node reads it from its own disk.
+const PIECE_WITHIN: Duration = Duration::from_secs(60);
+
 impl Agents {
     /// Acknowledged when it is on the disk for good.
     pub(super) async fn take_backup(
@@ -19,16 +24,17 @@ impl Agents {
         node: NodeId,
         mut pieces: Streaming<BackupPiece>,
     ) -> Result<(), Status> {
+        let Some(first) = next_piece(&mut pieces).await? else {
+            return Err(refusal::usage("a backup has at least one piece"));
+        };
+        let number = RolloutNumber(first.rollout);
+        let release = self.migrates(&node, number, &first.app)?;
+        // Only those wait here, and take another's place, that were told to come.
         let _permit = self
             .backups_coming
             .acquire()
             .await
             .map_err(|error| refusal::internal(&error))?;
-        let Some(first) = pieces.message().await? else {
-            return Err(refusal::usage("a backup has at least one piece"));
-        };
-        let number = RolloutNumber(first.rollout);
-        let release = self.migrates(&node, number, &first.app)?;
         let keep = self.kept_of(&release).await?;
         let mut upload = self.backups.blobs().upload();
         let mut next = Some(first);
@@ -52,13 +58,14 @@ impl Agents {
             upload = written
                 .map_err(|error| refusal::internal(&error))?
                 .map_err(|error| refusal::artifact(&error))?;
-            next = pieces.message().await?;
+            next = next_piece(&mut pieces).await?;
         }
         let Some((digest, bytes)) = whole else {
             return Err(refusal::usage("a backup has at least one piece"));
         };
         let record = BackupView {
             app: release.app,
+            environment: release.environment,
             rollout: number,
             release: release.release,
             node,
@@ -68,8 +75,7 @@ impl Agents {
         };
         let backups = self.backups.clone();
         let keeping = move || {
-            upload.finish()?;
-            backups.keep(&record, keep)?;
+            backups.keep(upload, &record, keep)?;
             Ok(record)
         };
         let kept = tokio::task::spawn_blocking(keeping).await;
@@ -89,6 +95,7 @@ impl Agents {
                 let is_its = run.node == *node && run.act == MigrationAct::Up && !run.stand.is_settled();
                 (is_its && rollout.plan.app.as_str() == app).then(|| Migrates {
                     app: rollout.plan.app.clone(),
+                    environment: rollout.plan.environment.clone(),
                     release: run.release.clone(),
                 })
             })
@@ -116,7 +123,15 @@ impl Agents {
     }
 }
 
+/// One that sends nothing keeps nobody from sending.
+async fn next_piece(pieces: &mut Streaming<BackupPiece>) -> Result<Option<BackupPiece>, Status> {
+    tokio::time::timeout(PIECE_WITHIN, pieces.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no piece of the backup came for a minute"))?
+}
+
 struct Migrates {
-    app: fleet_proto::ids::AppName,
+    app: AppName,
+    environment: EnvironmentName,
     release: ReleaseRef,
 }

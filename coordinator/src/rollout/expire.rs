@@ -21,7 +21,7 @@ pub(super) fn expired_now(state: &State, settings: &Settings, now: Timestamp) ->
         _ => None,
     };
     let is_over = |since: &Timestamp| since.plus(settings.ephemeral_expiry).max(not_before) <= now;
-    state
+    let over: Vec<Event> = state
         .expiring
         .iter()
         .filter_map(|id| Some((id, gone_since(state.nodes.get(id)?)?)))
@@ -30,5 +30,10 @@ pub(super) fn expired_now(state: &State, settings: &Settings, now: Timestamp) ->
             node: id.clone(),
             gone_since,
         })
-        .collect()
+        .collect();
+    // Where nobody at all is there it is the network that has gone, and not the pods.
+    if !over.is_empty() && !state.nodes.values().any(Node::is_connected) {
+        return vec![];
+    }
+    over
 }

@@ -62,13 +62,17 @@ impl Migrations {
     pub fn plan(&self) -> MigrationPlan {
         let acts = [&self.status, &Some(self.up.clone()), &self.verify];
         let commands = acts.into_iter().flatten().count() as u64;
-        let backup = self.backup.as_ref().map_or(Span::ZERO, |backup| backup.timeout);
+        let backup_ms = self.backup.as_ref().map_or(0, |backup| {
+            // To be made, and to be brought to the coordinator.
+            let times = if backup.upload { 2 } else { 1 };
+            backup.timeout.as_millis().saturating_mul(times)
+        });
         let all = self.timeout.as_millis().saturating_mul(commands);
         MigrationPlan {
             has_status: self.status.is_some(),
             has_contract: self.contract.is_some(),
             undo: self.undo,
-            timeout: Span::from_millis(all.saturating_add(backup.as_millis())),
+            timeout: Span::from_millis(all.saturating_add(backup_ms)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A release on which no coordinator was reached.
 
 use fleet_proto::quantity::Span;
-use fleet_proto::session::{FailureClass, Phase};
+use fleet_proto::session::{FailureClass, Health, Phase};
 
 use super::{Node, failure};
 use crate::install::Outcome;
@@ -72,6 +72,27 @@ fn what_was_taken_back_before_it_was_verified_is_told_apart_too() {
     });
     node.stands(Phase::RollingBack, Some(1), &[1]);
     assert_eq!(node.record.work().cut_off, Some(WITHIN));
+}
+
+/// What becomes of the node is told all the same.
+#[test]
+fn what_cannot_be_put_back_is_told_with_its_reason() {
+    let mut node = cut_off(&[1]);
+    let told = |node: &Node| {
+        let status = node.record.status(&"shop".parse().unwrap(), Health::Unknown);
+        status.step.unwrap().failure
+    };
+    assert_eq!(told(&node), None, "whose fault it was is not known yet");
+    for _ in 0..3 {
+        node.settle(Outcome::CannotPutBack { why: "gone".into() });
+    }
+    node.stands(Phase::Failed, Some(1), &[1]);
+    assert!(
+        told(&node)
+            .unwrap()
+            .message
+            .contains("v1 cannot be put back: gone")
+    );
 }
 
 /// What failed afterwards for another reason is not asked about.

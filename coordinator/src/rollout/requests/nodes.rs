@@ -6,7 +6,7 @@ use fleet_proto::labels::Labels;
 use super::{Answer, must_be_few};
 use crate::rollout::event::Event;
 use crate::rollout::input::{Refusal, RefusalKind, Reply};
-use crate::rollout::node::Node;
+use crate::rollout::node::{Connection, Node};
 use crate::rollout::state::State;
 
 pub(super) fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a Node, Refusal> {
@@ -36,7 +36,8 @@ pub(super) fn label(state: &State, by: &str, id: &NodeId, set: &Labels, remove: 
 }
 
 pub(super) fn revoke(state: &State, by: &str, id: &NodeId, reason: &str) -> Answer {
-    if find_node(state, id)?.is_revoked() {
+    // The name of one that has merely expired would be free.
+    if matches!(find_node(state, id)?.connection, Connection::Revoked { .. }) {
         return Ok((vec![], Reply::Done));
     }
     let event = Event::NodeRevoked {
@@ -51,7 +52,12 @@ pub(super) fn revoke(state: &State, by: &str, id: &NodeId, reason: &str) -> Answ
 pub(super) fn cordon(state: &State, by: &str, id: &NodeId, reason: Option<&str>) -> Answer {
     let node = find_node(state, id)?;
     if node.is_revoked() {
-        return Err(Refusal::new(RefusalKind::Refused, format!("{id} was revoked")));
+        let what = if node.has_expired() {
+            "has expired"
+        } else {
+            "was revoked"
+        };
+        return Err(Refusal::new(RefusalKind::Refused, format!("{id} {what}")));
     }
     let reason = reason.filter(|reason| !reason.is_empty());
     let known = node.cordon.as_ref();

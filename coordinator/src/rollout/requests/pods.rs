@@ -39,12 +39,16 @@ pub(super) fn enrol(
         )
         .hint("those that are gone expire; `ephemeral_expiry` in coordinator.toml says when"));
     }
+    // What an operator has said of it since stands, as it does for other nodes.
+    let kept = known
+        .filter(|known| !known.has_expired())
+        .map(|known| &known.labels);
     let event = Event::PodEnrolled {
         node: node.clone(),
         cluster: cluster.clone(),
         key: *newcomer.key,
         certificates_from: newcomer.certificates_from,
-        labels: labels.clone(),
+        labels: kept.cloned().unwrap_or_else(|| labels.clone()),
         platform: newcomer.platform.clone(),
     };
     Ok((vec![event], enrolled))

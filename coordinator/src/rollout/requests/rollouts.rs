@@ -222,7 +222,12 @@ pub(super) fn pause(state: &State, by: &str, number: RolloutNumber, reason: Opti
     let rollout = find(state, number)?;
     must_be_open(rollout)?;
     match &rollout.course {
-        Course::Running => {
+        // That nodes are missed may come to an end by itself; what a person says does not.
+        Course::Running
+        | Course::Paused {
+            cause: PauseCause::Unreachable,
+            ..
+        } => {
             let event = Event::RolloutPaused {
                 number,
                 cause: PauseCause::Operator,

@@ -135,14 +135,14 @@ impl State {
     /// A node that comes back under its name is as it was, until it says how it is.
     pub(super) fn enrol(&mut self, id: &NodeId, mut new: Node, at: Timestamp) {
         self.forget_expired(at);
-        if let Some(known) = self.nodes.remove(id) {
+        // One that has expired has left its name to another, of which nothing is known.
+        if let Some(known) = self.nodes.remove(id).filter(|known| !known.has_expired()) {
             new.apps = known.apps;
             new.history_taken = known.history_taken;
             // The same machine may come back with its ledger; another one is told again.
             new.service = known.service;
-            if known.service.drained {
-                new.cordon = known.cordon;
-            }
+            // No node gets out of it by getting in again.
+            new.cordon = known.cordon;
         }
         for app in new.apps.values_mut() {
             // What another machine of that name left says nothing about this one.
