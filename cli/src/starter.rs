@@ -115,7 +115,8 @@ name = "{app}"
 # One deployable part: its files, how it runs, how one knows that it is well.
 [[component]]
 name = "{component}"
-# A file or a directory, from here. All of it goes to every node.
+# A file or a directory, from here. All of it goes to every node and stays with the coordinator,
+# .git and .env files too: name a directory that holds only what runs.
 path = "{path}"
 # Or one for each platform:
 # platforms = {{ "linux/amd64" = "dist/amd64", "linux/arm64" = "dist/arm64" }}
@@ -168,7 +169,8 @@ status = 200
 # kind = "exec"
 # command = ["./smoke", "login"]
 # timeout = "30s"
-# Before its process is stopped, after it is started, and when it is verified; each may be run
+
+# Hooks: before its process is stopped, after it is started, and when it is verified; each may be run
 # again.
 # [component.hooks]
 # drain = {{ command = ["./lb", "remove", "${{node}}"], timeout = "2m" }}
@@ -196,13 +198,15 @@ max_unavailable = "25%"
 # on_failure = "rollback"         # or "pause"
 
 # What `${{var.NAME}}` is where the node does not say it, and what an environment lays over that.
-# [vars]
-# level = "info"
+[vars]
+port = "8080"
 # [environment.staging.vars]
-# level = "debug"
+# port = "8081"
 
 # What it does to its database: once, on one node, before the first wave.
 # [migrations]
+# component = "{component}"        # in whose files; the first if none is named
+# user = "{app}"                   # as whom; the agent's own user if nobody is named
 # status = ["./migrate", "status"] # ends with 0: applied; with 1: not
 # up = ["./migrate", "up"]
 # verify = ["./migrate", "verify"]

@@ -188,7 +188,12 @@ impl Converge {
                     true => vec![component.name.to_string()],
                     false => pm2.only.clone(),
                 },
-                profile: pm2.profile.clone(),
+                profile: pm2
+                    .profile
+                    .as_ref()
+                    .map(|profile| words.fill(profile))
+                    .transpose()
+                    .map_err(wrong)?,
                 user: pm2.user.clone(),
                 home: pm2
                     .home
