@@ -368,11 +368,13 @@ fn of_a_node_that_is_there_twice_the_newer_counts_and_the_older_is_told() {
     })
     .unwrap_or_else(|error| unreachable!("{error} {} {}", fleet.log("n01"), fleet.log("twin")));
     assert!(fleet.log("n01").contains("token create --node n01"));
-    assert!(
-        fleet
-            .log("coordinator")
-            .contains("a newer stream of the node took its place")
-    );
+    // The older one may have read it before the coordinator has written it down.
+    wait_for("the coordinator's word on it", PATIENCE, || {
+        let log = fleet.log("coordinator");
+        log.contains("a newer stream of the node took its place")
+            .then_some(())
+    })
+    .unwrap();
     twin.kill().unwrap();
     let sessions = |fleet: &Fleet| fleet.log("n01").matches("session open").count();
     let before = sessions(&fleet);
