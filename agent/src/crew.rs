@@ -19,7 +19,7 @@ use crate::process::standing::{Standing, glance, is_in_hand};
 /// is found healthy soon after it is.
 const IMPATIENT: Duration = Duration::from_millis(250);
 /// How often processes are looked at, which costs one small file.
-const PROCESS_EVERY: Duration = Duration::from_millis(500);
+const PROCESS_EVERY: Duration = Duration::from_secs(1);
 const RESOURCES_EVERY: Duration = Duration::from_secs(5);
 /// Readings wait for the judge; checks wait with them past this.
 const READINGS_MAX: usize = 64;

@@ -30,20 +30,21 @@ pub fn measure() -> anyhow::Result<Option<Value>> {
         by_fleet.push(was_down_ms(host)?);
     }
     let (plain, by_fleet) = (median(plain), median(by_fleet));
-    let (kilobytes, percent) = at_rest(host)?;
+    let (kilobytes, of_files, percent) = at_rest(host)?;
     Ok(Some(json!({
         "rounds": ROUNDS,
         "systemctl_restart_ms": plain,
         "fleet_ms": by_fleet,
         "added_ms": ((by_fleet - plain) * 1e3).round() / 1e3,
         "agent_at_rest_kb": kilobytes,
+        "agent_at_rest_of_files_kb": of_files,
         "agent_at_rest_core_percent": percent,
     })))
 }
 
 /// What the agent takes while it looks after the unit and nothing is to be done: resident
-/// kilobytes, and its share of a core.
-fn at_rest(host: &Host) -> anyhow::Result<(u64, f64)> {
+/// kilobytes, those of them that are its program and libraries, and its share of a core.
+fn at_rest(host: &Host) -> anyhow::Result<(u64, u64, f64)> {
     const LOOK_FOR: Duration = Duration::from_secs(30);
     let shown = host.run(&[
         "systemctl",
@@ -65,14 +66,20 @@ fn at_rest(host: &Host) -> anyhow::Result<(u64, f64)> {
     let (before, from) = (used()?, Instant::now());
     std::thread::sleep(LOOK_FOR);
     let (ticks, seconds) = (used()? - before, from.elapsed().as_secs_f64());
-    let status = host.run(&["grep", "VmRSS", &format!("{process}/status")])?.stdout;
-    let kilobytes = status
-        .split_whitespace()
-        .nth(1)
-        .and_then(|word| word.parse().ok());
+    let status = host.run(&["cat", &format!("{process}/status")])?.stdout;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let kilobytes: Option<u64> = field("VmRSS");
     #[expect(clippy::cast_precision_loss, reason = "a few hundred ticks of 10 ms")]
     let percent = ticks as f64 / seconds;
-    Ok((kilobytes.context(status)?, (percent * 1e3).round() / 1e3))
+    let of_files: Option<u64> = field("RssFile");
+    Ok((
+        kilobytes.context(status.clone())?,
+        of_files.context(status)?,
+        (percent * 1e3).round() / 1e3,
+    ))
 }
 
 fn service(version: &str) -> Piece {
@@ -91,13 +98,28 @@ fn roll_out(fleet: &HostFleet, version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By systemd's own clock, from the end of being active to being active again.
+/// What systemd writes when it begins to stop a unit, and when the unit is there.
+const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
+const STARTED: &str = "39f53479d3a045ac8e11786248231fbf";
+
+/// By systemd's own words, for it forgets the times of a unit that was disabled: from when the
+/// unit was told to stop until it said that it was ready.
 fn was_down_ms(host: &Host) -> anyhow::Result<f64> {
-    let at = |property: &str| -> anyhow::Result<f64> {
-        let shown = host.run(&["systemctl", "show", "--value", "--property", property, "shop"])?;
-        shown.stdout.trim().parse().context(shown.stderr)
+    let journal = ["journalctl", "--sync"];
+    anyhow::ensure!(host.run(&journal)?.code == 0, "the journal is not written");
+    let shown = host.run(&["journalctl", "--unit=shop", "--output=json", "--lines=40"])?;
+    let entries = shown.stdout.lines().map(serde_json::from_str::<Value>);
+    let entries: Vec<Value> = entries.collect::<Result<_, _>>()?;
+    let newest = |what: &str| {
+        let of_it = |entry: &&Value| entry["MESSAGE_ID"] == what;
+        let at = entries.iter().rfind(of_it)?["__MONOTONIC_TIMESTAMP"].as_str()?;
+        at.parse::<f64>().ok()
     };
-    Ok((at("ActiveEnterTimestampMonotonic")? - at("ActiveExitTimestampMonotonic")?) / 1e3)
+    let (stopping, started) = newest(STOPPING)
+        .zip(newest(STARTED))
+        .context(shown.stdout.clone())?;
+    anyhow::ensure!(started > stopping, "it is not there again");
+    Ok((started - stopping) / 1e3)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
