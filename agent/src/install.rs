@@ -12,7 +12,7 @@
 
 mod by_hand;
 mod confirm;
-mod migrate;
+pub mod migrate;
 mod orders;
 mod outcomes;
 

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod account;
+pub mod asked;
 pub mod errand;
 pub mod keeper;
 pub mod launch;

@@ -11,7 +11,7 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod store;
 
-#[path = "local/log.rs"]
+#[path = "../../tests/support/log.rs"]
 mod log;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,7 +2,7 @@
 //! off, the log says so, and the next proper question is answered.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
-#[path = "local/log.rs"]
+#[path = "../../tests/support/log.rs"]
 mod log;
 
 use std::os::unix::fs::PermissionsExt;

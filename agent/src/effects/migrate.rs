@@ -24,15 +24,13 @@ use super::converge::{Converge, Target, describe};
 use super::{Failed, chain, failure};
 use crate::boundary::{Boundary, boundary};
 use crate::crew::LOG_LINES;
+use crate::install::migrate::ends::{self, Follows, Witness};
 use crate::install::{MigrationPart, MigrationWork, Outcome};
 use crate::link::Reach;
 use crate::process::errand::{self, End, Errand, ErrandError, Task};
 use crate::secrets::kept::EnvFrom;
 use crate::slots::Slots;
 use crate::template::Words;
-
-/// A migration that says how it stands, and not by an error.
-const NOT_APPLIED: i32 = 1;
 
 /// What was found out or done: how it stands, and what went wrong.
 type Stand = (MigrationStand, Option<Failed>);
@@ -203,38 +201,25 @@ impl Job {
             "the migration of {} ({act}) was begun, and what ran it is gone: nobody saw its end",
             self.release
         );
-        match self.ended_early(act, failure(FailureClass::Infrastructure, why)) {
-            // That it went is no fault of the release: it may be begun again.
-            (MigrationStand::Failed, failure) => (MigrationStand::Unknown, failure),
-            found => found,
-        }
+        self.ask(act, Witness::Nobody, failure(FailureClass::Infrastructure, why))
     }
 
-    /// It was ended before it came to its end: how it stands is asked.
-    fn ended_early(&self, act: MigrationAct, mut failure: Failed) -> Stand {
-        let asked = match act {
-            MigrationAct::Up | MigrationAct::Down if self.migrations.status.is_some() => {
-                self.run(MigrationAct::Status)
-            }
-            _ => return (MigrationStand::Unknown, Some(failure)),
-        };
-        let (is_applied, not) = match asked {
-            (MigrationStand::Done, None) => (true, ""),
-            (MigrationStand::NotStarted, None) => (false, "not "),
-            (_, why) => {
-                let why = why.map_or_else(String::new, |why| why.message);
-                failure.message.push_str(&format!("; {why}"));
-                return (MigrationStand::Unknown, Some(failure));
-            }
-        };
-        failure
-            .message
-            .push_str(&format!("; its status says that it is {not}applied"));
-        match act {
-            MigrationAct::Up if is_applied => self.applied(),
-            MigrationAct::Down if !is_applied => (MigrationStand::Done, None),
-            _ => (MigrationStand::Failed, Some(failure)),
+    /// It was ended before it came to its end.
+    fn ask(&self, act: MigrationAct, witness: Witness, mut failure: Failed) -> Stand {
+        let mut is_applied = None;
+        if ends::is_told_by_status(act) && self.migrations.status.is_some() {
+            let (stand, why) = self.run(MigrationAct::Status);
+            let said = match why {
+                Some(why) => why.message,
+                None => {
+                    is_applied = Some(stand == MigrationStand::Done);
+                    let not = if is_applied == Some(true) { "" } else { "not " };
+                    format!("its status says that it is {not}applied")
+                }
+            };
+            failure.message.push_str(&format!("; {said}"));
         }
+        self.follow(act, ends::by_status(act, is_applied, witness), failure)
     }
 
     fn find_out(&self, act: MigrationAct) -> Stand {
@@ -258,31 +243,26 @@ impl Job {
         }
     }
 
-    /// What an end means. Whoever was killed had no say in it.
     fn stand(&self, act: MigrationAct, end: &End) -> Stand {
-        let told = || self.told(act.word(), end);
-        match (act, end) {
-            (_, End::NotStarted(_)) => (MigrationStand::NotStarted, Some(told())),
-            (MigrationAct::Status, End::Exited(0)) => (MigrationStand::Done, None),
-            (MigrationAct::Status, End::Exited(NOT_APPLIED)) => (MigrationStand::NotStarted, None),
-            (MigrationAct::Up, End::Exited(0)) => {
-                boundary(Boundary::UpEnded);
-                self.applied()
-            }
-            (_, End::Exited(0)) => (MigrationStand::Done, None),
-            (MigrationAct::Status, _) => (MigrationStand::Unknown, Some(told())),
-            (_, End::Exited(_)) => (MigrationStand::Failed, Some(told())),
-            (_, End::Killed(_) | End::TimedOut) => self.ended_early(act, told()),
+        let follows = ends::after(act, end);
+        if act == MigrationAct::Up && follows == Follows::Verify {
+            boundary(Boundary::UpEnded);
         }
+        self.follow(act, follows, self.told(act.word(), end))
     }
 
-    fn applied(&self) -> Stand {
-        match self.verify() {
-            Ok(()) => {
-                boundary(Boundary::MigrationVerified);
-                (MigrationStand::Done, None)
-            }
-            Err(failure) => self.take_back(failure),
+    fn follow(&self, act: MigrationAct, follows: Follows, failure: Failed) -> Stand {
+        match follows {
+            Follows::Stands(stand) => (stand, None),
+            Follows::Fails(stand) => (stand, Some(failure)),
+            Follows::Ask => self.ask(act, Witness::Runner, failure),
+            Follows::Verify => match self.verify() {
+                Ok(()) => {
+                    boundary(Boundary::MigrationVerified);
+                    (MigrationStand::Done, None)
+                }
+                Err(failure) => self.take_back(failure),
+            },
         }
     }
 
@@ -307,25 +287,13 @@ impl Job {
             .ok()
             .and_then(|task| self.place("down").once(&task).ok())
             .flatten();
-        match ended {
-            Some(End::Exited(0)) => {
-                failure.message.push_str("; `down` took it back");
-                (MigrationStand::Failed, Some(failure))
-            }
-            Some(end) => {
-                let told = self.told("down", &end);
-                failure
-                    .message
-                    .push_str(&format!("; it was to be taken back, and {}", told.message));
-                (MigrationStand::Unknown, Some(failure))
-            }
-            None => {
-                failure
-                    .message
-                    .push_str("; it was to be taken back, and nobody saw how that ended");
-                (MigrationStand::Unknown, Some(failure))
-            }
-        }
+        let how = match &ended {
+            Some(End::Exited(0)) => "`down` took it back".to_owned(),
+            Some(end) => format!("it was to be taken back, and {}", self.told("down", end).message),
+            None => "it was to be taken back, and nobody saw how that ended".to_owned(),
+        };
+        failure.message.push_str(&format!("; {how}"));
+        (ends::after_taking_back(ended.as_ref()), Some(failure))
     }
 
     fn place(&self, what: &str) -> Errand {

@@ -1,5 +1,7 @@
 //! Migrations: begun at most once, by what the ledger says, and never guessed about.
 
+pub mod ends;
+
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Failure, Phase};

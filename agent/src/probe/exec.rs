@@ -9,6 +9,7 @@ use tokio::process::{ChildStderr, Command};
 use super::{Miss, Passed};
 use crate::effects::chain;
 use crate::process::account::{Account, Become};
+use crate::process::asked::Group;
 use crate::process::log::harmless;
 use crate::process::run_directory::RUN_VARIABLE;
 use crate::process::spec::Spec;
@@ -138,17 +139,6 @@ impl Said {
         let text = String::from_utf8_lossy(&self.bytes);
         let whole = text.lines().skip(usize::from(self.is_cut));
         whole.last().map(harmless).unwrap_or_default()
-    }
-}
-
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
-            let _gone =
-                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        }
     }
 }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::command::Pm2;
 use self::list::App;
+use super::asked;
 use super::log;
 use super::proc::ProcessId;
 use super::run_directory::RunDirectory;
@@ -43,7 +44,7 @@ pub enum Pm2Error {
     NoUser { name: String },
     #[error(
         "there is no pm2 on this node\nhint: npm install --global pm2; it is looked for in {}",
-        command::PATH
+        asked::PATH
     )]
     Absent,
     #[error("pm2 cannot be run")]

@@ -217,7 +217,9 @@ fn manager_stops(unit: &UnitSpec) -> Result<(), SystemdError> {
 pub fn retire(unit: &UnitSpec) -> Result<(), SystemdError> {
     let manager = unit.manager()?;
     manager.remove(&unit.files())?;
-    manager.reload()
+    manager.reload()?;
+    unit.units.iter().for_each(|name| manager.let_go(name));
+    Ok(())
 }
 
 pub fn glance(run: &RunDirectory, unit: &UnitSpec) -> Option<Standing> {

@@ -14,17 +14,14 @@ use fleet_proto::ids::ProviderName;
 use fleet_proto::release::SecretKeyName;
 use fleet_proto::tree::TreePath;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::provider::{ExecProvider, FileProvider, KEY, Provider};
 use super::vault::Visitor;
 use super::{SECRET_BYTES_MAX, Secret, Why};
+use crate::process::asked::{Group, PATH};
 
-/// What a command finds its programs in.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A file with lines as `KEY=value`.
 const LINES_BYTES_MAX: u64 = 1 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -202,17 +199,6 @@ async fn of_command(provider: &ExecProvider, key: &str) -> Result<Secret, Why> {
     let limit = provider.timeout;
     let answered = tokio::time::timeout(limit.as_duration(), answer).await;
     answered.unwrap_or_else(|_| Err(Why::new(format!("`{program}` did not end within {limit}"))))
-}
-
-/// With whatever the command has started.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
-            let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod coordinator;
 mod doors;
 mod enrolment;
 mod hostile;
+#[path = "../../../tests/support/log.rs"]
 mod log;
 mod pods;
 mod questions;

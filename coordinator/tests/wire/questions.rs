@@ -81,6 +81,11 @@ async fn question(session: &mut Session) -> wire::Question {
     }
 }
 
+async fn read_logs(coordinator: &Coordinator) -> Streaming<wire::LogLines> {
+    let asked = coordinator.operator().logs(logs_of("n1")).await;
+    asked.unwrap().into_inner()
+}
+
 async fn next(logs: &mut Streaming<wire::LogLines>) -> Result<Option<wire::LogLines>, Status> {
     tokio::time::timeout(PATIENCE, logs.message()).await.unwrap()
 }
@@ -90,8 +95,7 @@ async fn what_a_node_answers_goes_to_whoever_asked() {
     let coordinator = Coordinator::start().await;
     let mut client = coordinator.node("n1").await;
     let mut session = Session::welcomed(&mut client).await;
-    let mut operator = coordinator.operator();
-    let mut logs = operator.logs(logs_of("n1")).await.unwrap().into_inner();
+    let mut logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let Some(wire::question::What::Logs(wanted)) = asked.what else {
         unreachable!("{asked:?}")
@@ -108,7 +112,7 @@ async fn what_a_node_answers_goes_to_whoever_asked() {
     assert!(answering.end().await.is_ok());
     assert!(coordinator.running.questions().is_empty());
 
-    let mut logs = operator.logs(logs_of("n1")).await.unwrap().into_inner();
+    let mut logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let answering = Answering::begin(&mut client, &asked.id).await.unwrap();
     let refused = wire::AnswerRefused {
@@ -141,12 +145,7 @@ async fn only_the_node_that_was_asked_may_answer_and_only_once() {
         let refused = Answering::begin(&mut client, id).await.err().unwrap();
         assert_eq!(refused.code(), code, "{refused}");
     }
-    let mut logs = coordinator
-        .operator()
-        .logs(logs_of("n1"))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let refused = Answering::begin(&mut another, &asked.id).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
@@ -173,7 +172,6 @@ async fn what_is_no_answer_is_cut_and_the_asker_is_told() {
     let coordinator = Coordinator::start().await;
     let mut client = coordinator.node("n1").await;
     let mut session = Session::welcomed(&mut client).await;
-    let mut operator = coordinator.operator();
     for (what, bad) in [
         (
             "a line that is too long",
@@ -197,7 +195,7 @@ async fn what_is_no_answer_is_cut_and_the_asker_is_told() {
             }))],
         ),
     ] {
-        let mut logs = operator.logs(logs_of("n1")).await.unwrap().into_inner();
+        let mut logs = read_logs(&coordinator).await;
         let asked = question(&mut session).await;
         let mut answering = Answering::begin(&mut client, &asked.id).await.unwrap();
         for piece in bad {
@@ -224,12 +222,7 @@ async fn an_operator_who_reads_nothing_costs_a_few_pieces() {
     let coordinator = Coordinator::start().await;
     let mut client = coordinator.node("n1").await;
     let mut session = Session::welcomed(&mut client).await;
-    let logs = coordinator
-        .operator()
-        .logs(logs_of("n1"))
-        .await
-        .unwrap()
-        .into_inner();
+    let logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let mut answering = Answering::begin(&mut client, &asked.id).await.unwrap();
     let mut may_send = PIECES_AHEAD;
@@ -253,12 +246,7 @@ async fn an_operator_who_reads_nothing_costs_a_few_pieces() {
     assert!((PIECES_AHEAD..128).contains(&sent), "{sent} pieces");
 
     // Beside it, in the same connection, everything goes on.
-    let mut others = coordinator
-        .operator()
-        .logs(logs_of("n1"))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut others = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let beside = Answering::begin(&mut client, &asked.id).await.unwrap();
     beside.outbox.send(lines(1, "here")).await.unwrap();
@@ -282,12 +270,7 @@ async fn a_node_is_told_that_nobody_reads_any_more() {
     let coordinator = Coordinator::start().await;
     let mut client = coordinator.node("n1").await;
     let mut session = Session::welcomed(&mut client).await;
-    let logs = coordinator
-        .operator()
-        .logs(logs_of("n1"))
-        .await
-        .unwrap()
-        .into_inner();
+    let logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let mut answering = Answering::begin(&mut client, &asked.id).await.unwrap();
     drop(logs);
@@ -303,7 +286,7 @@ async fn a_node_that_goes_away_or_is_not_there_is_named() {
     let mut client = coordinator.node("n1").await;
     let mut session = Session::welcomed(&mut client).await;
     let mut operator = coordinator.operator();
-    let mut logs = operator.logs(logs_of("n1")).await.unwrap().into_inner();
+    let mut logs = read_logs(&coordinator).await;
     let asked = question(&mut session).await;
     let answering = Answering::begin(&mut client, &asked.id).await.unwrap();
     answering.outbox.send(lines(1, "last")).await.unwrap();

@@ -14,6 +14,7 @@ use super::secrets::{Own, Secrets};
 use super::{Converge, ConvergeError, Part, Started, Target};
 use crate::durable::failed;
 use crate::handed::{self, Plain};
+use crate::process::asked::PATH;
 use crate::process::own_package::AgentSpec;
 use crate::process::pm2::Pm2Spec;
 use crate::process::spec::{Entrusted, Handed, How, Spec, Supervised};
@@ -25,8 +26,6 @@ use crate::secrets::key;
 use crate::slots::{Slot, Slots};
 use crate::template::{TemplateError, Words};
 
-/// What an app finds where nothing else was said.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A unit is a page of text.
 const UNIT_FILE_BYTES_MAX: u64 = 64 << 10;
 

@@ -1,20 +1,12 @@
-//! Programs of the system that answer in a few lines, and not for ever.
+//! Programs of the system, asked in the system's own words.
 
-use std::io::Read;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use crate::process::asked::{self, PATH, Patience};
 
-use crate::process::log::harmless;
-
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A list of the files of a package, at most.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const LINES_SHOWN: usize = 5;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -42,66 +34,26 @@ pub fn ask(program: &str, arguments: &[&str], within: Duration) -> Result<String
     };
     let name = program.rsplit('/').next().unwrap_or(program);
     let what = format!("{name} {}", arguments.first().unwrap_or(&""));
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .current_dir("/")
         .env_clear()
         .env("PATH", PATH)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(cannot)?;
-    let readers = [read(child.stdout.take()), read(child.stderr.take())];
-    let status = wait(&mut child, within);
-    if status.is_none() {
-        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-        let _gone = killpg(group, Signal::SIGKILL);
-        let _reaped = child.wait();
-    }
-    let [output, errors] = readers.map(|reader| reader.join().unwrap_or_default());
-    match status {
+        .env("LC_ALL", "C.UTF-8");
+    let patience = Patience {
+        within,
+        bytes_max: ANSWER_BYTES_MAX,
+    };
+    match asked::ask(&mut command, patience).map_err(cannot)? {
         None => Err(CommandError::Silent { what, within }),
-        Some(status) if status.success() => Ok(String::from_utf8_lossy(&output).into_owned()),
-        Some(status) => {
-            let said = last_lines(&[output, errors].concat());
-            Err(CommandError::Failed { what, status, said })
-        }
+        Some(answer) if answer.status.success() => Ok(String::from_utf8_lossy(&answer.output).into_owned()),
+        Some(answer) => Err(CommandError::Failed {
+            what,
+            status: answer.status,
+            said: answer.last_lines(),
+        }),
     }
-}
-
-fn read(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            let _cut = from.by_ref().take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
-            let _rest = std::io::copy(&mut from, &mut std::io::sink());
-        }
-        bytes
-    })
-}
-
-fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {
-    let deadline = Instant::now() + within;
-    while Instant::now() < deadline {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    None
-}
-
-fn last_lines(said: &[u8]) -> String {
-    let text = String::from_utf8_lossy(said);
-    let lines: Vec<String> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(harmless)
-        .collect();
-    lines[lines.len().saturating_sub(LINES_SHOWN)..].join("; ")
 }
 
 #[cfg(test)]

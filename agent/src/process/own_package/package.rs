@@ -7,10 +7,11 @@ use fleet_proto::quantity::Span;
 use fleet_proto::time::Timestamp;
 
 use super::OwnPackageError;
-use super::command::{PATH, ask};
+use super::command::ask;
 use super::place::{Place, digest_of};
 use super::record::{Fault, Installed, Package, Record, Why};
 use crate::durable;
+use crate::process::asked::PATH;
 use crate::process::errand::{self, End, Task};
 
 pub const NAME: &str = "fleet-agent";

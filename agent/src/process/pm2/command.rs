@@ -2,35 +2,35 @@
 //! stays.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet_proto::release::OnChange;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, Uid, User, geteuid};
+use nix::unistd::{Uid, User, geteuid};
 
 use super::list::{self, App};
 use super::{ONLINE, Pm2Error, Pm2Spec};
-use crate::process::log::{self, harmless};
+use crate::process::asked::{self, PATH, Patience};
+use crate::process::log;
 use crate::process::proc::ProcessId;
 use crate::process::spec::Spec;
 use crate::secrets::kept::EnvFrom;
 
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Node.js alone takes seconds to start on a machine that is short of time, and an app of
 /// many instances is reloaded one by one.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(120);
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const PATIENCE: Patience = Patience {
+    within: ANSWER_WITHIN,
+    bytes_max: 16 << 20,
+};
 /// How long a list holds whose processes are all alive, and one in which something is ill.
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
 const ILL_FOR: Duration = Duration::from_secs(1);
 const PID_BYTES_MAX: u64 = 32;
-const LINES_SHOWN: usize = 5;
 
 static KNOWN: Mutex<BTreeMap<PathBuf, (Instant, Vec<App>)>> = Mutex::new(BTreeMap::new());
 
@@ -171,25 +171,14 @@ impl Pm2 {
         env: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, Pm2Error> {
         let what = arguments.join(" ");
-        let mut child = self
-            .command(arguments, directory, env)
-            .spawn()
-            .map_err(Pm2Error::Run)?;
-        let group = i32::try_from(child.id()).unwrap_or(0);
-        let readers = [read(child.stdout.take()), read(child.stderr.take())];
-        let ended = wait(&mut child);
-        if ended.is_none() {
-            let _gone = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            let _reaped = child.wait();
-        }
-        let [output, errors] = readers.map(|reader| reader.join().unwrap_or_default());
-        match ended {
+        let mut command = self.command(arguments, directory, env);
+        match asked::ask(&mut command, PATIENCE).map_err(Pm2Error::Run)? {
             None => Err(Pm2Error::Silent { what }),
-            Some(status) if status.success() => Ok(output),
-            Some(_) => {
-                let said = last_lines(&[output, errors].concat());
-                Err(Pm2Error::Refused { what, said })
-            }
+            Some(answer) if answer.status.success() => Ok(answer.output),
+            Some(answer) => Err(Pm2Error::Refused {
+                what,
+                said: answer.last_lines(),
+            }),
         }
     }
 
@@ -204,48 +193,10 @@ impl Pm2 {
             .env("PATH", PATH)
             .envs(env)
             .env("HOME", &self.user.dir)
-            .env("PM2_HOME", &self.home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+            .env("PM2_HOME", &self.home);
         if self.user.uid != geteuid() {
             command.uid(self.user.uid.as_raw()).gid(self.user.gid.as_raw());
         }
         command
     }
-}
-
-fn read(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            let _cut = from.by_ref().take(ANSWER_BYTES_MAX).read_to_end(&mut bytes);
-            // Whoever says more must not be killed for it.
-            let _rest = io::copy(&mut from, &mut io::sink());
-        }
-        bytes
-    })
-}
-
-fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
-    let deadline = Instant::now() + ANSWER_WITHIN;
-    while Instant::now() < deadline {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    None
-}
-
-fn last_lines(said: &[u8]) -> String {
-    let text = String::from_utf8_lossy(said);
-    let lines: Vec<String> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(harmless)
-        .collect();
-    let from = lines.len().saturating_sub(LINES_SHOWN);
-    lines[from..].join("; ")
 }

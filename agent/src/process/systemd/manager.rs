@@ -144,6 +144,7 @@ impl Manager {
             OnChange::Reload => Job::ReloadOrRestart,
         };
         let result = bus::wait(self.bus.clone().job(job, name.clone()), is_interrupted)?;
+        self.let_go(name);
         match result.as_deref() {
             None => Err(SystemdError::Interrupted),
             Some("done") => Ok(()),
@@ -158,11 +159,19 @@ impl Manager {
         }
     }
 
+    /// Of one that was held while it was stopped.
+    pub(super) fn let_go(&self, name: &UnitName) {
+        let _ends_with_the_connection = bus::wait(self.bus.clone().let_go(name.clone()), &never);
+    }
+
     /// Last started, first stopped; and before that none of them starts with the machine.
     pub(super) fn stop(&self, unit: &UnitSpec) -> Result<(), SystemdError> {
         let states = self.look(&unit.units)?;
         let loaded = states.iter().filter(|(_, state)| state.load == "loaded");
         let loaded: Vec<UnitName> = loaded.map(|(name, _)| name.clone()).collect();
+        for name in &loaded {
+            let _only_slower = bus::wait(self.bus.clone().hold(name.clone()), &never);
+        }
         if unit.file.is_some() && !loaded.is_empty() {
             bus::wait(self.bus.clone().disable(loaded), &never)?;
             boundary(Boundary::UnitDisabled);

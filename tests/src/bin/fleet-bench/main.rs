@@ -1,6 +1,7 @@
 //! What it costs: each figure beside a floor or a peer of the same run, as a JSON line.
 //!
 //!     make bench
+//!     target/release/fleet-bench restart     only this
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
 mod restart;
@@ -32,22 +33,40 @@ use fleet_tests::sample::Behaviour;
 use fleet_tests::wait::wait_for;
 use serde_json::{Value, json};
 
+type Measure = fn() -> anyhow::Result<()>;
+
+const ALL: [(&str, Measure); 7] = [
+    ("plan", || SIZES.into_iter().try_for_each(measure_plan)),
+    ("turn", || SIZES.into_iter().try_for_each(measure_turn)),
+    ("driver", measure_driver),
+    ("binary", measure_binaries),
+    ("memory-at-rest", measure_memory_at_rest),
+    ("takeover", measure_takeover),
+    ("restart", restart::measure),
+];
+
+/// Nodes.
+const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+
 fn main() -> anyhow::Result<()> {
-    for nodes in [1_000, 10_000, 100_000] {
-        measure_plan(nodes)?;
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    for name in &asked {
+        let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+        anyhow::ensure!(
+            known.contains(&name.as_str()),
+            "`{name}` is none of {}",
+            known.join(", ")
+        );
     }
-    for nodes in [1_000, 10_000, 100_000] {
-        measure_turn(nodes)?;
-    }
-    measure_driver()?;
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    let mut measures = ALL.into_iter().filter(|(name, _)| is_asked(name));
+    measures.try_for_each(|(_, measure)| measure())
+}
+
+fn measure_binaries() -> anyhow::Result<()> {
     for name in ["fleet-coordinator", "fleet-agent", "fleetctl"] {
         let bytes = std::fs::metadata(program(name)?)?.len();
         say("binary", &json!({ "program": name, "bytes": bytes }));
-    }
-    measure_memory_at_rest()?;
-    measure_takeover()?;
-    if let Some(figures) = restart::measure()? {
-        say("restart", &figures);
     }
     Ok(())
 }
