@@ -6,69 +6,27 @@
     reason = "a failed test says where"
 )]
 
-#[path = "fetch/store.rs"]
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod store;
+mod bench;
 
 use fleet_agent::process::proc::ProcessId;
-use fleet_agent::status::NodeStatus;
-use fleet_proto::fence::Fence;
-use fleet_proto::ids::RolloutNumber;
-use fleet_proto::quantity::Span;
-use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{
-    AppStatus, Command, FromAgent, Health, Order, Phase, Service, ServiceStatus, ToAgent,
-};
+use fleet_proto::session::{AppStatus, FromAgent, Health, Order, Phase, Service, ServiceStatus, ToAgent};
 use fleet_proto::view::DrainView;
 
-use store::{Bench, Shelf, Visit};
-
-/// Something that runs until it is stopped.
-fn runs(manifest: &mut Manifest) {
-    let Run::Supervise(run) = &mut manifest.components[0].run else {
-        unreachable!()
-    };
-    run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
-    run.grace = Span::from_secs(1);
-    manifest.health.min_healthy = Span::from_millis(50);
-    manifest.health.healthy_deadline = Span::from_secs(15);
-}
-
-async fn order(visit: &Visit, generation: u32, order: Order) {
-    let fence = Fence {
-        term: 1,
-        rollout: RolloutNumber(1),
-        generation,
-    };
-    let app = "shop".parse().unwrap();
-    let command = Command {
-        fence,
-        app,
-        environment: None,
-        order,
-    };
-    visit.say(ToAgent::Command(command)).await;
-}
-
-async fn bring(visit: &mut Visit, bench: &Bench, version: &str, generation: u32) {
-    let release = bench.release(version);
-    order(visit, generation, Order::Deploy { release }).await;
-    visit.until_phase(Phase::Baking).await;
-    order(visit, generation + 1, Order::Commit).await;
-    visit.until_phase(Phase::Done).await;
-}
+use bench::Bench;
+use bench::shelf::{Shelf, runs};
+use bench::visit::Visit;
 
 /// A node on v2 that ran v1 before.
 async fn on_v2() -> (Bench, Visit) {
     let mut shelf = Shelf::new();
-    shelf.put("v1", 1, &[("a", b"one")], runs);
-    shelf.put("v2", 2, &[("a", b"two")], runs);
+    shelf.put("v1", 1, &[("a", b"one")], runs(50));
+    shelf.put("v2", 2, &[("a", b"two")], runs(50));
     let mut bench = shelf.bench("").await;
     bench.run_agent();
     let mut visit = bench.visit().await;
     visit.welcome().await;
-    bring(&mut visit, &bench, "v1", 1).await;
-    bring(&mut visit, &bench, "v2", 3).await;
+    visit.bring(bench.release("v1"), 1).await;
+    visit.bring(bench.release("v2"), 3).await;
     (bench, visit)
 }
 
@@ -97,17 +55,8 @@ async fn until(visit: &mut Visit, holds: impl Fn(&AppStatus) -> bool) -> AppStat
     }
 }
 
-fn status(bench: &Bench) -> NodeStatus {
-    let said = bench
-        .command()
-        .args(["status", "--output", "json"])
-        .output()
-        .unwrap();
-    serde_json::from_slice(&said.stdout).unwrap()
-}
-
 fn pid(bench: &Bench) -> Option<i32> {
-    status(bench).apps[0].components[0].pid
+    bench.status().apps[0].components[0].pid
 }
 
 fn is_stopped(health: &Health) -> bool {
@@ -120,13 +69,13 @@ async fn what_was_drained_stays_so_when_the_agent_is_killed() {
     let process = ProcessId::of(pid(&bench).unwrap()).unwrap();
     tell(&mut visit, 1, true).await;
     assert!(!process.is_alive());
-    let now = status(&bench);
+    let now = bench.status();
     assert_eq!(now.drained, Some(DrainView::Drained));
     assert!(is_stopped(&now.apps[0].status.health));
     assert_eq!(now.apps[0].status.current, Some(bench.release("v2")));
 
     bench.kill_agent();
-    assert_eq!(status(&bench).drained, Some(DrainView::Drained));
+    assert_eq!(bench.status().drained, Some(DrainView::Drained));
     bench.run_agent();
     let mut visit = bench.visit().await;
     assert_eq!(visit.hello.service.unwrap().sequence, 1);
@@ -139,9 +88,9 @@ async fn what_was_drained_stays_so_when_the_agent_is_killed() {
 
     tell(&mut visit, 3, false).await;
     until(&mut visit, |status| status.health == Health::Healthy).await;
-    assert_eq!(status(&bench).drained, None);
+    assert_eq!(bench.status().drained, None);
     assert!(pid(&bench).is_some());
-    assert_eq!(status(&bench).apps[0].status.current, Some(bench.release("v2")));
+    assert_eq!(bench.status().apps[0].status.current, Some(bench.release("v2")));
 }
 
 #[tokio::test]
@@ -153,7 +102,7 @@ async fn what_is_put_back_meanwhile_runs_when_the_node_serves_again() {
         to: None,
         why: "it failed elsewhere".to_owned(),
     };
-    order(&visit, 5, revert).await;
+    visit.order(5, revert).await;
     let back = visit.until_phase(Phase::RolledBack).await;
     assert_eq!(back.current, Some(bench.release("v1")));
     assert!(is_stopped(&back.health));
@@ -182,7 +131,7 @@ async fn a_rollback_by_hand_starts_nothing() {
     assert_eq!(pid(&bench), None);
     // v2 was left, and comes anew before the agent goes.
     tell(&mut visit, 2, false).await;
-    bring(&mut visit, &bench, "v2", 5).await;
+    visit.bring(bench.release("v2"), 5).await;
     tell(&mut visit, 3, true).await;
     bench.kill_agent();
     let ended = roll_back(&bench, "v1").await.unwrap();
@@ -192,7 +141,7 @@ async fn a_rollback_by_hand_starts_nothing() {
         "{said}"
     );
     assert_eq!(pid(&bench), None);
-    assert_eq!(status(&bench).apps[0].status.current, Some(bench.release("v1")));
+    assert_eq!(bench.status().apps[0].status.current, Some(bench.release("v1")));
 }
 
 #[tokio::test]
@@ -221,7 +170,7 @@ async fn a_word_that_is_taken_back_at_once_leaves_the_node_as_it_was() {
     }
     // Whatever was said of it before, it is well in the end.
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while status(&bench).apps[0].status.health != Health::Healthy {
+    while bench.status().apps[0].status.health != Health::Healthy {
         assert!(tokio::time::Instant::now() < deadline, "it is never well again");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

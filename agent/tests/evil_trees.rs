@@ -8,9 +8,7 @@
     reason = "a failed test says where"
 )]
 
-#[path = "fetch/store.rs"]
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod store;
+mod bench;
 
 #[path = "evil_trees/cases.rs"]
 mod cases;
@@ -20,18 +18,15 @@ mod snapshot;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use bench::Bench;
+use bench::shelf::{Shelf, runs};
+use bench::store::Manners;
 use cases::{ONE, cases, encoding, file_of, link};
 use fleet_agent::process::proc::ProcessId;
-use fleet_agent::status::NodeStatus;
 use fleet_proto::digest::Digest;
-use fleet_proto::fence::Fence;
-use fleet_proto::ids::RolloutNumber;
-use fleet_proto::quantity::Span;
-use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{Command, Failure, FailureClass, Order, Phase, ToAgent};
+use fleet_proto::session::{Failure, FailureClass, Order, Phase};
 use nix::sys::stat::Mode;
 use snapshot::{Snapshot, incoming_holds_blobs_only, snapshot};
-use store::{Bench, Manners, Shelf, Visit};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -319,37 +314,8 @@ async fn what_is_planted_in_the_way_of_a_fetch_is_not_followed() {
     assert_eq!(fetched.expect("it waits for a pipe").unwrap(), 2);
 }
 
-fn runs(manifest: &mut Manifest) {
-    let Run::Supervise(run) = &mut manifest.components[0].run else {
-        unreachable!()
-    };
-    run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
-    run.grace = Span::from_secs(1);
-    manifest.health.min_healthy = Span::from_millis(50);
-    manifest.health.healthy_deadline = Span::from_secs(15);
-}
-
-async fn order(visit: &Visit, generation: u32, order: Order) {
-    let command = Command {
-        fence: Fence {
-            term: 1,
-            rollout: RolloutNumber(1),
-            generation,
-        },
-        app: "shop".parse().unwrap(),
-        environment: None,
-        order,
-    };
-    visit.say(ToAgent::Command(command)).await;
-}
-
 fn process(bench: &Bench) -> ProcessId {
-    let said = bench
-        .command()
-        .args(["status", "--output", "json"])
-        .output()
-        .unwrap();
-    let status: NodeStatus = serde_json::from_slice(&said.stdout).unwrap();
+    let status = bench.status();
     ProcessId::of(status.apps[0].components[0].pid.unwrap()).unwrap()
 }
 
@@ -366,10 +332,10 @@ async fn the_running_release_goes_on_while_evil_ones_are_refused() {
     ];
     let mut shelf = Shelf::new();
     shelf.put_blob(ONE);
-    shelf.put("v1", 1, &[("a", b"one")], runs);
+    shelf.put("v1", 1, &[("a", b"one")], runs(50));
     for (case, encoded, _) in cases() {
         if chosen.contains(&case) {
-            shelf.put_encoded(case, 2, encoded, (1, ONE.len() as u64), runs);
+            shelf.put_encoded(case, 2, encoded, (1, ONE.len() as u64), runs(50));
         }
     }
     let mut bench = shelf.bench("").await;
@@ -377,14 +343,14 @@ async fn the_running_release_goes_on_while_evil_ones_are_refused() {
     let mut visit = bench.visit().await;
     visit.welcome().await;
     let release = bench.release("v1");
-    order(&visit, 1, Order::Deploy { release }).await;
+    visit.order(1, Order::Deploy { release }).await;
     visit.until_phase(Phase::Baking).await;
-    order(&visit, 2, Order::Commit).await;
+    visit.order(2, Order::Commit).await;
     visit.until_phase(Phase::Done).await;
     let running = process(&bench);
     for (generation, case) in (3..).zip(chosen) {
         let release = bench.release(case);
-        order(&visit, generation, Order::Deploy { release }).await;
+        visit.order(generation, Order::Deploy { release }).await;
         let failed = visit.until_phase(Phase::Failed).await;
         let why = failed.step.unwrap().failure.unwrap();
         assert_eq!(why.class, FailureClass::Release, "{case}: {}", why.message);

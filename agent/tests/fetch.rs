@@ -6,16 +6,15 @@
     reason = "a failed test says where"
 )]
 
-#[path = "fetch/store.rs"]
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod store;
+mod bench;
 
 use fleet_agent::effects::admit::History;
 use fleet_proto::digest::Digest;
 use fleet_proto::session::FailureClass;
 use fleet_proto::signing::SecretKey;
 
-use store::{Files, Manners, PIECE, Shelf};
+use bench::shelf::{Files, Shelf};
+use bench::store::{Manners, PIECE};
 
 fn bytes(seed: u8, count: usize) -> Vec<u8> {
     (0..count)

@@ -7,100 +7,56 @@
     reason = "a failed test says where"
 )]
 
-#[path = "fetch/store.rs"]
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod store;
+mod bench;
 
 #[path = "../../tests/support/log.rs"]
 mod log;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_agent::ledger::APPS_MAX;
 use fleet_agent::link::{Link, LinkEvent, Reach, Report};
 use fleet_agent::process::proc::ProcessId;
-use fleet_agent::status::NodeStatus;
 use fleet_proto::fence::Fence;
 use fleet_proto::identity::Who;
-use fleet_proto::ids::RolloutNumber;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{Command, FromAgent, Order, Phase, Service, ToAgent, Welcome};
+use fleet_proto::session::{FromAgent, Order, Phase, Service, ToAgent, Welcome};
 use fleet_proto::tls::Credentials;
 use fleet_proto::wire;
 use fleet_proto::wire::to_agent::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use store::{Bench, Serving, Shelf, Visit};
+use bench::shelf::{Shelf, runs};
+use bench::store::Serving;
+use bench::visit::{Visit, command, fence};
+use bench::{Bench, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn runs(manifest: &mut Manifest) {
-    let Run::Supervise(run) = &mut manifest.components[0].run else {
-        unreachable!()
-    };
-    run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
-    run.grace = Span::from_secs(1);
-    manifest.health.min_healthy = Span::from_millis(50);
-    manifest.health.healthy_deadline = Span::from_secs(15);
-}
-
-fn fence(term: u64, rollout: u64, generation: u32) -> Fence {
-    Fence {
-        term,
-        rollout: RolloutNumber(rollout),
-        generation,
-    }
-}
-
-fn command(app: &str, fence: Fence, order: Order) -> Command {
-    Command {
-        fence,
-        app: app.parse().unwrap(),
-        environment: None,
-        order,
-    }
-}
-
-async fn order(visit: &Visit, fence: Fence, order: Order) {
-    visit.say(ToAgent::Command(command("shop", fence, order))).await;
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// A node on which v1 is done, in term 3 and rollout 5.
 async fn running(extra: &str) -> (Bench, Visit) {
     let mut shelf = Shelf::new();
-    shelf.put("v1", 1, &[("a", b"one")], runs);
-    shelf.put("v2", 2, &[("a", b"two")], runs);
+    shelf.put("v1", 1, &[("a", b"one")], runs(50));
+    shelf.put("v2", 2, &[("a", b"two")], runs(50));
     let mut bench = shelf.bench(extra).await;
     bench.run_agent_and_keep_its_log();
     let mut visit = bench.visit().await;
     visit.welcome().await;
     let release = bench.release("v1");
-    order(&visit, fence(3, 5, 1), Order::Deploy { release }).await;
+    visit
+        .order_fenced(fence(3, 5, 1), Order::Deploy { release })
+        .await;
     visit.until_phase(Phase::Baking).await;
-    order(&visit, fence(3, 5, 2), Order::Commit).await;
+    visit.order_fenced(fence(3, 5, 2), Order::Commit).await;
     visit.until_phase(Phase::Done).await;
     (bench, visit)
 }
 
 /// The agent answers at its socket: of which process is the app, and how many apps.
 fn app_process(bench: &Bench) -> ProcessId {
-    let said = bench
-        .command()
-        .args(["status", "--output", "json"])
-        .output()
-        .unwrap();
-    let status: NodeStatus = serde_json::from_slice(&said.stdout).unwrap();
+    let status = bench.status();
     let shop = status
         .apps
         .iter()
@@ -243,7 +199,7 @@ async fn what_cannot_be_understood_ends_the_session_and_nothing_else() {
     // Before any greeting.
     drop(visit);
     let visit = bench.visit().await;
-    order(&visit, fence(3, 6, 1), Order::Commit).await;
+    visit.order_fenced(fence(3, 6, 1), Order::Commit).await;
     until("the missing greeting", || {
         bench.log().contains("the coordinator did not greet")
     })
@@ -252,7 +208,9 @@ async fn what_cannot_be_understood_ends_the_session_and_nothing_else() {
     let mut visit = come_again(&mut bench).await;
     visit.welcome().await;
     let release = bench.release("v2");
-    order(&visit, fence(3, 7, 1), Order::Deploy { release }).await;
+    visit
+        .order_fenced(fence(3, 7, 1), Order::Deploy { release })
+        .await;
     visit.until_phase(Phase::Baking).await;
 }
 
@@ -288,7 +246,7 @@ async fn stale_and_impossible_orders_are_refused_and_repeated_ones_do_nothing() 
         ),
     ] {
         let release = release.clone();
-        order(&visit, stale, Order::Deploy { release }).await;
+        visit.order_fenced(stale, Order::Deploy { release }).await;
         let (refused, why) = refusal(&mut visit).await;
         assert_eq!((refused, why.as_str()), (stale, expected));
         let logged = format!("order refused app=shop fence={stale}");
@@ -297,7 +255,9 @@ async fn stale_and_impossible_orders_are_refused_and_repeated_ones_do_nothing() 
     // What was answered once is answered again, whatever it says now.
     for _ in 0..3 {
         let release = release.clone();
-        order(&visit, fence(3, 5, 2), Order::Deploy { release }).await;
+        visit
+            .order_fenced(fence(3, 5, 2), Order::Deploy { release })
+            .await;
         let said = visit.until_phase(Phase::Done).await;
         assert_eq!(said.current, Some(bench.release("v1")));
     }
@@ -323,7 +283,9 @@ async fn stale_and_impossible_orders_are_refused_and_repeated_ones_do_nothing() 
     let through_sequence = u64::MAX;
     visit.say(ToAgent::HistoryTaken { through_sequence }).await;
     assert_eq!(app_process(&bench), process);
-    order(&visit, fence(3, 6, 1), Order::Deploy { release }).await;
+    visit
+        .order_fenced(fence(3, 6, 1), Order::Deploy { release })
+        .await;
     visit.until_phase(Phase::Baking).await;
 }
 
@@ -391,7 +353,7 @@ async fn a_flood_of_orders_does_not_drown_the_agent() {
             assert_eq!(app_process(&bench), process);
         }
     }
-    order(&visit, fence(3, 5, 2), Order::Commit).await;
+    visit.order_fenced(fence(3, 5, 2), Order::Commit).await;
     visit.until_phase(Phase::Done).await;
     assert_eq!(app_process(&bench), process);
     let log = bench.log();

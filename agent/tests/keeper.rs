@@ -1,7 +1,8 @@
 //! Keepers with real processes.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
-use std::collections::BTreeMap;
+mod keeping;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,54 +10,16 @@ use std::time::{Duration, Instant};
 use fleet_agent::process::log;
 use fleet_agent::process::proc::{self, ProcessId};
 use fleet_agent::process::run_directory::{KeeperState, RUN_VARIABLE, RunDirectory};
-use fleet_agent::process::spec::{How, Spec, Supervised};
-use fleet_agent::process::supervise::{Supervisor, glance};
+use fleet_agent::process::spec::Spec;
+use fleet_agent::process::supervise::glance;
 use fleet_proto::digest::Digest;
 use fleet_proto::quantity::Span;
-use fleet_proto::release::{Limits, StopSignal};
+use fleet_proto::release::StopSignal;
 use nix::sys::signal::Signal;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A run directory whose processes are gone when the test is over, however it ends.
-struct Bench {
-    directory: tempfile::TempDir,
-    run: RunDirectory,
-    supervisor: Supervisor,
-}
+use keeping::{Bench, supervised, wait_for};
 
 impl Bench {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self {
-            run: RunDirectory::new(directory.path().join("run")),
-            supervisor: Supervisor::new(env!("CARGO_BIN_EXE_fleet-agent")),
-            directory,
-        }
-    }
-
-    fn spec(&self, script: &str) -> Spec {
-        Spec {
-            release: Digest::of(b"release"),
-            tree: Digest::of(b"tree"),
-            directory: self.directory.path().to_owned(),
-            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-            home: "/".to_owned(),
-            handed: Default::default(),
-            env_from: None,
-            environment: None,
-            how: How::Supervise(Supervised {
-                command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-                stop_signal: StopSignal::Term,
-                grace: Span::from_millis(300),
-                user: None,
-                group: None,
-                directory: None,
-                limits: Limits::default(),
-            }),
-        }
-    }
-
     fn start(&self, script: &str) -> KeeperState {
         self.supervisor.start(&self.run, &self.spec(script)).unwrap()
     }
@@ -70,35 +33,11 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _stopped = self.supervisor.stop(&self.run);
-    }
-}
-
-fn supervised(spec: &mut Spec) -> &mut Supervised {
-    let How::Supervise(supervised) = &mut spec.how else {
-        unreachable!()
-    };
-    supervised
-}
-
 fn running(run: &Path) -> Vec<i32> {
     let all = proc::all().into_iter().filter(proc::Stat::is_alive);
     all.map(|stat| stat.id.pid)
         .filter(|pid| proc::has_variable(*pid, RUN_VARIABLE, run))
         .collect()
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -6,9 +6,7 @@
     reason = "a failed test says where"
 )]
 
-#[allow(dead_code, reason = "each test program uses a part of it")]
-#[path = "fetch/store.rs"]
-mod store;
+mod bench;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +23,10 @@ use fleet_proto::session::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use store::{Bench, Serving, Shelf, Store, Visit};
+use bench::Bench;
+use bench::shelf::Shelf;
+use bench::store::{Serving, Store};
+use bench::visit::Visit;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -3,76 +3,51 @@
 //! `CI=true` they fail.
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
-use std::collections::BTreeMap;
+mod keeping;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use fleet_agent::process::log;
 use fleet_agent::process::proc::ProcessId;
-use fleet_agent::process::run_directory::RunDirectory;
-use fleet_agent::process::spec::{Handed, How, Spec, Supervised};
-use fleet_agent::process::supervise::{Supervisor, glance};
-use fleet_proto::digest::Digest;
-use fleet_proto::quantity::{Bytes, Span};
-use fleet_proto::release::{Limits, StopSignal};
+use fleet_agent::process::spec::Spec;
+use fleet_agent::process::supervise::glance;
+use fleet_proto::quantity::Bytes;
+use fleet_proto::release::Limits;
 use nix::sys::signal::Signal;
 use nix::unistd::{Group, User, geteuid, getgrouplist};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use keeping::{Bench, supervised, wait_for};
+
 /// On every Debian, in no group but its own.
 const USER: &str = "nobody";
 
 type Change = fn(&mut Spec);
 
-struct Bench {
-    directory: tempfile::TempDir,
-    run: RunDirectory,
-    supervisor: Supervisor,
+/// None where nobody can become anybody.
+fn bench() -> Option<Bench> {
+    if !geteuid().is_root() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "this test has to be root"
+        );
+        return None;
+    }
+    let bench = Bench::new();
+    open_to_all(bench.directory.path());
+    Some(bench)
+}
+
+/// As somebody else.
+fn spec(bench: &Bench, script: &str) -> Spec {
+    let mut spec = bench.spec(script);
+    spec.home = "/root".to_owned();
+    supervised(&mut spec).user = Some(USER.to_owned());
+    spec
 }
 
 impl Bench {
-    /// None where nobody can become anybody.
-    fn new() -> Option<Self> {
-        if !geteuid().is_root() {
-            assert_ne!(
-                std::env::var("CI").as_deref(),
-                Ok("true"),
-                "this test has to be root"
-            );
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        open_to_all(directory.path());
-        Some(Self {
-            run: RunDirectory::new(directory.path().join("run")),
-            supervisor: Supervisor::new(env!("CARGO_BIN_EXE_fleet-agent")),
-            directory,
-        })
-    }
-
-    fn spec(&self, script: &str) -> Spec {
-        Spec {
-            release: Digest::of(b"release"),
-            tree: Digest::of(b"tree"),
-            directory: self.directory.path().to_owned(),
-            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-            home: "/root".to_owned(),
-            handed: Handed::default(),
-            env_from: None,
-            environment: None,
-            how: How::Supervise(Supervised {
-                command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-                stop_signal: StopSignal::Term,
-                grace: Span::from_millis(300),
-                user: Some(USER.to_owned()),
-                group: None,
-                directory: None,
-                limits: Limits::default(),
-            }),
-        }
-    }
-
     fn start(&self, spec: &Spec) -> ProcessId {
         self.supervisor.start(&self.run, spec).unwrap();
         self.app("the app", |_| true)
@@ -94,32 +69,8 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _stopped = self.supervisor.stop(&self.run);
-    }
-}
-
 fn open_to_all(directory: &Path) {
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn supervised(spec: &mut Spec) -> &mut Supervised {
-    let How::Supervise(supervised) = &mut spec.how else {
-        unreachable!()
-    };
-    supervised
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// A line of `/proc/PID/status`, in words.
@@ -165,11 +116,11 @@ fn must_be(app: ProcessId, user: &User, directory: &Path) {
 
 #[test]
 fn an_app_is_its_user_and_nobody_else_also_when_its_keeper_starts_it_again() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let user = User::from_name(USER).unwrap().unwrap();
     let data = bench.directory.path().join("var/data");
     std::fs::create_dir_all(&data).unwrap();
-    let mut spec = bench.spec("exec sleep 1000");
+    let mut spec = spec(&bench, "exec sleep 1000");
     supervised(&mut spec).directory = Some("var/data".into());
     supervised(&mut spec).limits = Limits {
         open_files: Some(123),
@@ -203,10 +154,10 @@ fn an_app_is_its_user_and_nobody_else_also_when_its_keeper_starts_it_again() {
 
 #[test]
 fn an_app_finds_the_home_and_the_log_of_its_user() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let user = User::from_name(USER).unwrap().unwrap();
     let script = "echo $HOME $USER $LOGNAME; echo again >/dev/stderr; echo $TERM; exec sleep 1000";
-    let mut spec = bench.spec(script);
+    let mut spec = spec(&bench, script);
     spec.env.insert("TERM".to_owned(), "dumb".to_owned());
     bench.start(&spec);
     let own = format!("{} {USER} {USER}", user.dir.display());
@@ -226,7 +177,7 @@ fn an_app_finds_the_home_and_the_log_of_its_user() {
 /// With what any language has for it: the kernel refuses each way.
 #[test]
 fn nothing_of_the_agents_rights_can_be_taken_up_again() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let script = "import os\n\
         def can(what):\n\
         \x20   try:\n\
@@ -250,7 +201,7 @@ fn nothing_of_the_agents_rights_can_be_taken_up_again() {
         print('done', flush=True)\n\
         import time\n\
         time.sleep(1000)\n";
-    let mut spec = bench.spec("");
+    let mut spec = spec(&bench, "");
     supervised(&mut spec).command = ["python3", "-c", script].map(str::to_owned).to_vec();
     supervised(&mut spec).limits.open_files = Some(64);
     bench.start(&spec);
@@ -263,22 +214,22 @@ fn nothing_of_the_agents_rights_can_be_taken_up_again() {
 /// Of whom the node says that they are in groups besides their own, if there is such a one.
 #[test]
 fn the_groups_of_the_user_are_the_app_s_too() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let groups = std::fs::read_to_string("/etc/group").unwrap();
     let members = groups.lines().filter_map(|line| line.rsplit(':').next());
     let names = members.flat_map(|members| members.split(',')).chain([USER]);
     let mut users = names.filter_map(|name| User::from_name(name).ok().flatten());
     let user = users.find(|user| !user.uid.is_root()).unwrap();
-    let mut spec = bench.spec("exec sleep 1000");
+    let mut spec = spec(&bench, "exec sleep 1000");
     supervised(&mut spec).user = Some(user.name.clone());
     must_be(bench.start(&spec), &user, bench.directory.path());
 }
 
 #[test]
 fn a_group_that_is_named_is_the_only_one() {
-    let Some(bench) = Bench::new() else { return };
+    let Some(bench) = bench() else { return };
     let group = Group::from_name("adm").unwrap().unwrap();
-    let mut spec = bench.spec("exec sleep 1000");
+    let mut spec = spec(&bench, "exec sleep 1000");
     supervised(&mut spec).group = Some("adm".to_owned());
     let app = bench.start(&spec);
     assert_eq!(status(app, "Gid"), four(group.gid.as_raw()));
@@ -288,8 +239,8 @@ fn a_group_that_is_named_is_the_only_one() {
 /// Whatever stands in the way is found before anything is stopped for it.
 #[test]
 fn what_cannot_be_taken_on_stops_nothing() {
-    let Some(bench) = Bench::new() else { return };
-    let good = bench.spec("exec sleep 1000");
+    let Some(bench) = bench() else { return };
+    let good = spec(&bench, "exec sleep 1000");
     let app = bench.start(&good);
     let private = bench.directory.path().join("private");
     std::fs::create_dir(&private).unwrap();

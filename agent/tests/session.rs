@@ -6,68 +6,27 @@
     reason = "a failed test says where"
 )]
 
-#[path = "fetch/store.rs"]
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod store;
+mod bench;
 
 use std::time::Duration;
 
 use fleet_agent::process::proc::ProcessId;
-use fleet_agent::status::{ComponentView, NodeStatus};
-use fleet_proto::fence::Fence;
-use fleet_proto::ids::RolloutNumber;
+use fleet_agent::status::ComponentView;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{Manifest, Run};
-use fleet_proto::session::{Command, FromAgent, Order, Phase, ToAgent};
+use fleet_proto::session::{FromAgent, Order, Phase, ToAgent};
 
+use bench::shelf::{Shelf, runs};
+use bench::visit::{command, fence};
+use bench::{Bench, until};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
-use store::{Bench, Shelf, Visit};
-
-/// Something that runs, and proves itself in so many milliseconds.
-fn runs(min_healthy_ms: u64) -> impl Fn(&mut Manifest) {
-    move |manifest| {
-        let Run::Supervise(run) = &mut manifest.components[0].run else {
-            unreachable!()
-        };
-        run.command = ["sh", "-c", "exec sleep 1000"].map(str::to_owned).to_vec();
-        run.grace = Span::from_secs(1);
-        manifest.health.min_healthy = Span::from_millis(min_healthy_ms);
-        manifest.health.healthy_deadline = Span::from_secs(15);
-    }
-}
-
-async fn order(visit: &Visit, generation: u32, order: Order) {
-    order_for("shop", visit, generation, order).await;
-}
-
-async fn order_for(app: &str, visit: &Visit, generation: u32, order: Order) {
-    let command = Command {
-        fence: Fence {
-            term: 1,
-            rollout: RolloutNumber(1),
-            generation,
-        },
-        app: app.parse().unwrap(),
-        environment: None,
-        order,
-    };
-    visit.say(ToAgent::Command(command)).await;
-}
 
 fn prefetch(bench: &Bench, app: &str, version: &str) -> ToAgent {
     ToAgent::Prefetch {
         app: app.parse().unwrap(),
         release: bench.release(version),
         environment: None,
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "{what} did not come");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -82,7 +41,7 @@ async fn a_prefetch_does_not_begin_a_verification_anew() {
     let mut visit = bench.visit().await;
     visit.welcome().await;
     let release = bench.release("v1");
-    order(&visit, 1, Order::Deploy { release }).await;
+    visit.order(1, Order::Deploy { release }).await;
     visit.until_phase(Phase::Verifying).await;
     let mut ahead = ["v2", "v3"].into_iter().cycle();
     let began = std::time::Instant::now();
@@ -115,7 +74,7 @@ async fn what_was_fetched_ahead_for_an_app_that_is_new_here_is_not_fetched_again
     until("the release", || bench.is_whole("v1")).await;
     assert!(!bench.asked().is_empty());
     let release = bench.release("v1");
-    order(&visit, 1, Order::Deploy { release }).await;
+    visit.order(1, Order::Deploy { release }).await;
     visit.until_phase(Phase::Baking).await;
     assert!(bench.asked().is_empty());
 }
@@ -132,7 +91,7 @@ async fn no_more_is_fetched_ahead_than_a_node_may_have() {
         visit.say(prefetch(&bench, &format!("app{number}"), "v1")).await;
     }
     // Behind all of them: the agent has taken note of each when it answers this.
-    order(&visit, 1, Order::Commit).await;
+    visit.order(1, Order::Commit).await;
     visit.until_phase(Phase::Failed).await;
     until("the last of them", || {
         bench.releases_asked() >= fleet_agent::ledger::APPS_MAX
@@ -142,14 +101,6 @@ async fn no_more_is_fetched_ahead_than_a_node_may_have() {
 }
 
 /// Deploys the release and says that its bake is over.
-async fn bring(visit: &mut Visit, bench: &Bench, version: &str, generation: u32) {
-    let release = bench.release(version);
-    order(visit, generation, Order::Deploy { release }).await;
-    visit.until_phase(Phase::Baking).await;
-    order(visit, generation + 1, Order::Commit).await;
-    visit.until_phase(Phase::Done).await;
-}
-
 #[tokio::test]
 async fn who_rolls_back_by_hand_is_known_by_the_kernels_word() {
     let mut shelf = Shelf::new();
@@ -159,8 +110,8 @@ async fn who_rolls_back_by_hand_is_known_by_the_kernels_word() {
     bench.run_agent();
     let mut visit = bench.visit().await;
     visit.welcome().await;
-    bring(&mut visit, &bench, "v1", 1).await;
-    bring(&mut visit, &bench, "v2", 3).await;
+    visit.bring(bench.release("v1"), 1).await;
+    visit.bring(bench.release("v2"), 3).await;
     let mut command = bench.command();
     command.arg("rollback").env("USER", "mallory");
     let ended = tokio::task::spawn_blocking(move || command.output())
@@ -179,12 +130,7 @@ async fn who_rolls_back_by_hand_is_known_by_the_kernels_word() {
 
 /// What `fleet-agent status` says of the only component.
 fn component(bench: &Bench) -> ComponentView {
-    let said = bench
-        .command()
-        .args(["status", "--output", "json"])
-        .output()
-        .unwrap();
-    let status: NodeStatus = serde_json::from_slice(&said.stdout).unwrap();
+    let status = bench.status();
     status.apps[0].components[0].clone()
 }
 
@@ -196,7 +142,7 @@ async fn an_app_whose_keeper_is_killed_is_taken_in_hand_again() {
     bench.run_agent();
     let mut visit = bench.visit().await;
     visit.welcome().await;
-    bring(&mut visit, &bench, "v1", 1).await;
+    visit.bring(bench.release("v1"), 1).await;
     let before = component(&bench);
     let process = |pid: Option<i32>| ProcessId::of(pid.unwrap()).unwrap();
     let (app, keeper) = (process(before.pid), process(before.keeper_pid));
@@ -233,7 +179,8 @@ async fn apps_that_do_not_want_to_stop_are_stopped_at_once_and_not_one_by_one() 
     visit.welcome().await;
     for (app, version) in [("shop", "v1"), ("bank", "v2"), ("post", "v3")] {
         let release = bench.release(version);
-        order_for(app, &visit, 1, Order::Deploy { release }).await;
+        let deploy = command(app, fence(1, 1, 1), Order::Deploy { release });
+        visit.say(ToAgent::Command(deploy)).await;
         visit.until_phase(Phase::Baking).await;
     }
     let began = std::time::Instant::now();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_proto::digest::Digest;
 
-use crate::store::Bench;
+use crate::bench::Bench;
 
 /// What a path is: its mode, and its bytes or where it leads.
 pub type Snapshot = BTreeMap<PathBuf, (u32, Vec<u8>)>;
