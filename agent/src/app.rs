@@ -29,6 +29,7 @@ use crate::probe::judge::Verdict;
 use crate::secrets::kept::know_all;
 use crate::tasks::{Ended, watch};
 use confirm::{Confirming, confirmed, contact, put_back_confirmed};
+use could_not::Trying;
 use fetch_lane::fetch_lane;
 use hooks::Undraining;
 use migrating::{Migrating, end_of};
@@ -39,6 +40,7 @@ use still::Made;
 /// While something waits for a verdict, and while nothing does.
 const JUDGE_EVERY: Duration = Duration::from_millis(100);
 const REST_EVERY: Duration = Duration::from_secs(2);
+
 /// What the daemon wants of an app at the moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assignment {
@@ -94,6 +96,7 @@ impl App {
             crew: None,
             converged: None,
             health: None,
+            trying: None,
             migrating: None,
             reach,
             confirming: None,
@@ -153,6 +156,8 @@ struct RunLane {
     converged: Option<Made>,
     /// As it was told last.
     health: Option<Health>,
+    /// While it cannot be made so.
+    trying: Option<Trying>,
     migrating: Option<Migrating>,
     reach: Reach,
     confirming: Option<Confirming>,
@@ -195,7 +200,11 @@ impl RunLane {
             if drained && self.crew.is_some() && self.tell_this_health(Health::Unknown).await.is_err() {
                 return;
             }
-            let ended = match self.make_so(&now).await {
+            let made = self.make_so(&now).await;
+            if made.is_ok() {
+                self.trying = None;
+            }
+            let ended = match made {
                 Ok(()) if drained => self.stand_by(&now).await,
                 Ok(()) => self.attend(&now, earlier).await,
                 Err(error) => self.could_not(&now, &error).await,

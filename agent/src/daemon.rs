@@ -87,6 +87,7 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
     let (app_events, mut from_apps) = mpsc::channel(EVENTS_MAX);
     let (questions, mut asked) = mpsc::channel(EVENTS_MAX);
     let (peer, peer_now) = watch::channel(peer);
+    let (shut_out, is_shut_out) = watch::channel(());
 
     let mut daemon = Daemon {
         node: Node {
@@ -120,15 +121,17 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
         report: reported,
         refusals: refused,
         events: link_events,
+        shut_out,
         state: config.state.clone(),
     };
     tasks.spawn("link to the coordinator", link.run());
     let renewal = Renewal {
         layout,
-        node: config.node.clone(),
+        config: config.clone(),
         reach,
         client_config,
         peer,
+        is_shut_out,
     };
     tasks.spawn("renewal of certificates", renewal.run());
     service::ready();

@@ -65,7 +65,10 @@ fn certificate(config: &Config, config_path: &Path, layout: &Layout) -> Finding 
 }
 
 fn disk(config: &Config, layout: &Layout) -> Finding {
-    let free = facts::disk_free(layout.root());
+    // Before the node is enrolled there may be no state yet.
+    let mut places = layout.root().ancestors();
+    let there = places.find(|place| place.is_dir()).unwrap_or(layout.root());
+    let free = facts::disk_free(there);
     let reserve = config.limits.disk_reserve;
     let text = format!("{free} are free, {reserve} are kept in reserve");
     finding("disk", if free > reserve { Ok(text) } else { Err(text) })

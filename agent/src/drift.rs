@@ -21,6 +21,8 @@ use crate::slots::Slots;
 use crate::slots::compare::{Difference, Kind};
 
 /// Shorter than what the coordinator waits.
+/// Below what a finding may take, with the command before it.
+const PASTED_BYTES_MAX: usize = 200;
 const LOOK_WITHIN: Duration = Duration::from_secs(60);
 /// Between pauses that are as long as the work before them: half of a core at most.
 const WORK_BYTES: u64 = 4 << 20;
@@ -150,11 +152,11 @@ impl Looking<'_> {
             let (what, mend) = match kind {
                 Kind::Changed => (Drifted::FileChanged, lay_out_anew(subject)),
                 Kind::Missing => (Drifted::FileMissing, lay_out_anew(subject)),
-                Kind::Added => (Drifted::FileAdded, format!("on the node: rm -r '{path}'")),
-                Kind::Mode => (
-                    Drifted::ModeChanged,
-                    format!("on the node: chmod {expected} '{path}'"),
-                ),
+                Kind::Added => (Drifted::FileAdded, by_hand("rm -r", &path)),
+                Kind::Mode => {
+                    let mend = by_hand(&format!("chmod {expected}"), &path);
+                    (Drifted::ModeChanged, mend)
+                }
             };
             self.found(subject, what, path, expected, found, mend);
         }
@@ -326,6 +328,16 @@ impl Looking<'_> {
 fn lay_out_anew(subject: &Subject<'_>) -> String {
     let version = &subject.release.version;
     format!("fleetctl rollout another release, and then: fleetctl rollout {version}")
+}
+
+/// To be pasted into a shell, so only with a name that says what it seems to say: whoever may
+/// write beside an app chooses it.
+fn by_hand(command: &str, path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@,:=".contains(c);
+    match path.len() <= PASTED_BYTES_MAX && path.chars().all(is_plain) {
+        true => format!("on the node: {command} {path}"),
+        false => "on the node, by hand: its name is not one to be pasted into a shell".to_owned(),
+    }
 }
 
 fn short(digest: &str) -> String {

@@ -48,12 +48,13 @@ pub struct Owner {
 }
 
 impl Owner {
-    pub fn named(name: &str) -> Option<Self> {
-        let user = User::from_name(name).ok().flatten()?;
-        Some(Self {
+    /// None if there is nobody of that name: not where it could not be asked.
+    pub fn named(name: &str) -> Result<Option<Self>, FileError> {
+        let user = User::from_name(name).map_err(|errno| failed("look up the user", name)(errno.into()))?;
+        Ok(user.map(|user| Self {
             uid: user.uid,
             gid: user.gid,
-        })
+        }))
     }
 }
 

@@ -33,24 +33,31 @@ const REACH_DEADLINE: Duration = Duration::from_secs(5);
 /// The way to the coordinators, for whoever has a question.
 #[derive(Clone)]
 pub struct Reach {
-    coordinators: Arc<Vec<(String, Channel)>>,
+    coordinators: Arc<ArcSwap<Vec<Coordinator>>>,
     active: Arc<AtomicUsize>,
     config: Arc<ArcSwap<ClientConfig>>,
 }
 
+#[derive(Clone)]
+struct Coordinator {
+    address: String,
+    channel: Channel,
+}
+
+impl Coordinator {
+    fn at(address: &str, config: &Arc<ArcSwap<ClientConfig>>) -> Result<Self, TlsError> {
+        Ok(Self {
+            address: address.to_owned(),
+            channel: fleet_proto::tls::channel(address, config.clone())?,
+        })
+    }
+}
+
 impl Reach {
     pub fn new(addresses: &[String], config: &Arc<ArcSwap<ClientConfig>>) -> Result<Self, TlsError> {
-        let coordinators = addresses
-            .iter()
-            .map(|address| {
-                Ok((
-                    address.clone(),
-                    fleet_proto::tls::channel(address, config.clone())?,
-                ))
-            })
-            .collect::<Result<_, TlsError>>()?;
+        let coordinators = addresses.iter().map(|address| Coordinator::at(address, config));
         Ok(Self {
-            coordinators: Arc::new(coordinators),
+            coordinators: Arc::new(ArcSwap::from_pointee(coordinators.collect::<Result<_, _>>()?)),
             active: Arc::new(AtomicUsize::new(0)),
             config: config.clone(),
         })
@@ -59,11 +66,11 @@ impl Reach {
     /// Whether one of them answers now, over a connection that is made for it: one that was
     /// there before says nothing of whether the node would find its way again.
     pub async fn is_answered(&self) -> bool {
-        for (address, _) in self.coordinators.iter() {
-            let Ok(channel) = fleet_proto::tls::channel(address, self.config.clone()) else {
+        for known in self.coordinators.load().iter() {
+            let Ok(new) = Coordinator::at(&known.address, &self.config) else {
                 continue;
             };
-            let mut client = AgentClient::new(channel);
+            let mut client = AgentClient::new(new.channel);
             let asking = client.reach(ReachRequest {});
             if let Ok(Ok(_)) = tokio::time::timeout(REACH_DEADLINE, asking).await {
                 return true;
@@ -74,15 +81,31 @@ impl Reach {
 
     /// To the coordinator with which there is a session, or will be next.
     pub fn channel(&self) -> Channel {
-        self.at().1.clone()
+        self.at().channel
     }
 
-    pub fn address(&self) -> &str {
-        &self.at().0
+    /// As [`Reach::channel`], over a connection that is made for it.
+    pub fn new_channel(&self) -> Result<Channel, TlsError> {
+        Ok(Coordinator::at(&self.address(), &self.config)?.channel)
     }
 
-    fn at(&self) -> &(String, Channel) {
-        &self.coordinators[self.active.load(Ordering::Relaxed) % self.coordinators.len()]
+    pub fn address(&self) -> String {
+        self.at().address
+    }
+
+    fn at(&self) -> Coordinator {
+        let coordinators = self.coordinators.load();
+        coordinators[self.active.load(Ordering::Relaxed) % coordinators.len()].clone()
+    }
+
+    /// The identity is another: a connection that is open speaks for the one before it.
+    pub fn begin_anew(&self) -> Result<(), TlsError> {
+        let known = self.coordinators.load();
+        let new = known
+            .iter()
+            .map(|known| Coordinator::at(&known.address, &self.config));
+        self.coordinators.store(Arc::new(new.collect::<Result<_, _>>()?));
+        Ok(())
     }
 
     fn try_next(&self) {
@@ -120,6 +143,8 @@ pub struct Link {
     pub report: watch::Receiver<Report>,
     pub refusals: mpsc::Receiver<Refusal>,
     pub events: mpsc::Sender<LinkEvent>,
+    /// Told when a coordinator would let this node in as a new one only.
+    pub shut_out: watch::Sender<()>,
     pub state: std::path::PathBuf,
 }
 
@@ -138,7 +163,12 @@ impl Link {
                     backoff.reset();
                     (why, jittered(retry_after.min(RETRY_AFTER_MAX)))
                 }
-                session::Ended::Lost(error) => (chain(&error), backoff.pause()),
+                session::Ended::Lost(error) => {
+                    if error.is_to_enrol_anew() {
+                        self.shut_out.send_replace(());
+                    }
+                    (chain(&error), backoff.pause())
+                }
             };
             tracing::info!(coordinator = self.reach.address(), why, again_in = ?pause, "no session");
             // Whoever sends an agent away stops, or has too much to do: another may not.

@@ -100,7 +100,7 @@ enum Verb {
         /// Needed where the node has several
         #[arg(long)]
         app: Option<AppName>,
-        /// A release that ran well here; the last good one otherwise
+        /// A good release of this node, as `fleet-agent releases` lists them; the last one otherwise
         #[arg(long)]
         to: Option<Version>,
     },

@@ -374,6 +374,7 @@ async fn why_not(bench: &mut Bench, credentials: &Credentials) -> String {
         report: reported,
         refusals,
         events: told,
+        shut_out: watch::channel(()).0,
         state: "/".into(),
     };
     let mut tasks = JoinSet::new();

@@ -152,7 +152,10 @@ impl Node {
             (None, Purpose::Bake, true) => return,
             (None, Purpose::Smoke, true) => Outcome::Smoked,
             (None, Purpose::PutBack, true) => Outcome::PutBack { ill: None },
-            (None, Purpose::PutBack, false) => Outcome::CannotPutBack { why: "gone".into() },
+            (None, Purpose::PutBack, false) => Outcome::CannotPutBack {
+                why: "gone".into(),
+                is_its_own: true,
+            },
             (None, Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke, false) => {
                 Outcome::Failed(failure)
             }

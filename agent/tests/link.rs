@@ -92,6 +92,7 @@ impl Agent {
             report: reported,
             refusals,
             events: told,
+            shut_out: watch::channel(()).0,
             state: "/".into(),
         };
         let mut tasks = JoinSet::new();

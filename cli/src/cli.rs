@@ -23,7 +23,7 @@ Example:
   fleetctl release push v1.0.0                       pack, sign and upload what fleet.toml describes
   fleetctl rollout v1.0.0 --waves 10,50,100          and follow it
 
-Exit codes: 0 done as asked; 1 refused, failed, rolled back or aborted; 2 usage; 3 cannot reach or not allowed")]
+Exit codes: 0 done as asked; 1 refused, failed, rolled back, aborted, or waiting for a person; 2 usage;\n3 cannot reach the coordinator or a node that was asked, or not allowed")]
 pub struct Cli {
     #[command(flatten)]
     pub given: Where,

@@ -9,8 +9,17 @@ pub struct Found {
     pub what: &'static str,
     component: &'static str,
     path: &'static str,
-    command: &'static str,
+    run: Run,
     remark: &'static str,
+}
+
+/// Who runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    /// The agent, this command.
+    Agent(&'static str),
+    /// The node's pm2, what the ecosystem file says.
+    Pm2,
 }
 
 const GUESSES: [(&str, Found); 7] = [
@@ -20,8 +29,8 @@ const GUESSES: [(&str, Found); 7] = [
             what: "a pm2 app (ecosystem.config.js)",
             component: "web",
             path: ".",
-            command: r#"["node", "server.js"]"#,
-            remark: "one [[component]] for each app in ecosystem.config.js, with its `script` as the command",
+            run: Run::Pm2,
+            remark: "The node's own pm2 runs the apps of ecosystem.config.js",
         },
     ),
     (
@@ -30,7 +39,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "a Node.js app (package.json)",
             component: "web",
             path: ".",
-            command: r#"["node", "server.js"]"#,
+            run: Run::Agent(r#"["node", "server.js"]"#),
             remark: "the script that `npm start` runs; `npm ci --omit=dev` before a push keeps it small",
         },
     ),
@@ -40,7 +49,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "a Rust app (Cargo.toml)",
             component: "server",
             path: "target/release/server",
-            command: r#"["./server"]"#,
+            run: Run::Agent(r#"["./server"]"#),
             remark: "the binary that `cargo build --release` makes; its name goes into `path` and `command`",
         },
     ),
@@ -50,7 +59,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "a Go app (go.mod)",
             component: "server",
             path: "bin/server",
-            command: r#"["./server"]"#,
+            run: Run::Agent(r#"["./server"]"#),
             remark: "the binary that `go build -o bin/server` makes",
         },
     ),
@@ -60,7 +69,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "a Python app (pyproject.toml)",
             component: "web",
             path: ".",
-            command: r#"["python3", "-m", "app"]"#,
+            run: Run::Agent(r#"["python3", "-m", "app"]"#),
             remark: "the module that is run; its packages must be on the node or in the directory",
         },
     ),
@@ -70,7 +79,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "something that was built (dist)",
             component: "web",
             path: "dist",
-            command: r#"["./server"]"#,
+            run: Run::Agent(r#"["./server"]"#),
             remark: "the program within dist",
         },
     ),
@@ -80,7 +89,7 @@ const GUESSES: [(&str, Found); 7] = [
             what: "something that was built (build)",
             component: "web",
             path: "build",
-            command: r#"["./server"]"#,
+            run: Run::Agent(r#"["./server"]"#),
             remark: "the program within build",
         },
     ),
@@ -90,7 +99,7 @@ const NOTHING: Found = Found {
     what: "nothing that it knows",
     component: "web",
     path: "dist",
-    command: r#"["./server"]"#,
+    run: Run::Agent(r#"["./server"]"#),
     remark: "the program that is run, within `path`",
 };
 
@@ -103,10 +112,14 @@ pub fn write(app: &str, found: &Found) -> String {
     let Found {
         component,
         path,
-        command,
+        run,
         remark,
         ..
     } = found;
+    let run = match run {
+        Run::Agent(command) => by_agent(app, command, remark),
+        Run::Pm2 => by_pm2(remark),
+    };
     format!(
         r#"# How {app} is released. `fleetctl release push v1.0.0` reads this file.
 [app]
@@ -121,23 +134,7 @@ path = "{path}"
 # Or one for each platform:
 # platforms = {{ "linux/amd64" = "dist/amd64", "linux/arm64" = "dist/arm64" }}
 
-[component.run]
-# The agent runs the process itself and restarts it when it ends. Others are "systemd" (`unit`,
-# and `file` to install it from the release), "pm2" (`only`, `profile`) and "static" (`root`).
-kind = "supervise"
-# {remark}.
-# Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
-# the node's agent.toml, else from those below.
-command = {command}
-env = {{ PORT = "${{var.port}}" }}
-stop_signal = "SIGTERM"
-# Between the stop signal and SIGKILL.
-grace = "10s"
-# As whom (the agent's own user), where (in these files), and within which limits:
-# user = "{app}"
-# directory = "/var/lib/{app}"
-# limits = {{ open_files = 65536, processes = 512, core = "0", address_space = "2GiB" }}
-
+{run}
 # A configuration file with such words, filled in on the node; the process finds it in ${{config}}.
 # [[component.file]]
 # template = "deploy/app.conf"
@@ -183,6 +180,8 @@ min_healthy = "10s"
 healthy_deadline = "5m"
 # failures = 3                    # so many in a row fail a node that was healthy
 # restarts = 3                    # so many restarts are a restart loop
+# cpu = 90                        # percent of the node that one component may take
+# memory = 90
 # error_rate = 5                  # percent of recent checks
 # response_time = "2s"            # 95th percentile
 # confirm = "30s"                 # a node that no longer reaches a coordinator goes back
@@ -214,6 +213,45 @@ port = "8080"
 # [migrations.backup]
 # command = ["pg_dump", "-Fc", "--file", "${{backup}}", "{app}"]
 # upload = true                   # the coordinator keeps a copy
+"#
+    )
+}
+
+fn by_agent(app: &str, command: &str, remark: &str) -> String {
+    format!(
+        r#"[component.run]
+# The agent runs the process itself and restarts it when it ends. Others are "systemd" (`unit`,
+# and `file` to install it from the release), "pm2" (`only`, `profile`) and "static" (`root`).
+kind = "supervise"
+# {remark}.
+# Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
+# the node's agent.toml, else from those below.
+command = {command}
+env = {{ PORT = "${{var.port}}" }}
+stop_signal = "SIGTERM"
+# Between the stop signal and SIGKILL.
+grace = "10s"
+# As whom (the agent's own user), where (in these files), and within which limits:
+# user = "{app}"
+# directory = "/var/lib/{app}"
+# limits = {{ open_files = 65536, processes = 512, core = "0", address_space = "2GiB" }}
+"#
+    )
+}
+
+fn by_pm2(remark: &str) -> String {
+    format!(
+        r#"[component.run]
+# {remark}. Others are
+# "supervise" (`command`: the agent runs it itself), "systemd" (`unit`, and `file` to install it
+# from the release) and "static" (`root`).
+kind = "pm2"
+# Filled in on the node: ${{node}} ${{app}} ${{version}} ${{dir}}, and ${{var.NAME}} from [vars] in
+# the node's agent.toml, else from those below.
+env = {{ PORT = "${{var.port}}" }}
+# only = ["web"]                    # of the apps in that file
+# profile = "production"            # its `env_production`
+# user = "deploy"                 # whose pm2; the agent's own user if nobody is named
 "#
     )
 }

@@ -14,6 +14,7 @@ use fleet_proto::identity::Who;
 use fleet_proto::ids::NodeId;
 use fleet_proto::quantity::Span;
 use fleet_proto::release::SignedManifest;
+use fleet_proto::session::anew::may_enrol_anew;
 use fleet_proto::time::Timestamp;
 use fleet_proto::wire;
 use fleet_proto::wire::agent_server::Agent;
@@ -72,9 +73,9 @@ impl Agents {
             None => Err(Status::permission_denied(format!(
                 "node {node} is not known here; the coordinator's state may be older than the node\nhint: `fleetctl token create --node {node}` lets it in again"
             ))),
-            Some(known) if known.has_expired() => Err(Status::permission_denied(format!(
+            Some(known) if known.has_expired() => Err(may_enrol_anew(Status::permission_denied(format!(
                 "node {node} was ephemeral, and has expired while it was gone\nhint: enrol it again; its name is free"
-            ))),
+            )))),
             Some(known) if known.is_revoked() => Err(revoked(&node)),
             Some(known) if is_from_before(caller, known.certificates_from) => Err(Status::permission_denied(format!(
                 "node {node} has enrolled anew since this certificate was issued\nhint: `fleetctl token create --node {node}` lets this machine in, in the place of the other"

@@ -84,13 +84,15 @@ impl Backups {
         upload.finish()?;
         let replaced = self.of(record.rollout)?;
         let path = self.record(record.rollout);
-        let text = serde_json::to_vec(record).unwrap_or_default();
+        let text = serde_json::to_vec(record).map_err(|error| file("encode", &path)(error.into()))?;
         durable::write_file(&path, &text).map_err(file("write", &path))?;
-        self.forget_older(record, keep)?;
-        match replaced {
-            Some(replaced) => self.forget_bytes(&replaced),
-            None => Ok(()),
+        // What has come is kept, whatever becomes of the others.
+        let forgotten = self.forget_older(record, keep);
+        let replaced = replaced.map_or(Ok(()), |replaced| self.forget_bytes(&replaced));
+        if let Err(error) = forgotten.and(replaced) {
+            tracing::warn!(%error, "an old backup stays");
         }
+        Ok(())
     }
 
     /// Unless another record names them.
@@ -114,6 +116,8 @@ impl Backups {
         for record in old {
             let path = self.record(record.rollout);
             std::fs::remove_file(&path).map_err(file("remove", &path))?;
+            // A record must not come back without its bytes.
+            durable::sync_directory(&self.records).map_err(file("sync", &self.records))?;
             self.forget_bytes(record)?;
         }
         Ok(())

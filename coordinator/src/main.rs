@@ -26,7 +26,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
     name = "fleet-coordinator",
     version,
     about = "Plans waves, keeps the journal, and streams commands to agents",
-    after_help = "Example:\n  fleet-coordinator init --dir /etc/fleet\n  fleet-coordinator run --config /etc/fleet/coordinator.toml"
+    after_help = "Example:\n  fleet-coordinator init --config /etc/fleet/coordinator.toml\n  fleet-coordinator run --config /etc/fleet/coordinator.toml"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -46,7 +46,7 @@ enum LogFormat {
 enum Command {
     /// Makes the authority, the coordinator's identity, the first operator, and a configuration
     #[command(
-        after_help = "Example:\n  fleet-coordinator init --dir /etc/fleet\n  fleet-coordinator init --config /etc/fleet/coordinator.toml"
+        after_help = "Example:\n  fleet-coordinator init --config /etc/fleet/coordinator.toml   what the package brings\n  fleet-coordinator init --dir ./coordinator                    without a package"
     )]
     Init(Init),
     /// Writes new credentials for an operator, as after a certificate has expired
@@ -122,8 +122,8 @@ struct Init {
     /// A configuration that is there already, as the package brings one: what it names is made
     #[arg(long, conflicts_with_all = ["dir", "trust_domain", "listen", "http", "environment", "select"])]
     config: Option<PathBuf>,
-    /// What is there already is left as it is
-    #[arg(long, requires = "config")]
+    /// With --config: what is there already is left as it is
+    #[arg(long, requires = "config", conflicts_with = "dir")]
     if_missing: bool,
     /// The name of this fleet in every certificate
     #[arg(long, default_value = "fleet.local", value_parser = trust_domain)]

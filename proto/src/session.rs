@@ -5,6 +5,7 @@
 //! stream, and nothing needs an acknowledgement but the history of what a node did on
 //! its own. The conversion from and to the wire is in `session/convert.rs`.
 
+pub mod anew;
 mod convert;
 pub mod drift;
 pub mod question;

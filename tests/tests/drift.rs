@@ -145,8 +145,8 @@ fn files_that_were_changed_are_found_and_laid_out_anew() {
     for words in [
         "n01 shop/web file-changed ",
         "/web/data/one: expected ",
-        "expected 644; found 666; hint: on the node: chmod 644 '",
-        "; hint: on the node: rm -r '",
+        "expected 644; found 666; hint: on the node: chmod 644 /",
+        "; hint: on the node: rm -r /",
         "hint: fleetctl rollout another release, and then: fleetctl rollout v1.0.0",
     ] {
         assert!(said.stdout.contains(words), "{words}: {}", said.stdout);

@@ -58,9 +58,13 @@ impl Confirming {
     }
 
     fn contact(&mut self) -> Contact {
-        if let Some(Ok(())) = self.attempts.try_join_next() {
-            self.attempts.abort_all();
-            self.attempts = JoinSet::new();
+        match self.attempts.try_join_next() {
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(_) => {
+                self.attempts.abort_all();
+                self.attempts = JoinSet::new();
+            }
+            None => {}
         }
         if self.attempts.is_empty() {
             Contact::Made

@@ -27,7 +27,7 @@ use crate::crew::LOG_LINES;
 use crate::install::migrate::ends::{self, Follows, Witness};
 use crate::install::{MigrationPart, MigrationWork, Outcome};
 use crate::link::Reach;
-use crate::process::errand::{self, End, Errand, ErrandError, Task};
+use crate::process::errand::{self, End, Errand, Task};
 use crate::secrets::kept::EnvFrom;
 use crate::slots::Slots;
 use crate::template::Words;
@@ -178,20 +178,10 @@ impl Job {
         match ended {
             Ok(Some(end)) => self.stand(act, &end),
             Ok(None) => self.nobody_saw(act),
-            // Nothing was run, or it is not known how far what was run has come.
-            Err(error @ ErrandError::Busy(_)) => {
-                let why = format!("{act}: {}", chain(&error));
-                (
-                    MigrationStand::Unknown,
-                    Some(failure(FailureClass::Infrastructure, why)),
-                )
-            }
             Err(error) => {
                 let why = format!("{act}: {}", chain(&error));
-                (
-                    MigrationStand::NotStarted,
-                    Some(failure(FailureClass::Infrastructure, why)),
-                )
+                let stand = ends::without_an_end(error.is_before_it_began());
+                (stand, Some(failure(FailureClass::Infrastructure, why)))
             }
         }
     }

@@ -17,7 +17,7 @@ pub struct Moved {
 pub enum ByHandError {
     #[error("there is no other good release to go back to; this node runs {}", .current.as_deref().unwrap_or("nothing"))]
     NothingGood { current: Option<String> },
-    #[error("{version} never ran well on this node; it can go back to {}", .known.join(", "))]
+    #[error("{version} is not among the good releases of this node, or was gone back from; good here: {}", .known.join(", "))]
     NotGood { version: Version, known: Vec<String> },
     #[error("this node runs {0} already")]
     Already(Version),

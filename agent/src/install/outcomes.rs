@@ -11,6 +11,8 @@ use crate::ledger::{AppRecord, Direction, Installed};
 /// How often a release is tried to be put back before another one is. The app is down
 /// meanwhile.
 const PUT_BACK_ATTEMPTS_MAX: u32 = 3;
+/// About a minute and a half: a bus or a disk that is away for longer is told of.
+const OUTAGE_ATTEMPTS_MAX: u32 = 60;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -39,8 +41,9 @@ pub enum Outcome {
     ReachedAgain,
     /// The release that was put back runs; and how it is, if its checks do not pass.
     PutBack { ill: Option<String> },
-    /// The release to be put back cannot be started.
-    CannotPutBack { why: String },
+    /// The release to be put back cannot be started, for what it is itself, or for what no
+    /// other would start on either.
+    CannotPutBack { why: String, is_its_own: bool },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +111,9 @@ impl AppRecord {
                 self.reached_nobody();
                 return Ok(self.put_back(ill.as_deref(), running));
             }
-            (Phase::RollingBack, Outcome::CannotPutBack { why }) => self.try_another(&why),
+            (Phase::RollingBack, Outcome::CannotPutBack { why, is_its_own }) => {
+                self.try_another(&why, is_its_own);
+            }
             (phase, outcome) => {
                 return Err(Unexpected {
                     phase: Some(phase),
@@ -186,13 +191,19 @@ impl AppRecord {
         self.good.drain(..excess);
     }
 
-    /// Nothing is given up while there is still something to try.
-    fn try_another(&mut self, why: &str) {
+    /// Nothing is given up while there is still something to try; and no good release for an
+    /// outage, which is waited out.
+    fn try_another(&mut self, why: &str, is_its_own: bool) {
         let Some(step) = &mut self.step else {
             return;
         };
         step.attempts += 1;
-        if step.attempts < PUT_BACK_ATTEMPTS_MAX {
+        let attempts_max = if is_its_own {
+            PUT_BACK_ATTEMPTS_MAX
+        } else {
+            OUTAGE_ATTEMPTS_MAX
+        };
+        if step.attempts < attempts_max {
             return;
         }
         step.attempts = 0;
@@ -203,6 +214,7 @@ impl AppRecord {
         add_to_failure(&mut step.failure, &format!("{name} cannot be put back: {why}"));
         let another = stuck
             .as_ref()
+            .filter(|_| is_its_own)
             .and_then(|stuck| self.good.iter().rev().find(|good| good.release != stuck.release))
             .cloned();
         match another {

@@ -1,6 +1,7 @@
 //! Tables: a node, an order or an outcome, and how the node then stands.
 
 mod confirm;
+mod reverting;
 mod smoke;
 
 use fleet_proto::digest::Digest;
@@ -19,6 +20,13 @@ fn release(number: u64) -> ReleaseRef {
     ReleaseRef {
         version: format!("v{number}").parse().unwrap(),
         digest: Digest::of(&number.to_le_bytes()),
+    }
+}
+
+fn cannot_put_back(why: &str) -> Outcome {
+    Outcome::CannotPutBack {
+        why: why.to_owned(),
+        is_its_own: true,
     }
 }
 
@@ -201,111 +209,6 @@ fn the_only_good_release_is_not_stopped_because_it_fails_once() {
 }
 
 #[test]
-fn reverting() {
-    // What is told to leave, to where, and how the node then stands.
-    type Row = (Option<u64>, Option<u64>, Phase, Option<u64>, &'static [u64]);
-    let rows: [Row; 7] = [
-        (Some(3), None, Phase::RollingBack, Some(2), &[1, 2]),
-        (None, None, Phase::RollingBack, Some(2), &[1, 2]),
-        (Some(3), Some(1), Phase::RollingBack, Some(1), &[1, 2]),
-        // Not here: fetched first, while the old one runs on.
-        (Some(3), Some(9), Phase::Fetching, Some(3), &[1, 2, 3]),
-        // Runs something else: nothing to do, and what it was to leave is good no more.
-        (Some(2), None, Phase::RolledBack, Some(3), &[1, 3]),
-        (Some(9), Some(1), Phase::RolledBack, Some(3), &[1, 2, 3]),
-        (None, Some(3), Phase::RolledBack, Some(3), &[1, 2, 3]),
-    ];
-    for (leave, to, phase, current, good) in rows {
-        let mut node = Node::after(&[1, 2, 3]);
-        node.revert(leave, to);
-        node.stands(phase, current, good);
-    }
-}
-
-#[test]
-fn what_was_fetched_to_go_back_to_is_good_once_it_is_well() {
-    let mut node = Node::after(&[1, 2]);
-    node.revert(Some(2), Some(9));
-    node.stage(9);
-    node.stands(Phase::RollingBack, Some(9), &[1, 2]);
-    node.settle(Outcome::PutBack { ill: None });
-    node.stands(Phase::RolledBack, Some(9), &[1, 9]);
-}
-
-#[test]
-fn what_was_fetched_to_go_back_to_and_is_ill_is_left_again() {
-    let mut node = Node::after(&[1, 2]);
-    node.revert(Some(2), Some(9));
-    node.stage(9);
-    let ill = Some("it answers 503".to_owned());
-    node.settle(Outcome::PutBack { ill });
-    node.stands(Phase::RollingBack, Some(2), &[1, 2]);
-    node.settle(Outcome::PutBack { ill: None });
-    node.stands(Phase::RolledBack, Some(2), &[1, 2]);
-}
-
-#[test]
-fn what_was_good_before_it_was_brought_anew_is_not_left_for_an_older_one() {
-    let mut node = Node::after(&[1, 2]);
-    node.deploy(2);
-    node.settle(Outcome::Verified { has_smoke: false });
-    node.revert(Some(2), None);
-    node.stands(Phase::RollingBack, Some(2), &[1, 2]);
-    node.settle(Outcome::PutBack { ill: None });
-    node.stands(Phase::RolledBack, Some(2), &[1, 2]);
-}
-
-#[test]
-fn a_named_good_release_is_the_last_good_one_from_then_on() {
-    let mut node = Node::after(&[1, 2, 3]);
-    node.revert(None, Some(1));
-    node.stands(Phase::RollingBack, Some(1), &[1, 2]);
-    let ill = Some("it answers 503".to_owned());
-    node.settle(Outcome::PutBack { ill });
-    node.stands(Phase::RolledBack, Some(1), &[2, 1]);
-}
-
-#[test]
-fn reverting_cancels_what_is_not_activated_yet() {
-    let mut node = Node::after(&[1]);
-    node.deploy(2);
-    node.revert(Some(2), None);
-    node.stands(Phase::RolledBack, Some(1), &[1]);
-    assert_eq!(node.record.work().fetch, None);
-}
-
-#[test]
-fn reverting_interrupts_activation_verification_and_bake() {
-    for settled in 0..3 {
-        let mut node = Node::after(&[1]);
-        node.deploy(2);
-        node.stage(2);
-        if settled > 0 {
-            node.settle(Outcome::Activated);
-        }
-        if settled > 1 {
-            node.settle(Outcome::Verified { has_smoke: false });
-        }
-        node.revert(Some(2), None);
-        node.stands(Phase::RollingBack, Some(1), &[1]);
-    }
-}
-
-#[test]
-fn a_node_that_puts_itself_back_goes_on_when_told_to() {
-    let mut node = Node::after(&[1]);
-    node.bake(2);
-    node.settle(Outcome::Failed(failure("503")));
-    node.revert(Some(2), None);
-    node.stands(Phase::RollingBack, Some(1), &[1]);
-    node.settle(Outcome::PutBack { ill: None });
-    node.revert(Some(2), None);
-    node.stands(Phase::RolledBack, Some(1), &[1]);
-    let kept = node.record.step.as_ref().unwrap().failure.as_ref().unwrap();
-    assert_eq!(kept.message, "503");
-}
-
-#[test]
 fn committing_what_has_failed_changes_nothing() {
     let mut node = Node::after(&[1]);
     node.bake(2);
@@ -362,30 +265,6 @@ fn a_repeated_order_does_not_undo_a_rollback_by_hand() {
 }
 
 #[test]
-fn rollbacks_by_hand_say_where_one_can_go() {
-    let mut node = Node::after(&[1, 2]);
-    let says = |node: &mut Node, version: Option<&str>| {
-        let version = version.map(|version| version.parse().unwrap());
-        node.record
-            .put_back_by_hand(version.as_ref())
-            .map_err(|error| error.to_string())
-    };
-    assert_eq!(
-        says(&mut node, Some("v9")).unwrap_err(),
-        "v9 never ran well on this node; it can go back to v2, v1"
-    );
-    assert_eq!(
-        says(&mut node, Some("v2")).unwrap_err(),
-        "this node runs v2 already"
-    );
-    assert_eq!(says(&mut node, None).unwrap().to, release(1));
-    assert_eq!(
-        says(&mut node, None).unwrap_err(),
-        "there is no other good release to go back to; this node runs v1"
-    );
-}
-
-#[test]
 fn what_was_cut_short_begins_anew_and_not_for_ever() {
     let mut node = Node::after(&[1]);
     node.deploy(2);
@@ -408,9 +287,7 @@ fn a_release_that_cannot_be_put_back_makes_way_for_the_one_before() {
     node.bake(3);
     node.settle(Outcome::Failed(failure("503")));
     for _ in 0..3 {
-        node.settle(Outcome::CannotPutBack {
-            why: "its slot is gone".into(),
-        });
+        node.settle(cannot_put_back("its slot is gone"));
     }
     node.stands(Phase::RollingBack, Some(1), &[1]);
     let kept = node.record.step.as_ref().unwrap().failure.as_ref().unwrap();
@@ -423,12 +300,34 @@ fn a_node_that_nothing_can_be_put_back_on_has_failed_and_still_wants_its_last_go
     node.bake(2);
     node.settle(Outcome::Failed(failure("503")));
     for _ in 0..3 {
-        node.settle(Outcome::CannotPutBack {
-            why: "its slot is gone".into(),
-        });
+        node.settle(cannot_put_back("its slot is gone"));
     }
     node.stands(Phase::Failed, Some(1), &[1]);
     assert_eq!(node.record.work().run, Some(release(1)));
+}
+
+#[test]
+fn an_outage_costs_no_good_release() {
+    let after = |attempts: u32| {
+        let mut node = Node::after(&[1, 2]);
+        node.bake(3);
+        node.settle(Outcome::Failed(failure("503")));
+        for _ in 0..attempts {
+            node.settle(Outcome::CannotPutBack {
+                why: "there is no systemd to talk to".to_owned(),
+                is_its_own: false,
+            });
+        }
+        node
+    };
+    let mut node = after(59);
+    node.stands(Phase::RollingBack, Some(2), &[1, 2]);
+    node.settle(Outcome::PutBack { ill: None });
+    node.stands(Phase::RolledBack, Some(2), &[1, 2]);
+    // One that lasts is told of, and waited out.
+    let node = after(60);
+    node.stands(Phase::Failed, Some(2), &[1, 2]);
+    assert_eq!(node.record.work().run, Some(release(2)));
 }
 
 /// Left by hand, below the floor, and known all the same.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet_proto::ids::AppName;
-use fleet_proto::session::{FromAgent, Hello, ServiceStatus, ToAgent, Welcome, WireError};
+use fleet_proto::session::{FromAgent, Hello, ServiceStatus, ToAgent, Welcome, WireError, anew};
 use fleet_proto::wire;
 use fleet_proto::wire::agent_client::AgentClient;
 use tokio::sync::mpsc;
@@ -44,6 +44,12 @@ pub(super) enum LostError {
     NoWelcome,
     #[error("the coordinator's message cannot be understood")]
     Wire(#[from] WireError),
+}
+
+impl LostError {
+    pub fn is_to_enrol_anew(&self) -> bool {
+        matches!(self, Self::Status(status) if anew::is_to_enrol_anew(status))
+    }
 }
 
 impl From<LostError> for Ended {
@@ -104,7 +110,7 @@ impl Link {
             Greeting::Welcome(welcome) => welcome,
             Greeting::GoAway(ended) => return Ok(ended),
         };
-        let address = self.reach.address().to_owned();
+        let address = self.reach.address();
         tracing::info!(coordinator = address, term = welcome.term, "session open");
         self.tell(LinkEvent::Up { address }).await?;
         let report = self.report.borrow().clone();

@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -13,6 +15,8 @@ use super::log::harmless;
 /// What programs are found in, an app's too where nothing else was said.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What is in a pipe is read in less; only a process that left the group can hold it open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 const LINES_SHOWN: usize = 5;
 
 /// How far a program is listened to.
@@ -20,7 +24,7 @@ const LINES_SHOWN: usize = 5;
 pub struct Patience {
     pub within: Duration,
     /// Of each of its two outputs. Whatever else it says is let go.
-    pub bytes_max: u64,
+    pub bytes_max: usize,
 }
 
 pub struct Answer {
@@ -64,15 +68,15 @@ pub fn ask(command: &mut Command, patience: Patience) -> io::Result<Option<Answe
         .process_group(0)
         .spawn()?;
     let readers = [
-        read(child.stdout.take(), patience.bytes_max),
-        read(child.stderr.take(), patience.bytes_max),
+        Reader::begin(child.stdout.take(), patience.bytes_max),
+        Reader::begin(child.stderr.take(), patience.bytes_max),
     ];
     let status = wait(&mut child, patience.within);
     if status.is_none() {
         drop(Group(Some(child.id())));
         let _reaped = child.wait();
     }
-    let [output, errors] = readers.map(|reader| reader.join().unwrap_or_default());
+    let [output, errors] = readers.map(Reader::end);
     Ok(status.map(|status| Answer {
         status,
         output,
@@ -80,16 +84,39 @@ pub fn ask(command: &mut Command, patience: Patience) -> io::Result<Option<Answe
     }))
 }
 
-fn read(from: Option<impl Read + Send + 'static>, bytes_max: u64) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            let _cut = from.by_ref().take(bytes_max).read_to_end(&mut bytes);
-            // Whoever says more must not be killed for it.
-            let _rest = io::copy(&mut from, &mut io::sink());
-        }
-        bytes
-    })
+/// What was said so far, while it goes on.
+struct Reader {
+    said: Arc<Mutex<Vec<u8>>>,
+    is_over: Receiver<()>,
+}
+
+impl Reader {
+    fn begin(from: Option<impl Read + Send + 'static>, bytes_max: usize) -> Self {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (over, is_over) = mpsc::sync_channel(1);
+        let heard = said.clone();
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            let mut from = from;
+            while let Some(read) = from.as_mut().and_then(|from| from.read(&mut piece).ok()) {
+                if read == 0 {
+                    break;
+                }
+                // Whoever says more must not be killed for it.
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = bytes_max.saturating_sub(heard.len()).min(read);
+                heard.extend_from_slice(&piece[..room]);
+            }
+            let _nobody_waits = over.send(());
+        });
+        Self { said, is_over }
+    }
+
+    /// Whoever still holds the other end is not waited for.
+    fn end(self) -> Vec<u8> {
+        let _over_or_not = self.is_over.recv_timeout(LAST_WORDS);
+        std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn wait(child: &mut Child, within: Duration) -> Option<ExitStatus> {

@@ -54,10 +54,27 @@ pub enum ErrandError {
     },
     #[error("an earlier errand in {} does not end", .0.display())]
     Busy(PathBuf),
+    /// It was begun, and how far it came is not known.
+    #[error("it cannot be seen how an errand ended")]
+    Unseen(#[source] FileError),
     #[error("it was given up")]
     GivenUp,
     #[error("there is no readable task in {}", .0.display())]
     NoTask(PathBuf),
+}
+
+impl ErrandError {
+    fn after_it_began(self) -> Self {
+        match self {
+            Self::File(error) => Self::Unseen(error),
+            error => error,
+        }
+    }
+
+    /// Nothing was run, for certain.
+    pub fn is_before_it_began(&self) -> bool {
+        !matches!(self, Self::Busy(_) | Self::Unseen(_) | Self::GivenUp)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,13 +198,15 @@ impl Errand {
         while matches!(child.try_wait(), Ok(None)) {
             if is_given_up() {
                 let _gone = (child.kill(), child.wait());
-                self.wait_until_free(Duration::ZERO, is_given_up)?;
+                self.wait_until_free(Duration::ZERO, is_given_up)
+                    .map_err(ErrandError::after_it_began)?;
                 return Err(ErrandError::GivenUp);
             }
             std::thread::sleep(LOOK_EVERY);
         }
         // Also where it did not come to write it down, and what it has begun is still at it.
-        self.wait_until_free(task.timeout.as_duration(), is_given_up)?;
+        self.wait_until_free(task.timeout.as_duration(), is_given_up)
+            .map_err(ErrandError::after_it_began)?;
         Ok(self.ended(&task.id))
     }
 
@@ -201,7 +220,8 @@ impl Errand {
         if !self.is_begun(id) {
             return Ok(Some(End::NotStarted("it was not begun".to_owned())));
         }
-        self.wait_until_free(limit, &|| false)?;
+        self.wait_until_free(limit, &|| false)
+            .map_err(ErrandError::after_it_began)?;
         Ok(self.ended(id))
     }
 

@@ -49,8 +49,11 @@ impl Log {
         whole.push(b'\n');
         if self.bytes + whole.len() as u64 > FILE_BYTES_MAX {
             self.file = None;
-            std::fs::rename(&self.path, beside(&self.path, "1"))?;
-            self.bytes = 0;
+            match std::fs::rename(&self.path, beside(&self.path, "1")) {
+                // Somebody has taken it away.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.bytes = 0,
+            }
         }
         if self.file.is_none() {
             self.file = Some(append(&self.path)?);

@@ -13,6 +13,7 @@ use super::static_files::{self, StaticError};
 use super::supervise::{SuperviseError, Supervisor};
 use super::systemd::{self, SystemdError};
 use crate::durable::FileError;
+use crate::effects::chain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -104,7 +105,10 @@ impl Managers {
         // Another manager had it, or this one has it elsewhere.
         if let Some(before) = run.spec().filter(|before| is_elsewhere(before, spec)) {
             self.stop(run)?;
-            retire(run, &before)?;
+            // What it leaves behind is no reason not to start.
+            if let Err(error) = retire(run, &before) {
+                tracing::warn!(run = %run.path().display(), error = chain(&error), "something of the former manager is left");
+            }
         }
         match &spec.how {
             How::Supervise(_) => self.supervisor.start(run, spec).map(drop)?,

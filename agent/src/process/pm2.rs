@@ -42,6 +42,12 @@ pub enum Pm2Error {
     File(#[from] FileError),
     #[error("there is no user {name} on this node")]
     NoUser { name: String },
+    #[error("cannot look up the user {name}")]
+    LookUp {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error(
         "there is no pm2 on this node\nhint: npm install --global pm2; it is looked for in {}",
         asked::PATH
@@ -73,6 +79,7 @@ impl Pm2Error {
             }
             Self::File(_)
             | Self::Absent
+            | Self::LookUp { .. }
             | Self::Run(_)
             | Self::Silent { .. }
             | Self::Refused { .. }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! prepare  unit.service.new, beside the one that holds         (the old release runs)
-//! start    forget what was started → rename → reload if a file changed → job → note it
-//! stop     forget what was started → disable → job
+//! start    forget what was started → rename → note the spec → reload if a file changed → job →
+//!          enable → note it
+//! stop     forget what was started → hold → disable → job
 //! retire   remove what was installed → reload
 //! ```
 //!
@@ -51,6 +52,12 @@ pub enum SystemdError {
     Bus(#[from] BusError),
     #[error("there is no user {name} on this node")]
     NoUser { name: String },
+    #[error("cannot look up the user {name}")]
+    LookUp {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error(
         "{unit} is not on this node\nhint: name it as `file` in the component's [component.run], and the release brings it"
     )]
@@ -75,6 +82,7 @@ impl SystemdError {
             }
             Self::File(_)
             | Self::Bus(_)
+            | Self::LookUp { .. }
             | Self::NotOurs { .. }
             | Self::NotStopped { .. }
             | Self::Interrupted => FailureClass::Infrastructure,
@@ -132,7 +140,11 @@ impl UnitSpec {
             });
         };
         let no_user = || SystemdError::NoUser { name: name.clone() };
-        let user = User::from_name(name).ok().flatten().ok_or_else(no_user)?;
+        let user = User::from_name(name).map_err(|errno| SystemdError::LookUp {
+            name: name.clone(),
+            source: errno.into(),
+        });
+        let user = user?.ok_or_else(no_user)?;
         // An agent that is not root has only its own directory, and only its own manager.
         let units = match geteuid().is_root() {
             true => PathBuf::from(USER_UNITS),
@@ -151,7 +163,13 @@ pub fn prepare(run: &RunDirectory, spec: &Spec, unit: &UnitSpec) -> Result<(), S
     run.prepare_spec(spec)?;
     run.prepare_started(spec.fingerprint())?;
     let manager = unit.manager()?;
-    if unit.file.is_none() {
+    // What another release put in its place goes when this one is installed.
+    let is_brought_now = run
+        .spec()
+        .as_ref()
+        .and_then(UnitSpec::of)
+        .is_some_and(|now| now.file.is_some() && now.user == unit.user);
+    if unit.file.is_none() && !is_brought_now {
         manager.must_be_there(&unit.units)?;
     }
     manager.prepare(unit)?;
@@ -181,11 +199,12 @@ pub fn start(
         None => manager.stop(unit)?,
     }
     let before = before.as_ref().and_then(UnitSpec::of);
-    run.write_spec_durably(spec)?;
-    boundary(Boundary::SpecWritten);
+    // Until the spec is written it is known what the one before it has installed.
     let is_changed = manager.install(unit, before)?;
     boundary(Boundary::UnitInstalled);
-    if is_changed || manager.needs_reload(&unit.units)? {
+    run.write_spec_durably(spec)?;
+    boundary(Boundary::SpecWritten);
+    if is_changed || manager.needs_reload(unit)? {
         manager.reload()?;
         boundary(Boundary::UnitReloaded);
     }
@@ -193,8 +212,15 @@ pub fn start(
         manager.start(name, unit.on_change, is_interrupted)?;
     }
     boundary(Boundary::UnitStarted);
+    for name in before.iter().flat_map(|before| &before.units) {
+        manager.let_go(name);
+    }
     if unit.file.is_some() {
-        manager.enable(&unit.units)?;
+        // It runs, and the agent starts what does not start with the machine.
+        if let Err(error) = manager.enable(unit) {
+            let error = crate::effects::chain(&error);
+            tracing::warn!(unit = %unit.name, error, "it runs, and will not start with the machine by itself");
+        }
         boundary(Boundary::UnitEnabled);
     }
     run.note_started(spec.fingerprint())?;

@@ -1,7 +1,7 @@
 //! The node's own key for digests of secrets: with it they tell apart, and nothing else.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,8 +19,15 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// restarted once, and no more follows from that.
 pub fn of_this_node(path: &Path) -> Result<DigestKey, FileError> {
     let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(bytes) = std::fs::read(path).ok().and_then(|bytes| bytes.try_into().ok()) {
-        return Ok(DigestKey::from_bytes(bytes));
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            if let Ok(bytes) = bytes.try_into() {
+                return Ok(DigestKey::from_bytes(bytes));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // It is there, and the same as ever.
+        Err(error) => return Err(failed("read", path)(error)),
     }
     let mut bytes = [0; BYTES];
     File::open(RANDOM)

@@ -12,7 +12,7 @@ use crate::render;
 use crate::scope::{Scope, ScopeArgs};
 use crate::session::Session;
 
-/// Put every node back on its own last good release, and follow that
+/// Take the newest release off the nodes that run it, each back to its own last good one
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -21,7 +21,7 @@ Example:
   fleetctl rollback --to v0.9.9          to a release by name
   fleetctl rollback --emergency --reason OUTAGE   everybody at once; all else is halted")]
 pub struct Args {
-    /// The rollout to undo; by default what the app runs now
+    /// The rollout to undo; by default that of the newest release in service
     #[arg(value_name = "N")]
     number: Option<RolloutNumber>,
     #[command(flatten)]

@@ -29,12 +29,11 @@ impl Agents {
         };
         let number = RolloutNumber(first.rollout);
         let release = self.migrates(&node, number, &first.app)?;
-        // Only those wait here, and take another's place, that were told to come.
-        let _permit = self
-            .backups_coming
-            .acquire()
-            .await
-            .map_err(|error| refusal::internal(&error))?;
+        // Only those take another's place that were told to come. Nobody waits here: what is
+        // sent and not read would be in the way of all else that the node says.
+        let _permit = self.backups_coming.try_acquire().map_err(|_| {
+            Status::resource_exhausted("other backups come in at the moment; it is tried again")
+        })?;
         let keep = self.kept_of(&release).await?;
         let mut upload = self.backups.blobs().upload();
         let mut next = Some(first);

@@ -86,6 +86,16 @@ impl ConvergeError {
         }
     }
 
+    /// Another release might start where this one does not.
+    pub fn is_of_the_target(&self) -> bool {
+        match self {
+            Self::Slot(error) => !matches!(error, SlotError::File(_)),
+            Self::Damaged { .. } => true,
+            Self::Stop { .. } => false,
+            _ => self.class() == FailureClass::Release,
+        }
+    }
+
     pub fn is_no_room(&self) -> bool {
         match self {
             Self::Slot(SlotError::File(error)) | Self::File(error) => error.is_no_room(),

@@ -42,7 +42,7 @@ pub(super) fn filled_in(
     if component.files.is_empty() {
         return Ok(Vec::new());
     }
-    let owner = owner(component).map_err(wrong)?;
+    let owner = owner(component)?.map_err(wrong)?;
     let files = component.files.iter().map(|file| {
         let template = slot.files(&component.name).join(file.template.as_str());
         let text = read(&template, file)?.map_err(wrong)?;
@@ -58,16 +58,16 @@ pub(super) fn filled_in(
 }
 
 /// Whose it is; nobody is named where it is the agent's own.
-pub(super) fn owner(component: &Component) -> Result<Option<Owner>, ConfigFileError> {
+fn owner(component: &Component) -> Result<Result<Option<Owner>, ConfigFileError>, ConvergeError> {
     let Some(name) = component.run.user() else {
-        return Ok(None);
+        return Ok(Ok(None));
     };
-    match Owner::named(name) {
+    Ok(match Owner::named(name)? {
         Some(owner) => Ok(Some(owner)),
         None => Err(ConfigFileError::NoUser {
             name: name.to_owned(),
         }),
-    }
+    })
 }
 
 fn read(path: &Path, file: &ConfigFile) -> Result<Result<String, ConfigFileError>, ConvergeError> {

@@ -169,7 +169,7 @@ impl Converge {
                     .filter(move |wanted| wanted.given == as_what);
                 wanted.filter_map(|wanted| Some((&wanted.name, part.secrets.get(&wanted.name)?)))
             };
-            let owner = component.run.user().and_then(Owner::named);
+            let owner = component.run.user().map(Owner::named).transpose()?.flatten();
             let files: Vec<(String, &[u8])> = given(GivenAs::File)
                 .map(|(name, secret)| (name.to_string(), secret.expose()))
                 .collect();

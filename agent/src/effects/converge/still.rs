@@ -44,12 +44,18 @@ impl Converge {
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<(), ConvergeError> {
         let left = slots.current_slot();
+        let mut first = Ok(());
         for component in self.start_order(slots).iter().rev() {
             if is_in_hand(&self.run_directory(component)) {
                 self.leave(left.as_ref(), &leaving(occasion, component), is_interrupted)?;
             }
-            self.stop(component)?;
+            // One that does not stop keeps none of the others from it.
+            if let Err(error) = self.stop(component)
+                && first.is_ok()
+            {
+                first = Err(error);
+            }
         }
-        Ok(())
+        first
     }
 }

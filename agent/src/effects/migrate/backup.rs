@@ -32,7 +32,7 @@ impl Job {
         // What a failed `up` has left is no state to come back to.
         let newest = self.newest_backup();
         if let Some(path) = newest.filter(|path| self.is_of_this_rollout(path)) {
-            forget_older(&directory, backup.keep);
+            forget_older(&directory, &path, backup.keep);
             return Ok(path);
         }
         let name = format!("{}-{}{}", Timestamp::now().0, self.order.0.0, self.suffix());
@@ -56,7 +56,7 @@ impl Job {
         boundary(Boundary::BackupKept);
         // One that an earlier agent had begun may have gone on until this one began.
         forget_halves(&directory);
-        forget_older(&directory, backup.keep);
+        forget_older(&directory, &path, backup.keep);
         tracing::info!(app = %self.converge.app, backup = %path.display(), "the database was backed up");
         Ok(path)
     }
@@ -117,10 +117,12 @@ fn newest(directory: &Path, suffix: &str) -> Option<PathBuf> {
     all.pop()
 }
 
-fn forget_older(directory: &Path, keep: u32) {
-    let (all, _) = all(directory);
-    let excess = all.len().saturating_sub(keep as usize);
-    forget(&all[..excess]);
+/// Never the one that is needed now, whatever the clock said when it was made.
+fn forget_older(directory: &Path, needed: &Path, keep: u32) {
+    let (mut others, _) = all(directory);
+    others.retain(|path| path != needed);
+    let excess = (others.len() + 1).saturating_sub(keep.max(1) as usize);
+    forget(&others[..excess.min(others.len())]);
 }
 
 /// What was being written when the agent or the machine went: it would take the room of a

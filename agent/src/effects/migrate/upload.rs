@@ -59,7 +59,10 @@ impl Job {
         let (app, rollout) = (self.converge.app.to_string(), self.order.0.0);
         let file = File::open(path).map_err(|error| Status::failed_precondition(error.to_string()))?;
         let reading = tokio::task::spawn_blocking(move || read(file, &pieces, digest, bytes, &app, rollout));
-        let mut client = AgentClient::new(self.reach.channel());
+        // A connection of its own: a slow disk over there must not hold up the session.
+        let channel = self.reach.new_channel();
+        let mut client =
+            AgentClient::new(channel.map_err(|error| Status::failed_precondition(chain(&error)))?);
         client.keep_backup(ReceiverStream::new(sent)).await?;
         reading
             .await

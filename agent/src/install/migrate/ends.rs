@@ -43,6 +43,15 @@ pub fn after(act: MigrationAct, end: &End) -> Follows {
     }
 }
 
+/// Where it is not to be seen how a command ended: nothing was run for certain, or nobody
+/// knows how far it came.
+pub fn without_an_end(is_before_it_began: bool) -> MigrationStand {
+    match is_before_it_began {
+        true => MigrationStand::NotStarted,
+        false => MigrationStand::Unknown,
+    }
+}
+
 /// Whether `status` can tell how far an act came.
 pub fn is_told_by_status(act: MigrationAct) -> bool {
     matches!(act, MigrationAct::Up | MigrationAct::Down)

@@ -3,7 +3,7 @@
 use fleet_proto::quantity::Span;
 use fleet_proto::session::{FailureClass, Health, Phase};
 
-use super::{Node, failure};
+use super::{Node, cannot_put_back, failure};
 use crate::install::Outcome;
 
 const WITHIN: Span = Span::from_secs(30);
@@ -84,7 +84,7 @@ fn what_cannot_be_put_back_is_told_with_its_reason() {
     };
     assert_eq!(told(&node), None, "whose fault it was is not known yet");
     for _ in 0..3 {
-        node.settle(Outcome::CannotPutBack { why: "gone".into() });
+        node.settle(cannot_put_back("gone"));
     }
     node.stands(Phase::Failed, Some(1), &[1]);
     assert!(
@@ -101,7 +101,7 @@ fn what_is_put_back_in_its_place_is_not_asked_again() {
     let mut node = cut_off(&[1, 2]);
     node.settle(Outcome::ReachedAgain);
     for _ in 0..3 {
-        node.settle(Outcome::CannotPutBack { why: "gone".into() });
+        node.settle(cannot_put_back("gone"));
     }
     node.stands(Phase::RollingBack, Some(1), &[1]);
     assert_eq!(node.record.work().cut_off, None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::process::asked::{self, PATH, Patience};
 
 /// A list of the files of a package, at most.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -70,6 +70,10 @@ mod tests {
         assert_eq!(failed, "sh -c ended with exit status: 3: why");
         let silent = sh("exec sleep 60", Duration::from_millis(100)).unwrap_err();
         assert!(matches!(silent, CommandError::Silent { .. }), "{silent}");
+        // Somebody who left the group holds the pipe.
+        let began = std::time::Instant::now();
+        assert_eq!(sh("setsid sleep 30 & echo yes", patient).unwrap(), "yes\n");
+        assert!(began.elapsed() < Duration::from_secs(10));
         assert!(matches!(
             ask("/nowhere", &[], patient),
             Err(CommandError::Run { .. })

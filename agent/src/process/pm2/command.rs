@@ -50,10 +50,11 @@ impl Pm2 {
             None => User::from_uid(geteuid()),
         };
         let name = || spec.user.clone().unwrap_or_else(|| geteuid().to_string());
-        let user = found
-            .ok()
-            .flatten()
-            .ok_or_else(|| Pm2Error::NoUser { name: name() })?;
+        let user = found.map_err(|errno| Pm2Error::LookUp {
+            name: name(),
+            source: errno.into(),
+        });
+        let user = user?.ok_or_else(|| Pm2Error::NoUser { name: name() })?;
         let home = spec.home.clone().unwrap_or_else(|| user.dir.join(".pm2"));
         Ok(Self { user, home })
     }

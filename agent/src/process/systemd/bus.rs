@@ -70,6 +70,8 @@ pub struct UnitState {
     /// In microseconds.
     pub changed_at: u64,
     pub needs_reload: bool,
+    /// Of the file that systemd has read.
+    pub fragment: String,
 }
 
 /// How a job ended, in systemd's word: `done`, `failed`, `timeout`, `dependency`…
@@ -206,6 +208,7 @@ impl Bus {
                 Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
                 Ok(Err(broadcast::error::RecvError::Closed)) => return Err(BusError::Gone),
                 // Its end may have been said where nobody heard it.
+                Err(_) if open.is_closed() => return Err(BusError::Gone),
                 Err(_) if !open.is_there(&wanted).await => {
                     open.known.forget(Some(&object_of(&name)));
                     return Ok("done".to_owned());
@@ -236,6 +239,16 @@ impl Bus {
             }) if error.as_str() == NO_SUCH_UNIT => Ok(()),
             other => other.map(drop),
         }
+    }
+
+    /// All of its processes.
+    pub async fn kill(self, name: UnitName) -> Result<(), BusError> {
+        let open = self.open().await?;
+        let what = format!("kill {name}");
+        let body = (name.as_str(), "all", nix::libc::SIGKILL);
+        let killed = open.tell("KillUnit", &body, &what).await;
+        open.known.forget(Some(&object_of(&name)));
+        killed.map(drop)
     }
 
     /// One that is stopped and disabled would be forgotten, and read anew from the disk with

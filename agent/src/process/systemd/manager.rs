@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fleet_proto::release::{OnChange, UnitName};
 
@@ -9,6 +10,10 @@ use super::bus::{self, Bus, Job, UnitState};
 use super::{SystemdError, UnitSpec, how_it_is, runs, unit_file};
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, failed};
+
+/// SIGKILL cannot be ignored, only delayed.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A systemd, and where what is installed for it lies.
 pub(super) struct Manager {
@@ -113,11 +118,15 @@ impl Manager {
         Ok(is_removed)
     }
 
-    pub(super) fn needs_reload(&self, units: &[UnitName]) -> Result<bool, SystemdError> {
-        let states = self.look(units)?;
-        Ok(states
-            .iter()
-            .any(|(_, state)| state.needs_reload || state.load != "loaded"))
+    /// Also where systemd has read another file than the one that is installed.
+    pub(super) fn needs_reload(&self, unit: &UnitSpec) -> Result<bool, SystemdError> {
+        let installed = self.units.join(unit.name.as_str());
+        let is_stale = |state: &UnitState| {
+            state.needs_reload
+                || state.load != "loaded"
+                || (unit.file.is_some() && Path::new(&state.fragment) != installed)
+        };
+        Ok(self.look(&unit.units)?.iter().any(|(_, state)| is_stale(state)))
     }
 
     pub(super) fn reload(&self) -> Result<(), SystemdError> {
@@ -125,9 +134,30 @@ impl Manager {
         Ok(())
     }
 
-    pub(super) fn enable(&self, units: &[UnitName]) -> Result<(), SystemdError> {
-        bus::wait(self.bus.clone().enable(units.to_vec()), &never)?;
-        Ok(())
+    /// A newer systemd wants to read everything anew after that, and says so of each unit
+    /// until it has.
+    pub(super) fn enable(&self, unit: &UnitSpec) -> Result<(), SystemdError> {
+        bus::wait(self.bus.clone().enable(unit.units.clone()), &never)?;
+        self.reload_if_asked(&unit.units)
+    }
+
+    fn reload_if_asked(&self, units: &[UnitName]) -> Result<(), SystemdError> {
+        match self.look(units)?.iter().any(|(_, state)| state.needs_reload) {
+            true => self.reload(),
+            false => Ok(()),
+        }
+    }
+
+    /// Those of them that start with the machine.
+    fn enabled(&self, units: Vec<UnitName>) -> Result<Vec<UnitName>, SystemdError> {
+        let mut enabled = Vec::new();
+        for name in units {
+            let state = bus::wait(self.bus.clone().file_state(name.clone()), &never)?;
+            if state.is_none_or(|state| state != "disabled") {
+                enabled.push(name);
+            }
+        }
+        Ok(enabled)
     }
 
     pub(super) fn start(
@@ -169,11 +199,16 @@ impl Manager {
         let states = self.look(&unit.units)?;
         let loaded = states.iter().filter(|(_, state)| state.load == "loaded");
         let loaded: Vec<UnitName> = loaded.map(|(name, _)| name.clone()).collect();
-        for name in &loaded {
-            let _only_slower = bus::wait(self.bus.clone().hold(name.clone()), &never);
-        }
         if unit.file.is_some() && !loaded.is_empty() {
-            bus::wait(self.bus.clone().disable(loaded), &never)?;
+            for name in &loaded {
+                let _only_slower = bus::wait(self.bus.clone().hold(name.clone()), &never);
+            }
+            let enabled = self.enabled(loaded)?;
+            if !enabled.is_empty() {
+                bus::wait(self.bus.clone().disable(enabled.clone()), &never)?;
+                // While it still runs: nobody waits for it then.
+                self.reload_if_asked(&enabled)?;
+            }
             boundary(Boundary::UnitDisabled);
         }
         for (name, state) in states.into_iter().rev() {
@@ -182,12 +217,24 @@ impl Manager {
             }
         }
         boundary(Boundary::UnitStopped);
-        for (unit, state) in self.look(&unit.units)? {
-            if runs(&state) {
-                let how = format!("it is {} ({})", state.active, state.sub);
-                return Err(SystemdError::NotStopped { unit, how });
+        for name in self.running(unit)? {
+            tracing::warn!(unit = %name, "it does not stop by itself, and is killed");
+            let _just_gone = bus::wait(self.bus.clone().kill(name), &never);
+        }
+        let deadline = Instant::now() + KILLED_WITHIN;
+        while let Some(name) = self.running(unit)?.pop() {
+            if Instant::now() > deadline {
+                let how = "it was killed, and systemd still says that it runs".to_owned();
+                return Err(SystemdError::NotStopped { unit: name, how });
             }
+            std::thread::sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    fn running(&self, unit: &UnitSpec) -> Result<Vec<UnitName>, SystemdError> {
+        let states = self.look(&unit.units)?.into_iter();
+        let running = states.filter(|(_, state)| runs(state));
+        Ok(running.map(|(name, _)| name).collect())
     }
 }

@@ -302,7 +302,10 @@ impl Storm {
             Some(Purpose::Activate | Purpose::Verify | Purpose::Bake | Purpose::Smoke) => {
                 Outcome::Failed(failure(FailureClass::Infrastructure, why))
             }
-            Some(Purpose::PutBack) => Outcome::CannotPutBack { why: why.to_owned() },
+            Some(Purpose::PutBack) => Outcome::CannotPutBack {
+                why: why.to_owned(),
+                is_its_own: true,
+            },
             Some(Purpose::Rest) | None => {
                 self.go_on(node, app);
                 return Ok(());

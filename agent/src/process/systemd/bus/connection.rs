@@ -142,12 +142,13 @@ impl Open {
         let unit = |name| self.property(path, UNIT, name);
         let service = |name| self.property(path, SERVICE, name);
         let load = unit("LoadState").await?.text();
-        let (active, sub, changed_at, invocation, needs_reload) = tokio::try_join!(
+        let (active, sub, changed_at, invocation, needs_reload, fragment) = tokio::try_join!(
             unit("ActiveState"),
             unit("SubState"),
             unit("StateChangeTimestamp"),
             unit("InvocationID"),
-            unit("NeedDaemonReload")
+            unit("NeedDaemonReload"),
+            unit("FragmentPath")
         )?;
         // One whose file is gone may run still; one that never was has nothing more to say.
         if load != "loaded" && service("Result").await.is_err() {
@@ -179,6 +180,7 @@ impl Open {
             invocation: invocation.hexadecimal(),
             changed_at: changed_at.number(),
             needs_reload: needs_reload.truth(),
+            fragment: fragment.text(),
         })
     }
 
