@@ -311,11 +311,7 @@ impl RunLane {
                         }
                     }
                     () = &mut look => break,
-                    outcome = end_of(&mut self.migrating) => {
-                        if self.migrating.take().is_some_and(|migrating| migrating.is(&now.work)) {
-                            self.tell(now, outcome).await?;
-                        }
-                    }
+                    outcome = end_of(&mut self.migrating) => self.settle_migrating(now, outcome).await?,
                     ended = hooks::end_of(&mut self.undraining) => {
                         if let Some(outcome) = self.settle_undraining(ended).filter(|_| judging) {
                             judging = false;
@@ -325,6 +321,13 @@ impl RunLane {
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
+        }
+    }
+
+    async fn settle_migrating(&mut self, now: &Task, outcome: Outcome) -> Result<(), Over> {
+        match self.migrating.take() {
+            Some(migrating) if migrating.is(&now.work) => self.tell(now, outcome).await,
+            _ => Ok(()),
         }
     }
 

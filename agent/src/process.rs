@@ -18,6 +18,7 @@
 
 pub mod account;
 pub mod asked;
+pub mod end;
 pub mod errand;
 pub mod keeper;
 pub mod launch;

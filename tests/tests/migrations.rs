@@ -309,3 +309,25 @@ fn a_keeper_that_dies_meanwhile_begins_nothing_again() {
         ["status", "backup", "up", "done", "verify", "contract"]
     );
 }
+
+/// What is to mend the app cannot wait for the app.
+#[test]
+fn where_the_app_cannot_run_the_next_release_is_migrated_all_the_same() {
+    let mut bench = Bench::new(1);
+    bench.fleet.kill_agent("n01").unwrap();
+    let stopped = bench.fleet.agent("n01", &["stop"]).unwrap();
+    assert_eq!(stopped.code, 0, "{}", stopped.stderr);
+    let app = bench.fleet.node("n01").unwrap().state.join("apps/shop");
+    let file = app.join("current/files/web/version");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "another").unwrap();
+    bench.fleet.start_agent("n01").unwrap();
+    wait_for("the agent to see it", PATIENCE, || {
+        let log = bench.fleet.log("n01");
+        log.contains("are not as they were laid out").then_some(())
+    })
+    .unwrap();
+    bench.push("v1.1.0", &whole());
+    bench.ends(&["rollout", "v1.1.0"], 0);
+    assert_eq!(bench.log(), ["status", "backup", "up", "verify", "contract"]);
+}

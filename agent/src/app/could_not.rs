@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fleet_proto::session::{FailureClass, Health};
 
+use super::migrating::end_of;
 use super::{Over, RunLane, Task};
 use crate::crew::LOG_LINES;
 use crate::effects::converge::ConvergeError;
@@ -101,27 +102,42 @@ impl RunLane {
             Purpose::Rest => {}
         }
         self.tell_this_health(Health::Unhealthy { why }).await?;
+        // What migrates does so beside what runs, and may be what mends it.
+        if !now.drained {
+            self.begin_migration(now);
+        }
         let is_damaged = matches!(error, ConvergeError::Damaged { .. });
         let pause = pause_after(now.work.purpose, is_damaged, trying.times);
-        self.wait_for_other_work(now, pause).await
+        self.wait_for_other_work(now, Some(pause)).await?;
+        tokio::time::sleep(TRY_AGAIN / 5).await;
+        Ok(())
     }
 
-    async fn wait_for_other_work(&mut self, now: &Task, pause: Duration) -> Result<(), Over> {
-        let over = tokio::time::sleep(pause);
+    /// For so long at most; a migration that ends meanwhile is told of.
+    pub(super) async fn wait_for_other_work(
+        &mut self,
+        now: &Task,
+        within: Option<Duration>,
+    ) -> Result<(), Over> {
+        let over = async {
+            match within {
+                Some(within) => tokio::time::sleep(within).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(over);
         loop {
             tokio::select! {
                 changed = self.assignment.changed() => {
                     changed.map_err(|_| Over)?;
                     if self.assignment.borrow_and_update().number != now.number {
-                        break;
+                        return Ok(());
                     }
                 }
-                () = &mut over => break,
+                () = &mut over => return Ok(()),
+                outcome = end_of(&mut self.migrating) => self.settle_migrating(now, outcome).await?,
             }
         }
-        tokio::time::sleep(TRY_AGAIN / 5).await;
-        Ok(())
     }
 }
 

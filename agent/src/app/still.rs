@@ -29,14 +29,14 @@ impl RunLane {
         let still = (self.converge.app.clone(), AppEvent::Still { assignment });
         self.events.send(still).await.map_err(|_| Over)?;
         match now.work.purpose {
-            Purpose::PutBack => self.tell(now, Outcome::PutBack { ill: None }).await?,
+            Purpose::PutBack => self.tell(now, Outcome::PutBackUnseen).await?,
             // The bake was over before it was taken out of service.
             Purpose::Smoke => self.tell(now, Outcome::Smoked).await?,
             Purpose::Rest | Purpose::Activate | Purpose::Verify | Purpose::Bake => {}
         }
-        while self.assignment.borrow_and_update().number == now.number {
-            self.assignment.changed().await.map_err(|_| Over)?;
+        if self.assignment.borrow_and_update().number != now.number {
+            return Ok(());
         }
-        Ok(())
+        self.wait_for_other_work(now, None).await
     }
 }

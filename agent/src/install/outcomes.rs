@@ -41,6 +41,8 @@ pub enum Outcome {
     ReachedAgain,
     /// The release that was put back runs; and how it is, if its checks do not pass.
     PutBack { ill: Option<String> },
+    /// The release that was to be put back is what will run here: the node is drained.
+    PutBackUnseen,
     /// The release to be put back cannot be started, for what it is itself, or for what no
     /// other would start on either.
     CannotPutBack { why: String, is_its_own: bool },
@@ -111,6 +113,10 @@ impl AppRecord {
                 self.reached_nobody();
                 return Ok(self.put_back(ill.as_deref(), running));
             }
+            (Phase::RollingBack, Outcome::PutBackUnseen) => {
+                self.reached_nobody();
+                return Ok(self.put_back_unseen(running));
+            }
             (Phase::RollingBack, Outcome::CannotPutBack { why, is_its_own }) => {
                 self.try_another(&why, is_its_own);
             }
@@ -166,6 +172,21 @@ impl AppRecord {
                 .retain(|good| good.release != current.release && Some(&good.release) != left.as_ref());
             self.note_proven(current.release.digest);
             self.good.push(current);
+        }
+        None
+    }
+
+    /// What was good stays so, and what never ran here has not proven itself by standing still.
+    fn put_back_unseen(&mut self, running: Option<String>) -> Option<PutItselfBack> {
+        if self.current_release().is_none_or(|current| self.is_good(current)) {
+            return self.put_back(None, running);
+        }
+        let step = self.step.as_mut()?;
+        step.phase = Phase::RolledBack;
+        let left = step.from.clone();
+        let stays = |good: &Installed| Some(&good.release) != left.as_ref();
+        if self.good.iter().any(stays) {
+            self.good.retain(stays);
         }
         None
     }

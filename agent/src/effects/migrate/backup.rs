@@ -10,7 +10,7 @@ use super::Job;
 use crate::boundary::{Boundary, boundary};
 use crate::durable::{self, FileError, failed};
 use crate::effects::{Failed, chain, failure};
-use crate::process::errand::End;
+use crate::process::end::End;
 
 impl Job {
     /// Of this release.

@@ -2,7 +2,7 @@
 
 use fleet_proto::migration::{MigrationAct, MigrationStand};
 
-use crate::process::errand::End;
+use crate::process::end::End;
 
 /// A migration that says how it stands, and not by an error.
 const NOT_APPLIED: i32 = 1;

@@ -37,6 +37,20 @@ fn what_was_fetched_to_go_back_to_is_good_once_it_is_well() {
     node.stands(Phase::RolledBack, Some(9), &[1, 9]);
 }
 
+/// The node is drained: nothing runs on it.
+#[test]
+fn what_was_fetched_to_go_back_to_and_has_not_run_is_not_good_yet() {
+    let mut node = Node::after(&[1, 2]);
+    node.revert(Some(2), Some(9));
+    node.stage(9);
+    node.settle(Outcome::PutBackUnseen);
+    node.stands(Phase::RolledBack, Some(9), &[1]);
+    let mut node = Node::after(&[1, 2]);
+    node.revert(Some(2), None);
+    node.settle(Outcome::PutBackUnseen);
+    node.stands(Phase::RolledBack, Some(1), &[1]);
+}
+
 #[test]
 fn what_was_fetched_to_go_back_to_and_is_ill_is_left_again() {
     let mut node = Node::after(&[1, 2]);

@@ -12,7 +12,8 @@ use super::place::{Place, digest_of};
 use super::record::{Fault, Installed, Package, Record, Why};
 use crate::durable;
 use crate::process::asked::PATH;
-use crate::process::errand::{self, End, Task};
+use crate::process::end::End;
+use crate::process::errand::{self, Task};
 
 pub const NAME: &str = "fleet-agent";
 pub const PROGRAM: &str = "/usr/bin/fleet-agent";
