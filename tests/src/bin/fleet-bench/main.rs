@@ -1,7 +1,7 @@
 //! What it costs: each figure beside a floor or a peer of the same run, as a JSON line.
 //!
 //!     make bench
-//!     target/release/fleet-bench restart     only this
+//!     make bench MEASURES=restart         only this
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
 mod restart;
