@@ -170,6 +170,15 @@ struct RunLane {
 /// The daemon is gone.
 struct Over;
 
+/// Until there is any. What else has changed, as what to fetch ahead, must not begin a
+/// verification anew.
+async fn other_work(assignment: &mut watch::Receiver<Assignment>, at: u64) -> Result<(), Over> {
+    while assignment.borrow_and_update().number == at {
+        assignment.changed().await.map_err(|_| Over)?;
+    }
+    Ok(())
+}
+
 /// What the lane is at.
 struct Task {
     number: u64,
@@ -302,14 +311,7 @@ impl RunLane {
             tokio::pin!(look);
             loop {
                 tokio::select! {
-                    changed = self.assignment.changed() => {
-                        changed.map_err(|_| Over)?;
-                        // What else has changed, as what to fetch ahead, must not begin
-                        // a verification anew.
-                        if self.assignment.borrow_and_update().number != now.number {
-                            return Ok(());
-                        }
-                    }
+                    other = other_work(&mut self.assignment, now.number) => return other,
                     () = &mut look => break,
                     outcome = end_of(&mut self.migrating) => self.settle_migrating(now, outcome).await?,
                     ended = hooks::end_of(&mut self.undraining) => {
@@ -321,25 +323,6 @@ impl RunLane {
                     () = watch_or_wait(&mut self.crew) => self.tell_health().await?,
                 }
             }
-        }
-    }
-
-    async fn settle_migrating(&mut self, now: &Task, outcome: Outcome) -> Result<(), Over> {
-        match self.migrating.take() {
-            Some(migrating) if migrating.is(&now.work) => self.tell(now, outcome).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Beside what runs, and once: whatever the lane is called away for meanwhile, it goes on
-    /// to its end and is waited for again.
-    fn begin_migration(&mut self, now: &Task) {
-        let is_at_it = self
-            .migrating
-            .as_ref()
-            .is_some_and(|migrating| migrating.is(&now.work));
-        if !is_at_it && let Some(migrating) = Migrating::begin(&self.converge, &self.reach, &now.work) {
-            self.migrating = Some(migrating);
         }
     }
 

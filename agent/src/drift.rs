@@ -20,9 +20,9 @@ use crate::process::{pm2, systemd};
 use crate::slots::Slots;
 use crate::slots::compare::{Difference, Kind};
 
-/// Shorter than what the coordinator waits.
 /// Below what a finding may take, with the command before it.
 const PASTED_BYTES_MAX: usize = 200;
+/// Shorter than what the coordinator waits.
 const LOOK_WITHIN: Duration = Duration::from_secs(60);
 /// Between pauses that are as long as the work before them: half of a core at most.
 const WORK_BYTES: u64 = 4 << 20;

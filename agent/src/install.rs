@@ -14,6 +14,7 @@ mod by_hand;
 mod confirm;
 pub mod migrate;
 mod orders;
+pub mod outage;
 mod outcomes;
 
 use fleet_proto::ids::{EnvironmentName, RolloutNumber};

@@ -169,9 +169,8 @@ async fn a_word_that_is_taken_back_at_once_leaves_the_node_as_it_was() {
         visit.say(ToAgent::Service(service)).await;
     }
     // Whatever was said of it before, it is well in the end.
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    while bench.status().apps[0].status.health != Health::Healthy {
-        assert!(tokio::time::Instant::now() < deadline, "it is never well again");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    bench::until("its health", || {
+        bench.status().apps[0].status.health == Health::Healthy
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 use fleet_proto::ids::RolloutNumber;
 use tokio::task::JoinHandle;
 
+use super::{Over, RunLane, Task};
 use crate::effects::converge::Converge;
 use crate::effects::migrate::migrate;
 use crate::install::{MigrationWork, Outcome, Work};
@@ -44,5 +45,26 @@ pub(super) async fn end_of(migrating: &mut Option<Migrating>) -> Outcome {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_shut_down) => std::future::pending().await,
         },
+    }
+}
+
+impl RunLane {
+    pub(super) async fn settle_migrating(&mut self, now: &Task, outcome: Outcome) -> Result<(), Over> {
+        match self.migrating.take() {
+            Some(migrating) if migrating.is(&now.work) => self.tell(now, outcome).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Beside what runs, and once: whatever the lane is called away for meanwhile, it goes on
+    /// to its end and is waited for again.
+    pub(super) fn begin_migration(&mut self, now: &Task) {
+        let is_at_it = self
+            .migrating
+            .as_ref()
+            .is_some_and(|migrating| migrating.is(&now.work));
+        if !is_at_it && let Some(migrating) = Migrating::begin(&self.converge, &self.reach, &now.work) {
+            self.migrating = Some(migrating);
+        }
     }
 }

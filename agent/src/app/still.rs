@@ -34,9 +34,6 @@ impl RunLane {
             Purpose::Smoke => self.tell(now, Outcome::Smoked).await?,
             Purpose::Rest | Purpose::Activate | Purpose::Verify | Purpose::Bake => {}
         }
-        if self.assignment.borrow_and_update().number != now.number {
-            return Ok(());
-        }
         self.wait_for_other_work(now, None).await
     }
 }
