@@ -81,16 +81,19 @@ impl Bench {
 }
 
 /// A server that says which release and which profile it is; `exit` makes it one that
-/// crashes.
+/// crashes. An instance of a cluster leaves it before it ends: one that only closes and
+/// exits loses what the cluster hands it in between.
 fn api(version: &str, run: &str, exit: &str) -> Piece {
     let server = format!(
         "console.error('api {version} starts');\n{exit}\n\
          const server = require('http').createServer((_, answer) => answer.end('{version} ' + process.env.LEVEL + ' ' + process.env.EXTRA))\
          .listen(8080);\n\
-         process.on('SIGINT', () => server.close(() => process.exit(0)));\n"
+         const {{ worker }} = require('cluster');\n\
+         if (worker) worker.once('disconnect', () => process.exit(0));\n\
+         process.on('SIGINT', () => worker ? worker.disconnect() : server.close(() => process.exit(0)));\n"
     );
     let mode = if run.contains("reload") {
-        "instances: 2, exec_mode: 'cluster'"
+        "instances: 2, exec_mode: 'cluster', listen_timeout: 30000, kill_timeout: 30000"
     } else {
         "exec_mode: 'fork'"
     };
