@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    abort, backups, completions, dev, drift, events, explain, halt, history, init, key, logs, man, migration,
-    node, nodes, pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
+    abort, backups, completions, dashboard, dev, drift, events, explain, halt, history, init, key, logs, man,
+    migration, node, nodes, operator, pause, plan, release, resume, retry, rollback, rollout, status, token,
+    unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -63,6 +64,9 @@ pub enum Verb {
     Resume(resume::Args),
     Abort(abort::Args),
     Retry(retry::Args),
+    #[command(subcommand)]
+    Operator(operator::Verb),
+    Dashboard(dashboard::Args),
     Backups(backups::Args),
     Migration(migration::Args),
     Rollback(rollback::Args),

@@ -5,6 +5,7 @@ pub mod abort;
 mod act;
 pub mod backups;
 pub mod completions;
+pub mod dashboard;
 pub mod dev;
 pub mod drift;
 pub mod events;
@@ -18,6 +19,7 @@ pub mod man;
 pub mod migration;
 pub mod node;
 pub mod nodes;
+pub mod operator;
 pub mod pause;
 pub mod plan;
 pub mod release;
@@ -48,6 +50,8 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Nodes(args) => nodes::run(&args, session).await,
         Verb::Node(verb) => node::run(verb, session).await,
         Verb::Token(verb) => token::run(verb, session).await,
+        Verb::Operator(verb) => operator::run(verb, session).await,
+        Verb::Dashboard(args) => dashboard::run(&args, session).await,
         Verb::Pause(args) => pause::run(&args, session).await,
         Verb::Resume(args) => resume::run(&args, session).await,
         Verb::Abort(args) => abort::run(&args, session).await,

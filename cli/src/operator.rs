@@ -1,6 +1,7 @@
 //! The coordinator, as an operator sees it: typed questions, typed answers, and every
 //! refusal turned into an [`Error`].
 
+mod people;
 mod refusal;
 
 use fleet_proto::digest::Hasher;

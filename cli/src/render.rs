@@ -10,6 +10,7 @@ pub mod explain;
 pub mod live;
 pub mod logs;
 pub mod nodes;
+pub mod operators;
 pub mod outcome;
 pub mod paint;
 pub mod plan;

@@ -1,7 +1,9 @@
-//! Who calls, and what they may: the first question of every call.
+//! Who calls over gRPC, by the certificate of the connection.
 
-use fleet_proto::identity::Who;
-use fleet_proto::ids::{NodeId, OperatorName};
+use std::sync::Arc;
+
+use fleet_proto::identity::{Peer, Who};
+use fleet_proto::ids::NodeId;
 use tonic::{Request, Status};
 
 use crate::listener::Caller;
@@ -30,11 +32,7 @@ pub fn node(caller: &Caller) -> Result<NodeId, Status> {
     }
 }
 
-pub fn operator<T>(request: &Request<T>) -> Result<OperatorName, Status> {
-    match who(&of(request)?)? {
-        Who::Operator(operator) => Ok(operator.clone()),
-        other => Err(Status::permission_denied(format!(
-            "this is for operators, and the certificate is of {other}\nhint: use the credentials in the coordinator's operators directory"
-        ))),
-    }
+pub fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Status> {
+    let peer = of(request)?.peer;
+    peer.ok_or_else(|| Status::unauthenticated("there is no certificate"))
 }

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use fleet_proto::config::ConfigError;
-use fleet_proto::ids::{ClusterName, EnvironmentName};
+use fleet_proto::ids::{ClusterName, EnvironmentName, OperatorName};
 use fleet_proto::labels::{Labels, Selector, parse_label};
 use fleet_proto::quantity::Span;
 use fleet_proto::service_account::ServiceAccount;
 use serde::Deserialize;
 
+use crate::driver::Charge;
 use crate::rollout::event::CatchUp;
 use crate::rollout::input::Definition;
 
@@ -45,6 +46,9 @@ pub struct Config {
     /// How long a pod's node is gone before nobody waits for it any more.
     #[serde(default = "defaults::ephemeral_expiry")]
     pub ephemeral_expiry: Span,
+    /// Operators who may do everything, whatever `fleetctl operator` says of them.
+    #[serde(default = "defaults::admins")]
+    pub admins: BTreeSet<OperatorName>,
     #[serde(default)]
     pub environments: BTreeMap<EnvironmentName, Environment>,
     /// Whose word lets pods in.
@@ -82,7 +86,7 @@ pub struct Cluster {
 }
 
 mod defaults {
-    use super::{SocketAddr, Span};
+    use super::{BTreeSet, OperatorName, SocketAddr, Span};
     use std::net::Ipv4Addr;
 
     pub(super) fn listen() -> SocketAddr {
@@ -98,6 +102,10 @@ mod defaults {
     /// People are on holiday longer than a week.
     pub(super) fn operator_certificate_life() -> Span {
         Span::from_secs(90 * 86_400)
+    }
+    /// The operator that `init` makes where it is told no other name.
+    pub(super) fn admins() -> BTreeSet<OperatorName> {
+        "admin".parse().into_iter().collect()
     }
     /// A token for this audience is good for nothing else in the cluster.
     pub(super) fn audience() -> String {
@@ -239,6 +247,13 @@ impl Config {
     /// system.
     pub fn endpoints_file(&self) -> PathBuf {
         self.state.join("endpoints.json")
+    }
+
+    pub fn charge(&self) -> Charge {
+        Charge {
+            environments: self.definitions(),
+            admins: self.admins.clone(),
+        }
     }
 
     pub fn definitions(&self) -> BTreeMap<EnvironmentName, Definition> {

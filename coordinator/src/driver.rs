@@ -10,7 +10,7 @@ mod outdated;
 mod recovery;
 mod sessions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use fleet_proto::ids::{EnvironmentName, NodeId};
+use fleet_proto::ids::{EnvironmentName, NodeId, OperatorName};
 use fleet_proto::session::ToAgent;
 use fleet_proto::time::Timestamp;
 
 use crate::journal::{Journal, JournalError, Reader};
 use crate::rollout::event::Stamped;
-use crate::rollout::input::{Definition, Input, Refusal, RefusalKind, Reply, Request, Settings};
+use crate::rollout::input::{Author, Definition, Input, Refusal, RefusalKind, Reply, Request, Settings};
 use crate::rollout::state::{IllegalEvent, State};
 use crate::rollout::turn::{Turn, TurnError, turn};
 use crate::service::Pulse;
@@ -70,7 +70,7 @@ pub enum DriverError {
 enum Message {
     Input(Box<Input>),
     Request {
-        by: String,
+        by: Author,
         request: Box<Request>,
         answer: oneshot::Sender<Result<Reply, Refusal>>,
     },
@@ -87,6 +87,13 @@ pub struct Figures {
     pub append_seconds: f64,
 }
 
+/// What the configuration says, and a coordinator that takes charge writes down.
+#[derive(Debug, Clone, Default)]
+pub struct Charge {
+    pub environments: BTreeMap<EnvironmentName, Definition>,
+    pub admins: BTreeSet<OperatorName>,
+}
+
 /// How the rest of the coordinator speaks to the loop.
 #[derive(Clone)]
 pub struct Handle {
@@ -101,11 +108,11 @@ pub struct Handle {
 
 impl Handle {
     /// Answers when what follows is durable.
-    pub async fn submit(&self, by: &str, request: Request) -> Result<Reply, Refusal> {
+    pub async fn submit(&self, by: Author, request: Request) -> Result<Reply, Refusal> {
         let (answer, answered) = oneshot::channel();
         let stopping = || Refusal::new(RefusalKind::Refused, "the coordinator is stopping");
         let message = Message::Request {
-            by: by.to_owned(),
+            by,
             request: Box::new(request),
             answer,
         };
@@ -169,7 +176,7 @@ impl Driver {
         journal: Journal,
         recovered: crate::journal::Recovered,
         settings: Settings,
-        environments: BTreeMap<EnvironmentName, Definition>,
+        charge: Charge,
     ) -> Result<(Self, Handle), DriverError> {
         let snapshot_at = recovered
             .snapshot
@@ -200,7 +207,11 @@ impl Driver {
             settings,
             snapshot_at,
         };
-        driver.take_turn(vec![Message::Input(Box::new(Input::TakeCharge { environments }))])?;
+        let charge = Input::TakeCharge {
+            environments: charge.environments,
+            admins: charge.admins,
+        };
+        driver.take_turn(vec![Message::Input(Box::new(charge))])?;
         Ok((driver, handle))
     }
 

@@ -180,6 +180,9 @@ http = "{http}"
 # heartbeat = "5s"
 # unreachable_after = "10s"
 
+# Operators who may do everything, whatever `fleetctl operator` says of them.
+admins = ["{operator}"]
+
 # Which nodes belong together, by the labels of their join tokens; "" means all.
 [environments.{environment}]
 select = "{select}"
@@ -188,6 +191,7 @@ select = "{select}"
 catch_up = "auto"
 "#,
         trust_domain = options.trust_domain,
+        operator = options.operator,
         listen = options.listen,
         http = options.http,
         environment = toml_key(&options.environment),

@@ -7,6 +7,7 @@
 //! Everything on the left may use what is on its right and nothing else does; `rollout`
 //! is pure. A test keeps this true.
 
+pub mod access;
 pub mod agents;
 pub mod artifacts;
 pub mod backups;

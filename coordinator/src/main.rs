@@ -269,6 +269,12 @@ fn make_for(file: &Path, operator: &OperatorName) -> anyhow::Result<()> {
         address = reached_at(config.listen),
         operator = made.operator.display(),
     );
+    if !config.admins.contains(operator) {
+        println!(
+            "\nbefore that: name {operator} under `admins` in {}",
+            file.display()
+        );
+    }
     Ok(())
 }
 
@@ -282,6 +288,9 @@ fn operator(name: &OperatorName, out: &Path, config: &Path) -> anyhow::Result<()
     let config = Config::read(config)?;
     init::issue_operator(&config, name, out, Timestamp::now())?;
     println!("wrote credentials of operator {name} to {}", out.display());
+    if !config.admins.contains(name) {
+        println!("\nwhat {name} may is said by an admin: fleetctl operator add {name} --role viewer");
+    }
     Ok(())
 }
 

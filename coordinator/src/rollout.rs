@@ -10,6 +10,7 @@
 //! until nothing more follows. `now` is an argument, chance is a seed, what is iterated
 //! is ordered; so a replay of the journal is a replay.
 
+pub mod access;
 pub mod availability;
 mod backoff;
 mod chance;
@@ -20,6 +21,7 @@ mod expire;
 pub mod gate;
 pub mod input;
 pub mod node;
+pub mod operator;
 pub mod outdated;
 pub mod plan;
 pub mod progress;

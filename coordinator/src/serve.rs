@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::agents::{Agents, BACKUPS_AT_ONCE, Newcomers};
 use crate::artifacts::Artifacts;
 use crate::backups::Backups;
@@ -30,7 +31,7 @@ use crate::driver::{self, Driver, DriverError, Handle, TakenOver};
 use crate::durable;
 use crate::journal::{Journal, Recovered};
 use crate::listener::{self, Live};
-use crate::operators::Operators;
+use crate::operators::{self, Operators};
 use crate::questions::Questions;
 use crate::rollout::input::Settings;
 use crate::trust::Trust;
@@ -101,13 +102,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         ephemeral_expiry: config.ephemeral_expiry,
         ..Settings::default()
     };
-    let (driver, handle) = Driver::open(journal, recovered, settings, config.definitions())?;
+    let (driver, handle) = Driver::open(journal, recovered, settings, config.charge())?;
     let driver = driver.spawn()?;
 
     let stopping = CancellationToken::new();
     let live = Arc::new(Live::default());
     let questions = Arc::new(Questions::default());
     let doors = listener::listen(grpc_listener, trust.clone(), live.clone(), stopping.clone());
+    let access = Access::new(handle.clone());
     let services = Servers {
         agents: Agents {
             handle: handle.clone(),
@@ -127,15 +129,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             live: live.clone(),
             clusters,
         },
-        operators: Operators::new(
-            handle.clone(),
-            artifacts.clone(),
+        operators: Operators::new(operators::Parts {
+            handle: handle.clone(),
+            access,
+            dashboard: format!("http://{}", reachable(http)),
+            artifacts: artifacts.clone(),
             backups,
-            trust.clone(),
-            live.clone(),
-            questions.clone(),
-            stopping.clone(),
-        ),
+            trust: trust.clone(),
+            live: live.clone(),
+            questions: questions.clone(),
+            stopping: stopping.clone(),
+        }),
     };
     let mut servers = JoinSet::new();
     services.spawn(doors, &stopping, &mut servers);
@@ -155,14 +159,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     })
 }
 
-/// For scripts and tests: ports may have been chosen by the system. Whoever listens
-/// everywhere is reached on loopback too.
-fn write_endpoints(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Result<(), StartError> {
-    let reachable = |address: SocketAddr| match address {
+/// Whoever listens everywhere is reached on loopback too.
+fn reachable(address: SocketAddr) -> String {
+    match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("127.0.0.1:{}", v4.port()),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("[::1]:{}", v6.port()),
         other => other.to_string(),
-    };
+    }
+}
+
+/// For scripts and tests: ports may have been chosen by the system.
+fn write_endpoints(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Result<(), StartError> {
     let endpoints = serde_json::json!({
         "grpc": format!("https://{}", reachable(grpc)),
         "http": format!("http://{}", reachable(http)),

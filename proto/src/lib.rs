@@ -6,12 +6,14 @@
 //!  wire       fleet/v1/*.proto → wire; session (commands and reports as domain types)
 //!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token ·
 //!             service_account (a pod, by the word of its cluster) · jwt
+//!             role (what an operator may) · access_token (one without a certificate)
 //!  documents  view (what people and dashboards read) · config (how files are read)
 //! ```
 //!
 //! Nothing here decides anything: decisions live in the coordinator's `rollout`
 //! and in the agent's `install`.
 
+pub mod access_token;
 pub mod authority;
 pub mod config;
 pub mod digest;
@@ -23,6 +25,7 @@ pub mod labels;
 pub mod migration;
 pub mod quantity;
 pub mod release;
+pub mod role;
 pub mod service_account;
 pub mod session;
 pub mod signing;

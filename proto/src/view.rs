@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use crate::ids::{AppName, ComponentName, EnvironmentName, NodeId, OperatorName, RolloutNumber, TokenId};
 use crate::labels::Labels;
 use crate::quantity::{Bytes, Span};
 use crate::release::{Platform, ReleaseRef, Strategy};
+use crate::role::Roles;
 use crate::session::drift::Finding;
 use crate::session::{Facts, Failure, Health, Heartbeat, Phase, ReleaseOnDisk};
 use crate::time::Timestamp;
@@ -362,6 +363,28 @@ pub struct TokenView {
     pub state: String,
 }
 
+/// Whoever may ask and order, and in what role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorView {
+    pub operator: OperatorName,
+    /// None at all: removed.
+    pub roles: Roles,
+    /// An admin by the word of coordinator.toml.
+    pub in_configuration: bool,
+    pub by: Option<String>,
+    pub since: Option<Timestamp>,
+    pub tokens: Vec<AccessTokenView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenView {
+    pub id: TokenId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub by: String,
+    pub state: String,
+}
+
 /// What a node backed up before it migrated, and the coordinator keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -409,6 +432,9 @@ pub struct EventView {
     pub kind: String,
     pub rollout: Option<RolloutNumber>,
     pub node: Option<NodeId>,
+    /// Whose wish it was, where it was anybody's.
+    #[serde(default)]
+    pub by: Option<String>,
     /// A sentence in the past tense.
     pub message: String,
 }

@@ -279,15 +279,12 @@ impl Fleet {
         Ok(output.into())
     }
 
-    fn ctl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+    fn ctl_command(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(program("fleetctl")?);
         command
             .args(arguments)
             .env("FLEET_COORDINATOR", &self.address)
-            .env(
-                "FLEET_IDENTITY",
-                self.coordinator_directory().join("operators/admin"),
-            )
+            .env("FLEET_IDENTITY", identity)
             .env("FLEET_RELEASE_KEY", &self.key)
             .env("FLEET_APP", APP)
             .env("FLEET_ENV", "dev")
@@ -298,13 +295,26 @@ impl Fleet {
     }
 
     pub fn ctl(&self, arguments: &[&str]) -> anyhow::Result<Ended> {
-        Ok(self.ctl_command(arguments)?.output()?.into())
+        self.ctl_as(&self.admin(), arguments)
+    }
+
+    fn admin(&self) -> PathBuf {
+        self.coordinator_directory().join("operators/admin")
+    }
+
+    /// As whoever has these credentials.
+    pub fn ctl_as(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
+        Ok(self.ctl_command(identity, arguments)?.output()?.into())
     }
 
     /// `fleetctl …` beside the test; the answer is its end.
     pub fn ctl_beside(&self, arguments: &[&str]) -> anyhow::Result<std::process::Child> {
+        self.ctl_beside_as(&self.admin(), arguments)
+    }
+
+    pub fn ctl_beside_as(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<std::process::Child> {
         Ok(self
-            .ctl_command(arguments)?
+            .ctl_command(identity, arguments)?
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?)

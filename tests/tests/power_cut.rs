@@ -5,13 +5,12 @@
     reason = "a failed test says where"
 )]
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fleet_coordinator::driver::Driver;
+use fleet_coordinator::driver::{Charge, Driver};
 use fleet_coordinator::journal::Journal;
 use fleet_coordinator::rollout::input::Settings;
 use fleet_tests::chance::Chance;
@@ -106,7 +105,7 @@ fn every_answer_to_an_operator_survives() {
         );
         let (journal, recovered) = Journal::open(&disk.path().join("journal")).unwrap();
         let (_driver, handle) =
-            Driver::open(journal, recovered, Settings::default(), BTreeMap::new()).unwrap();
+            Driver::open(journal, recovered, Settings::default(), Charge::default()).unwrap();
         handle.read(|state| {
             for id in &promised {
                 assert!(

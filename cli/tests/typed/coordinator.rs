@@ -166,6 +166,12 @@ impl Operator for Scripted {
         create_token: CreateTokenRequest => TokenCreated;
         list_tokens: Nothing => Document;
         revoke_token: TokenQuery => Document;
+        add_operator: AddOperatorRequest => OperatorAdded;
+        remove_operator: RemoveOperatorRequest => Document;
+        list_operators: Nothing => Document;
+        create_access_token: AccessTokenRequest => TokenCreated;
+        revoke_access_token: TokenQuery => Document;
+        open_dashboard: Nothing => DashboardOpened;
         missing_blobs: Streaming<BlobList> => BlobList;
         upload_blobs: Streaming<BlobPiece> => Uploaded;
         push_release: SignedRelease => Document;

@@ -17,7 +17,7 @@ use crate::clusters::{Clusters, Vouched};
 use crate::driver::Handle;
 use crate::listener::Live;
 use crate::refusal;
-use crate::rollout::input::Request as Order;
+use crate::rollout::input::{Author, Request as Order};
 use crate::trust::Trust;
 
 /// The only service at the newcomers' door.
@@ -111,7 +111,7 @@ impl Enrolment for Newcomers {
         let order = proof.order(&node, &issued, platform);
         let was_known = self.handle.read(|state| state.nodes.contains_key(&node));
         self.handle
-            .submit(&format!("node/{node}"), order)
+            .submit(Author::Newcomer(node.clone()), order)
             .await
             .map_err(|refused| {
                 tracing::warn!(%node, by_whose_word, why = %refused, "refused an enrolment");

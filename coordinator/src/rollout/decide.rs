@@ -143,12 +143,24 @@ pub fn decide_rollout(state: &State, rollout: &Rollout, now: Timestamp) -> Decis
 
 /// Ends the rollout, and starts the one that puts back what it leaves, if that is anything.
 pub fn end(rollout: &Rollout, outcome: Outcome, why: Option<String>, back: Option<back::Back>) -> Vec<Event> {
+    end_by(rollout, None, outcome, why, back)
+}
+
+/// As [`end`], where somebody wanted it.
+fn end_by(
+    rollout: &Rollout,
+    by: Option<&str>,
+    outcome: Outcome,
+    why: Option<String>,
+    back: Option<back::Back>,
+) -> Vec<Event> {
     let mut events = vec![Event::RolloutEnded {
         number: rollout.number,
         outcome,
         why,
         rollback: back.as_ref().map(|back| back.number),
         superseded_by: None,
+        by: by.map(str::to_owned),
     }];
     events.extend(back.map(|back| back.event));
     events
@@ -162,6 +174,7 @@ pub fn supersede(rollout: &Rollout, by: RolloutNumber, why: String) -> Event {
         why: Some(why),
         rollback: None,
         superseded_by: Some(by),
+        by: None,
     }
 }
 

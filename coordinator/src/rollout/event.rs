@@ -1,16 +1,19 @@
 //! Facts in the past tense: all that the journal holds.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
 use fleet_proto::ids::{
-    AppName, ClusterName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId,
+    AppName, ClusterName, ComponentName, EnvironmentName, NodeId, OperatorName, RolloutNumber, TokenId,
 };
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
+use fleet_proto::role::Roles;
 use fleet_proto::session::{Facts, Failure, Health, HistoryEntry, Order, Phase, Refusal};
 use fleet_proto::time::Timestamp;
 
@@ -70,6 +73,35 @@ pub enum Event {
         by: String,
     },
     TokenRevoked {
+        token: TokenId,
+        by: String,
+    },
+
+    /// As the configuration has them.
+    AdminsDefined {
+        admins: BTreeSet<OperatorName>,
+    },
+    /// These roles from now on, and no others.
+    OperatorAdded {
+        operator: OperatorName,
+        roles: Roles,
+        /// The beginning of the certificate that was made with it.
+        certificates_from: Option<Timestamp>,
+        by: String,
+    },
+    OperatorRemoved {
+        operator: OperatorName,
+        by: String,
+    },
+    AccessTokenCreated {
+        operator: OperatorName,
+        token: TokenId,
+        secret_hash: Digest,
+        expires_at: Timestamp,
+        by: String,
+    },
+    AccessTokenRevoked {
+        operator: OperatorName,
         token: TokenId,
         by: String,
     },
@@ -188,6 +220,9 @@ pub enum Event {
         number: RolloutNumber,
         cause: PauseCause,
         why: String,
+        /// Whose wish it was.
+        #[serde(default)]
+        by: Option<String>,
     },
     /// What failed for want of infrastructure is tried again; other failures, and nodes
     /// that cannot be reached now, are forgiven.
@@ -220,6 +255,9 @@ pub enum Event {
         /// The rollout that takes its place.
         #[serde(default)]
         superseded_by: Option<RolloutNumber>,
+        /// Whose wish it was.
+        #[serde(default)]
+        by: Option<String>,
     },
     WaveStarted {
         number: RolloutNumber,

@@ -1,13 +1,15 @@
 //! All that can happen to the coordinator: one closed enum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, ClusterName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{AppName, ClusterName, EnvironmentName, NodeId, OperatorName, RolloutNumber, TokenId};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::MigrationStand;
 use fleet_proto::quantity::{Amount, Span};
 use fleet_proto::release::{OnFailure, Platform};
+use fleet_proto::role::Roles;
 use fleet_proto::session::{AppStatus, Hello, HistoryEntry, Refusal as AgentRefusal, ServiceStatus};
 use fleet_proto::time::Timestamp;
 use fleet_proto::version::Version;
@@ -22,9 +24,10 @@ pub enum Input {
     /// The first input of a process: raises the term.
     TakeCharge {
         environments: BTreeMap<EnvironmentName, Definition>,
+        admins: BTreeSet<OperatorName>,
     },
     Request {
-        by: String,
+        by: Author,
         request: Request,
     },
     NodeConnected {
@@ -52,6 +55,23 @@ pub enum Input {
         node: NodeId,
     },
     Tick,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    Operator(OperatorName),
+    /// Who asks to be let in: what it has to show for it is in the request.
+    Newcomer(NodeId),
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator(operator) => operator.fmt(f),
+            Self::Newcomer(node) => write!(f, "node/{node}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +111,27 @@ pub enum Request {
         valid_for: Span,
     },
     RevokeToken {
+        token: TokenId,
+    },
+    AddOperator {
+        operator: OperatorName,
+        /// From now on in these places; in others it keeps what it has.
+        roles: Roles,
+        /// The beginning of the certificate that was made with it.
+        certificates_from: Option<Timestamp>,
+    },
+    RemoveOperator {
+        operator: OperatorName,
+        /// Only what it may there.
+        environment: Option<EnvironmentName>,
+    },
+    CreateAccessToken {
+        operator: OperatorName,
+        token: TokenId,
+        secret_hash: Digest,
+        valid_for: Span,
+    },
+    RevokeAccessToken {
         token: TokenId,
     },
     /// Durable before the node gets its certificate.
@@ -218,6 +259,8 @@ pub enum Reply {
     TokenCreated {
         expires_at: Timestamp,
     },
+    /// Whose access it was.
+    Access(OperatorName),
     Enrolled {
         labels: Labels,
     },

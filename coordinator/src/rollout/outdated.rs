@@ -138,6 +138,10 @@ pub(super) fn must_not_be(state: &State, request: &Request) -> Result<(), Refusa
         Request::PushRelease(_)
             | Request::CreateToken { .. }
             | Request::RevokeToken { .. }
+            | Request::AddOperator { .. }
+            | Request::RemoveOperator { .. }
+            | Request::CreateAccessToken { .. }
+            | Request::RevokeAccessToken { .. }
             | Request::Enrol { .. }
             | Request::LabelNode { .. }
             | Request::RevokeNode { .. }

@@ -4,6 +4,7 @@ mod back;
 pub mod drain;
 mod halts;
 mod nodes;
+pub mod operators;
 mod pods;
 mod retry;
 mod rollouts;
@@ -14,8 +15,9 @@ pub use rollouts::would_start;
 use fleet_proto::labels::Labels;
 use fleet_proto::time::Timestamp;
 
+use super::access;
 use super::event::{Event, PushRelease};
-use super::input::{Refusal, RefusalKind, Reply, Request};
+use super::input::{Author, Refusal, RefusalKind, Reply, Request};
 use super::outdated;
 use super::state::{Release, State};
 
@@ -27,9 +29,11 @@ const LABELS_MAX: usize = 64;
 const REASON_CHARS_MAX: usize = 1000;
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
-pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp) -> Answer {
+pub(super) fn answer(state: &State, author: &Author, request: &Request, now: Timestamp) -> Answer {
+    access::must_be_allowed(state, author, request)?;
     outdated::must_not_be(state, request)?;
     must_be_short(request)?;
+    let by = &author.to_string();
     match request {
         Request::StartRollout(intent) => rollouts::start(state, by, intent),
         Request::Pause { number, reason } => rollouts::pause(state, by, *number, reason.as_deref()),
@@ -47,6 +51,22 @@ pub(super) fn answer(state: &State, by: &str, request: &Request, now: Timestamp)
         Request::PushRelease(push) => push_release(state, by, push),
         Request::CreateToken { token, valid_for } => tokens::create(state, by, token, *valid_for, now),
         Request::RevokeToken { token } => tokens::revoke(state, by, token),
+        Request::AddOperator {
+            operator,
+            roles,
+            certificates_from,
+        } => operators::add(state, by, operator, roles, *certificates_from),
+        Request::RemoveOperator {
+            operator,
+            environment,
+        } => operators::remove(state, by, operator, environment.as_ref()),
+        Request::CreateAccessToken {
+            operator,
+            token,
+            secret_hash,
+            valid_for,
+        } => operators::create_token(state, by, operator, (token, secret_hash), *valid_for, now),
+        Request::RevokeAccessToken { token } => operators::revoke_token(state, by, token),
         Request::Enrol {
             token,
             secret_hash,
@@ -111,6 +131,10 @@ fn must_be_short(request: &Request) -> Result<(), Refusal> {
         | Request::PushRelease(_)
         | Request::CreateToken { .. }
         | Request::RevokeToken { .. }
+        | Request::AddOperator { .. }
+        | Request::RemoveOperator { .. }
+        | Request::CreateAccessToken { .. }
+        | Request::RevokeAccessToken { .. }
         | Request::Enrol { .. }
         | Request::EnrolPod { .. }
         | Request::LabelNode { .. } => (None, None),

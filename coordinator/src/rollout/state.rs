@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use fleet_proto::digest::Digest;
 use fleet_proto::fence::Fence;
-use fleet_proto::ids::{AppName, ComponentName, EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{
+    AppName, ComponentName, EnvironmentName, NodeId, OperatorName, RolloutNumber, TokenId,
+};
 use fleet_proto::labels::{Labels, Selector};
 use fleet_proto::migration::{MigrationAct, MigrationPlan, MigrationStand};
 use fleet_proto::quantity::Span;
@@ -22,6 +24,7 @@ use fleet_proto::version::Version;
 
 use super::event::{CatchUp, Tenure, Urgency};
 use super::node::Node;
+use super::operator::Operator;
 
 pub use apply::{IllegalEvent, moves};
 pub use rollout::{Course, Rollout, Unwanted, WaveProgress};
@@ -45,6 +48,11 @@ pub struct State {
     pub environments: BTreeMap<EnvironmentName, Environment>,
     pub releases: BTreeMap<AppName, BTreeMap<Version, Release>>,
     pub tokens: BTreeMap<TokenId, Token>,
+    /// Admins by the configuration's word: whoever may write that may do all this anyway.
+    #[serde(default)]
+    pub admins: BTreeSet<OperatorName>,
+    #[serde(default)]
+    pub operators: BTreeMap<OperatorName, Operator>,
     pub nodes: BTreeMap<NodeId, Node>,
     /// Those whose grace is running: what a tick has to look at.
     pub silent: BTreeSet<NodeId>,

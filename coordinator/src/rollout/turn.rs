@@ -92,8 +92,12 @@ fn take(
     turn: &mut Turn,
 ) -> Result<(), TurnError> {
     let events = match input {
-        Input::TakeCharge { environments } => {
+        Input::TakeCharge { environments, admins } => {
             let mut events = vec![Event::TookCharge { term: state.term + 1 }];
+            if state.admins != *admins {
+                let admins = admins.clone();
+                events.push(Event::AdminsDefined { admins });
+            }
             events.extend(
                 environments
                     .iter()

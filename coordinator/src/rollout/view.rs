@@ -2,6 +2,7 @@
 
 mod events;
 mod nodes;
+mod operators;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use super::state::{Environment, Halt, State};
 
 pub use events::event;
 pub use nodes::node;
+pub use operators::{operator, operators};
 pub use rollouts::{plan, rollout};
 
 /// `status` shows what runs and what came last, not all history.

@@ -6,7 +6,7 @@ use fleet_coordinator::rollout::availability::limit;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::decide::decide_rollout;
 use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Tenure, Urgency};
-use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::input::{Author, Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::{Rollout, State};
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
@@ -97,7 +97,8 @@ impl Fleet {
             catch_up: self.catch_up,
         };
         let environments = [("dev".parse().unwrap(), definition)].into();
-        self.input(Input::TakeCharge { environments });
+        let admins = ["tester".parse().unwrap()].into();
+        self.input(Input::TakeCharge { environments, admins });
     }
 
     fn push(&mut self, app: AppName, version: &str) {
@@ -272,7 +273,7 @@ impl Fleet {
 
     pub fn request(&mut self, request: Request) -> Result<Reply, Refusal> {
         self.input(Input::Request {
-            by: "tester".into(),
+            by: Author::Operator("tester".parse().unwrap()),
             request,
         })
         .unwrap()

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use fleet_coordinator::driver::Driver;
+use fleet_coordinator::driver::{Charge, Driver};
 use fleet_coordinator::journal::Journal;
 use fleet_coordinator::rollout::event::{NewToken, Tenure};
-use fleet_coordinator::rollout::input::{Request, Settings};
+use fleet_coordinator::rollout::input::{Author, Request, Settings};
 use fleet_proto::digest::Digest;
+use fleet_proto::ids::OperatorName;
 use fleet_proto::quantity::Span;
 
 const RECORDS_MAX: u64 = 5_000;
@@ -61,8 +62,13 @@ fn record(position: u64, big: bool) -> Vec<u8> {
 /// Join tokens, one after the other; each is printed once the driver has answered.
 fn ask_driver(path: &Path) -> anyhow::Result<()> {
     let (journal, recovered) = Journal::open(path)?;
-    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), BTreeMap::new())?;
+    let charge = Charge {
+        admins: ["tester".parse()?].into(),
+        ..Charge::default()
+    };
+    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), charge)?;
     let _ended = driver.spawn()?;
+    let tester: OperatorName = "tester".parse()?;
     let runtime = tokio::runtime::Runtime::new()?;
     for i in 0..RECORDS_MAX {
         let id = format!("t{i}");
@@ -78,7 +84,7 @@ fn ask_driver(path: &Path) -> anyhow::Result<()> {
             valid_for: Span::from_secs(3600),
         };
         runtime
-            .block_on(handle.submit("tester", request))
+            .block_on(handle.submit(Author::Operator(tester.clone()), request))
             .context("refused")?;
         println!("{id}");
     }

@@ -32,7 +32,7 @@ pub mod story;
 
 use std::collections::BTreeMap;
 
-use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::ids::{AppName, NodeId, OperatorName};
 
 use agenda::{Agenda, Thing};
 use coordinator::Coordinator;
@@ -64,6 +64,7 @@ pub struct Storm {
     /// Processes ever started: each has a life of its own.
     lives: u64,
     asked: u64,
+    operator: OperatorName,
     is_calm: bool,
     happened: u64,
 }

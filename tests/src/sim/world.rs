@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::Context;
 use fleet_coordinator::rollout::check::check;
 use fleet_coordinator::rollout::event::{NewToken, PushRelease, Stamped, Tenure};
-use fleet_coordinator::rollout::input::{Definition, Input, Refusal, Reply, Request, Settings};
+use fleet_coordinator::rollout::input::{Author, Definition, Input, Refusal, Reply, Request, Settings};
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
@@ -61,7 +61,8 @@ impl World {
 
     fn take_charge(&mut self) -> anyhow::Result<()> {
         let environments = self.environments.clone();
-        self.input(Input::TakeCharge { environments }).map(drop)
+        let admins = ["operator".parse()?].into();
+        self.input(Input::TakeCharge { environments, admins }).map(drop)
     }
 
     /// As a coordinator that is started with another configuration has it.
@@ -152,7 +153,7 @@ impl World {
     /// An operator's wish, and what came of it.
     pub fn request(&mut self, request: Request) -> anyhow::Result<Result<Reply, Refusal>> {
         anyhow::ensure!(self.is_up, "the coordinator is not running");
-        let by = "operator".to_owned();
+        let by = Author::Operator("operator".parse()?);
         self.input(Input::Request { by, request })?
             .context("a request got no answer")
     }

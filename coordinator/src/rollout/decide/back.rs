@@ -7,7 +7,7 @@ use fleet_proto::release::ReleaseRef;
 use fleet_proto::session::{Health, Phase};
 
 use super::migrate::has_something_to_undo;
-use super::{end, sentences};
+use super::{end, end_by, sentences};
 use crate::rollout::event::{Event, Outcome, RolloutKind, RolloutStart, Urgency};
 use crate::rollout::node::Node;
 use crate::rollout::plan::plan_back;
@@ -76,7 +76,7 @@ pub fn abort(state: &State, rollout: &Rollout, by: &str, why: String) -> Vec<Eve
     let record = stands_in_the_way(state, rollout, Scope::NotYetProven).filter(|_| rollout.is_forward());
     let Some(record) = record else {
         let back = put_back(state, rollout, Scope::NotYetProven, by, Some(why.clone()));
-        return end(rollout, Outcome::Aborted, Some(why), back);
+        return end_by(rollout, Some(by), Outcome::Aborted, Some(why), back);
     };
     let back = nodes_of(state, rollout, Scope::NotYetSwitched);
     let mut stay = nodes_of(state, rollout, Scope::NotYetProven);
@@ -93,7 +93,7 @@ pub fn abort(state: &State, rollout: &Rollout, by: &str, why: String) -> Vec<Eve
             rollout.number.0,
         ),
     };
-    end(rollout, Outcome::Aborted, Some(why), back)
+    end_by(rollout, Some(by), Outcome::Aborted, Some(why), back)
 }
 
 pub fn put_back(

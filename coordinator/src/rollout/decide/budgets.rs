@@ -144,6 +144,7 @@ fn pause(rollout: &Rollout, cause: PauseCause, why: String) -> Option<Decision> 
             number: rollout.number,
             cause,
             why,
+            by: None,
         }])
     })
 }

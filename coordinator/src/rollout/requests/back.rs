@@ -133,6 +133,7 @@ impl Wanted {
             why: Some(self.reason.clone()),
             rollback: back,
             superseded_by: None,
+            by: Some(by.to_owned()),
         }));
         // Nobody had moved: there is nothing to put back.
         if let (None, Some(ended)) = (back, self.ends) {

@@ -232,6 +232,7 @@ pub(super) fn pause(state: &State, by: &str, number: RolloutNumber, reason: Opti
                 number,
                 cause: PauseCause::Operator,
                 why: by_and_why(by, "paused", reason),
+                by: Some(by.to_owned()),
             };
             Ok((vec![event], Reply::Rollout(number)))
         }
@@ -390,5 +391,6 @@ fn answered(rollout: &Rollout, record: &MigrationRecord, stand: MigrationStand, 
             "{by} says that the migration of {} ({}) {was}",
             record.release, record.act
         ),
+        by: Some(by.to_owned()),
     }
 }

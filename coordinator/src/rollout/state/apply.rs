@@ -7,17 +7,19 @@ mod drain;
 mod ends;
 mod expiry;
 mod fleet;
+mod operators;
 mod rollouts;
 mod steps;
 
 pub use steps::moves;
 
-use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber, TokenId};
+use fleet_proto::ids::{EnvironmentName, NodeId, OperatorName, RolloutNumber, TokenId};
 use fleet_proto::time::Timestamp;
 
 use super::{Course, Halt, State};
 use crate::rollout::event::{Event, PauseCause, Stamped, Tenure};
 use crate::rollout::node::{Connection, Cordon, Node};
+use crate::rollout::operator::AccessGrant;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
@@ -33,6 +35,8 @@ pub enum IllegalEvent {
     NoEnvironment(EnvironmentName),
     #[error("there is no token {0}")]
     NoToken(TokenId),
+    #[error("there is no operator {0}")]
+    NoOperator(OperatorName),
     #[error("there is no rollout {0}")]
     NoRollout(RolloutNumber),
     #[error("rollout {number} has no step on {node}")]
@@ -116,6 +120,32 @@ impl State {
                 by,
             } => self.create_token(token, *expires_at, by, at),
             Event::TokenRevoked { token, .. } => self.token(token)?.revoked = true,
+            Event::AdminsDefined { admins } => self.admins.clone_from(admins),
+            Event::OperatorAdded {
+                operator,
+                roles,
+                certificates_from,
+                by,
+            } => self.add_operator(operator, roles, *certificates_from, by, at),
+            Event::OperatorRemoved { operator, by } => self.remove_operator(operator, by, at)?,
+            Event::AccessTokenCreated {
+                operator,
+                token,
+                secret_hash,
+                expires_at,
+                by,
+            } => {
+                let grant = AccessGrant {
+                    secret_hash: *secret_hash,
+                    created_at: at,
+                    expires_at: *expires_at,
+                    by: by.clone(),
+                };
+                self.create_access_token(operator, token, grant, at);
+            }
+            Event::AccessTokenRevoked { operator, token, .. } => {
+                self.revoke_access_token(operator, token)?;
+            }
             Event::NodeEnrolled {
                 node,
                 token,
@@ -224,7 +254,9 @@ impl State {
                 }
             }
             Event::RolloutStarted { number, rollout } => self.start_rollout(*number, rollout, at)?,
-            Event::RolloutPaused { number, cause, why } => {
+            Event::RolloutPaused {
+                number, cause, why, ..
+            } => {
                 if *cause == PauseCause::Failures {
                     self.note_failed_release(*number, Some(why), at)?;
                 }
@@ -255,6 +287,7 @@ impl State {
                 why,
                 rollback,
                 superseded_by,
+                ..
             } => self.end_rollout(*number, *outcome, why.as_ref(), (*rollback, *superseded_by), at)?,
             Event::WaveStarted { number, wave } => {
                 let rollout = self.rollout_at_wave(*number, *wave)?;

@@ -1,5 +1,7 @@
 //! One event as a sentence in the past tense.
 
+mod author;
+mod operator;
 mod rollout;
 
 use fleet_proto::ids::{EnvironmentName, NodeId, RolloutNumber};
@@ -8,6 +10,7 @@ use fleet_proto::session::Health;
 use fleet_proto::view::EventView;
 
 use crate::rollout::event::{Event, Stamped};
+use operator::tell_of_operator;
 use rollout::tell_of_rollout;
 
 /// What an event is about, and what it says.
@@ -26,6 +29,7 @@ pub fn event(stamped: &Stamped) -> EventView {
         kind: told.kind.to_owned(),
         rollout: told.rollout,
         node: told.node,
+        by: author::of(&stamped.event).map(str::to_owned),
         message: told.message,
     }
 }
@@ -109,6 +113,11 @@ fn tell(event: &Event) -> Told {
         Event::TokenRevoked { token, by } => {
             of_fleet("token-revoked", format!("{by} revoked join token {token}"))
         }
+        Event::AdminsDefined { .. }
+        | Event::OperatorAdded { .. }
+        | Event::OperatorRemoved { .. }
+        | Event::AccessTokenCreated { .. }
+        | Event::AccessTokenRevoked { .. } => tell_of_operator(event),
         Event::NodeEnrolled { node, token, .. } => of_node(
             "node-enrolled",
             node,

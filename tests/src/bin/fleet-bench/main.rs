@@ -6,21 +6,20 @@
 
 mod restart;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fleet_coordinator::driver::Driver;
+use fleet_coordinator::driver::{Charge, Driver};
 use fleet_coordinator::journal::Journal;
 use fleet_coordinator::rollout::event::{CatchUp, Event, NewToken, PushRelease, Stamped, Tenure};
-use fleet_coordinator::rollout::input::{Definition, Input, Intent, Request, Settings};
+use fleet_coordinator::rollout::input::{Author, Input, Intent, Request, Settings};
 use fleet_coordinator::rollout::plan::plan;
 use fleet_coordinator::rollout::state::State;
 use fleet_coordinator::rollout::turn::turn;
 use fleet_proto::digest::Digest;
-use fleet_proto::ids::{AppName, NodeId};
+use fleet_proto::ids::{AppName, NodeId, OperatorName};
 use fleet_proto::labels::Labels;
 use fleet_proto::quantity::Bytes;
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
@@ -118,6 +117,9 @@ fn state_of(nodes: usize) -> anyhow::Result<(State, Vec<Stamped>)> {
     let mut all = Vec::new();
     let mut events = vec![
         Event::TookCharge { term: 1 },
+        Event::AdminsDefined {
+            admins: ["bench".parse()?].into(),
+        },
         Event::EnvironmentDefined {
             environment: "production".parse()?,
             select: "environment=production".parse()?,
@@ -230,7 +232,7 @@ fn measure_turn(nodes: usize) -> anyhow::Result<()> {
     let (mut state, _) = state_of(nodes)?;
     let settings = Settings::default();
     let start = Input::Request {
-        by: "bench".into(),
+        by: Author::Operator("bench".parse()?),
         request: Request::StartRollout(intent()?),
     };
     turn(&mut state, &[start], &settings, Timestamp(2_000))?;
@@ -268,15 +270,19 @@ fn measure_driver() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let floor_ms = fsync_floor(directory.path())?;
     let (journal, recovered) = Journal::open(&directory.path().join("journal"))?;
-    let environments: BTreeMap<_, Definition> = BTreeMap::new();
-    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), environments)?;
+    let bench: OperatorName = "bench".parse()?;
+    let charge = Charge {
+        admins: [bench.clone()].into(),
+        ..Charge::default()
+    };
+    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), charge)?;
     let ended = driver.spawn()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let begun = Instant::now();
     runtime.block_on(async {
         let mut clients = tokio::task::JoinSet::new();
         for client in 0..CLIENTS {
-            let handle = handle.clone();
+            let (handle, by) = (handle.clone(), Author::Operator(bench.clone()));
             clients.spawn(async move {
                 for i in 0..EACH {
                     let push = PushRelease {
@@ -290,7 +296,7 @@ fn measure_driver() -> anyhow::Result<()> {
                         migration: None,
                         signed_by: vec![],
                     };
-                    handle.submit("bench", Request::PushRelease(push)).await?;
+                    handle.submit(by.clone(), Request::PushRelease(push)).await?;
                 }
                 anyhow::Ok(())
             });
@@ -397,7 +403,7 @@ fn measure_takeover() -> anyhow::Result<()> {
 fn lengthen(fleet: &Fleet, events: usize) -> anyhow::Result<()> {
     let directory = fleet.coordinator_directory().join("state/journal");
     let (journal, recovered) = Journal::open(&directory)?;
-    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), BTreeMap::new())?;
+    let (driver, handle) = Driver::open(journal, recovered, Settings::default(), Charge::default())?;
     let ended = driver.spawn()?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

@@ -96,9 +96,10 @@ impl Storm {
         self.coordinator.state = recovered;
         self.coordinator.life = life;
         let environments = self.coordinator.environments.clone();
+        let admins = [self.operator.clone()].into();
         self.coordinator
             .queue
-            .push_back(Input::TakeCharge { environments });
+            .push_back(Input::TakeCharge { environments, admins });
         self.agenda.add(self.now, Thing::Tick { life });
         self.coordinator.will_turn = true;
         self.take_turn(life)

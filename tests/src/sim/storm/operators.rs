@@ -2,7 +2,7 @@
 
 use fleet_coordinator::rollout::event::Urgency;
 use fleet_coordinator::rollout::gate::{Insistence, WithActive, WithKnownBad};
-use fleet_coordinator::rollout::input::{Input, Intent, Request, Retry, RollBack};
+use fleet_coordinator::rollout::input::{Author, Input, Intent, Request, Retry, RollBack};
 use fleet_coordinator::rollout::requests::drain::Limit;
 use fleet_coordinator::rollout::state::{Course, State};
 use fleet_proto::ids::{AppName, EnvironmentName, NodeId, RolloutNumber};
@@ -412,7 +412,7 @@ impl Storm {
     }
 
     pub(super) fn ask(&mut self, request: Request) {
-        let by = "operator".to_owned();
+        let by = Author::Operator(self.operator.clone());
         self.submit(Input::Request { by, request });
     }
 }

@@ -82,6 +82,7 @@ impl Storm {
             story: Story::new(telling),
             lives: 0,
             asked: 0,
+            operator: "operator".parse()?,
             is_calm: true,
             happened: 0,
         };

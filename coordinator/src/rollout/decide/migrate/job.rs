@@ -231,6 +231,7 @@ impl Job<'_> {
             number: self.rollout.number,
             cause: PauseCause::Migration,
             why,
+            by: None,
         }])
     }
 }
