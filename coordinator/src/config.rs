@@ -46,6 +46,9 @@ pub struct Config {
     /// How long a pod's node is gone before nobody waits for it any more.
     #[serde(default = "defaults::ephemeral_expiry")]
     pub ephemeral_expiry: Span,
+    /// For dashboards elsewhere than on this machine.
+    #[serde(default)]
+    pub web: Web,
     /// Operators who may do everything, whatever `fleetctl operator` says of them.
     #[serde(default = "defaults::admins")]
     pub admins: BTreeSet<OperatorName>,
@@ -54,6 +57,29 @@ pub struct Config {
     /// Whose word lets pods in.
     #[serde(default, rename = "cluster")]
     pub clusters: Vec<Cluster>,
+}
+
+/// `[web]`: TLS and a login for whoever is not on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// What browsers are shown, in PEM; read again when it changes.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// Where there is no such file: the names that a certificate by Fleet's own authority has,
+    /// which browsers have to be told to trust.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// How people reach it: what `fleetctl dashboard` prints.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Names under which a proxy on this machine passes requests on to `http`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -127,7 +153,7 @@ pub enum ConfigProblem {
     #[error(transparent)]
     File(#[from] ConfigError),
     #[error(
-        "{file}: http = \"{address}\" would show the fleet to the network without TLS and login\nhint: keep http = \"127.0.0.1:7480\" and reach it with `ssh -L 7480:127.0.0.1:7480 HOST`, or through a reverse proxy on this machine that speaks TLS and asks who it is"
+        "{file}: http = \"{address}\" would show the fleet to the network without TLS and login\nhint: keep http = \"127.0.0.1:7480\" and reach it with `ssh -L 7480:127.0.0.1:7480 HOST`; or give others `listen`, `certificate` and `key` of [web], which is TLS and asks who it is"
     )]
     OpenHttp { file: String, address: SocketAddr },
     #[error(
@@ -140,8 +166,35 @@ pub enum ConfigProblem {
         cluster: ClusterName,
         why: String,
     },
+    #[error("{file}: [web] {why}")]
+    Web { file: String, why: String },
     #[error("{file}: {key} must be longer than 0s")]
     Zero { file: String, key: &'static str },
+}
+
+impl Web {
+    fn check(&self) -> Result<(), &'static str> {
+        let has_pair = self.certificate.is_some() && self.key.is_some();
+        let has_part = self.certificate.is_some() || self.key.is_some();
+        if has_part && (!has_pair || !self.names.is_empty()) {
+            return Err(
+                "names a part of a certificate\nhint: certificate = \"web.pem\" and key = \"web-key.pem\", or names = [\"fleet.example.com\"]",
+            );
+        }
+        if self.listen.is_some() && !has_pair && self.names.is_empty() {
+            return Err(
+                "listens for others without a certificate of its own\nhint: certificate = \"web.pem\" and key = \"web-key.pem\"; or names = [\"fleet.example.com\"], for one that Fleet's own authority signs",
+            );
+        }
+        if self.listen.is_none() && (has_part || !self.names.is_empty()) {
+            return Err("has a certificate, and listens nowhere\nhint: listen = \"0.0.0.0:7481\"");
+        }
+        let is_address = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        if !self.url.as_ref().is_none_or(is_address) {
+            return Err("has a url that is none\nhint: url = \"https://fleet.example.com\"");
+        }
+        Ok(())
+    }
 }
 
 pub fn is_trust_domain(text: &str) -> bool {
@@ -184,6 +237,16 @@ impl Config {
             }
         }
         self.check_clusters(&file)?;
+        self.web.check().map_err(|why| ConfigProblem::Web {
+            file: file.clone(),
+            why: why.to_owned(),
+        })?;
+        for path in [&mut self.web.certificate, &mut self.web.key]
+            .into_iter()
+            .flatten()
+        {
+            *path = directory.join(&path);
+        }
         for path in [&mut self.state, &mut self.identity, &mut self.authority] {
             *path = directory.join(&path);
         }
@@ -319,6 +382,13 @@ mod tests {
                 "`web` is not a service account; write it as namespace/name",
             ),
             ("heartbeat = \"0s\"\n", "heartbeat must be longer than 0s"),
+            (
+                "[web]\nlisten = \"0.0.0.0:7481\"\n",
+                "[web] listens for others without a certificate",
+            ),
+            ("[web]\ncertificate = \"a.pem\"\n", "a part of a certificate"),
+            ("[web]\nnames = [\"a\"]\n", "listens nowhere"),
+            ("[web]\nurl = \"fleet\"\n", "a url that is none"),
             ("heartbeat = \"soon\"\n", "c.toml:5:13: `soon` is not a duration"),
         ] {
             let message = config(more).unwrap_err().to_string();

@@ -35,6 +35,7 @@ use crate::operators::{self, Operators};
 use crate::questions::Questions;
 use crate::rollout::input::Settings;
 use crate::trust::Trust;
+use crate::web::cookies::Cookies;
 use crate::web::{self, Web};
 
 pub use error::StartError;
@@ -55,6 +56,8 @@ pub struct Running {
     /// Where agents and operators connect.
     pub grpc: SocketAddr,
     pub http: SocketAddr,
+    /// For browsers elsewhere.
+    pub https: Option<SocketAddr>,
     handle: Handle,
     questions: Arc<Questions>,
     servers: JoinSet<()>,
@@ -95,8 +98,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let clusters = Arc::new(Clusters::open(&config.clusters)?);
     let artifacts = Artifacts::open(&config.artifacts_directory())?;
     let backups = Backups::open(&config.backups_directory())?;
+    let cookies = Cookies::open(&config.state)?;
     let (grpc_listener, grpc) = bind("listen", config.listen).await?;
     let (http_listener, http) = bind("http", config.http).await?;
+    let https_listener = match config.web.listen {
+        Some(address) => Some(bind("[web] listen", address).await?),
+        None => None,
+    };
+    let https = https_listener.as_ref().map(|(_, bound)| *bound);
     let settings = Settings {
         unreachable_after: config.unreachable_after,
         ephemeral_expiry: config.ephemeral_expiry,
@@ -131,8 +140,11 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         },
         operators: Operators::new(operators::Parts {
             handle: handle.clone(),
-            access,
-            dashboard: format!("http://{}", reachable(http)),
+            access: access.clone(),
+            dashboard: config.web.url.clone().unwrap_or_else(|| match https {
+                Some(bound) => format!("https://{}", reachable(bound)),
+                None => format!("http://{}", reachable(http)),
+            }),
             artifacts: artifacts.clone(),
             backups,
             trust: trust.clone(),
@@ -143,20 +155,54 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     };
     let mut servers = JoinSet::new();
     services.spawn(doors, &stopping, &mut servers);
-    let web = Web::new(handle.clone(), artifacts, live, stopping.clone());
-    servers.spawn(web::serve(http_listener, web, stopping.clone()));
+    let web = Web::new(web::Parts {
+        handle: handle.clone(),
+        access,
+        cookies,
+        hosts: config.web.hosts.clone(),
+        artifacts,
+        live,
+        stopping: stopping.clone(),
+    });
+    if let Some((listener, _)) = https_listener {
+        let tls = web_tls(config, &trust, &stopping)?;
+        servers.spawn(web::serve(listener, Some(tls), web.clone(), stopping.clone()));
+    }
+    servers.spawn(web::serve(http_listener, None, web, stopping.clone()));
     servers.spawn(renew_own_certificate(trust, stopping.clone()));
 
-    write_endpoints(config, grpc, http)?;
+    write_endpoints(config, grpc, http, https)?;
     Ok(Running {
         grpc,
         http,
+        https,
         handle,
         questions,
         servers,
         stopping,
         driver,
     })
+}
+
+fn web_tls(
+    config: &Config,
+    trust: &Arc<Trust>,
+    stopping: &CancellationToken,
+) -> Result<web::Tls, StartError> {
+    let source = match (&config.web.certificate, &config.web.key) {
+        (Some(certificate), Some(key)) => web::tls::Source::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        },
+        _ => web::tls::Source::Own {
+            names: config.web.names.clone(),
+        },
+    };
+    let site = web::tls::Site {
+        source,
+        trust: trust.clone(),
+    };
+    Ok(web::tls::follow(site, stopping.clone())?)
 }
 
 /// Whoever listens everywhere is reached on loopback too.
@@ -169,10 +215,16 @@ fn reachable(address: SocketAddr) -> String {
 }
 
 /// For scripts and tests: ports may have been chosen by the system.
-fn write_endpoints(config: &Config, grpc: SocketAddr, http: SocketAddr) -> Result<(), StartError> {
+fn write_endpoints(
+    config: &Config,
+    grpc: SocketAddr,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+) -> Result<(), StartError> {
     let endpoints = serde_json::json!({
         "grpc": format!("https://{}", reachable(grpc)),
         "http": format!("http://{}", reachable(http)),
+        "https": https.map(|bound| format!("https://{}", reachable(bound))),
     });
     let path = config.endpoints_file();
     durable::write_file(&path, endpoints.to_string().as_bytes())

@@ -99,6 +99,16 @@ impl Trust {
         Ok(self.authority.issue(request, &who, self.operator_life, now)?)
     }
 
+    /// For browsers: a chain and its key, in PEM.
+    pub fn issue_site(
+        &self,
+        names: &[String],
+        life: Span,
+        now: Timestamp,
+    ) -> Result<(String, String), TrustError> {
+        Ok(self.authority.issue_site(names, life, now)?)
+    }
+
     /// Live connections keep the certificate they began with; that one is still valid.
     pub fn renew_if_due(&self, now: Timestamp) -> Result<bool, TrustError> {
         if self.tls().renew_at > now {

@@ -168,6 +168,31 @@ impl Authority {
         })
     }
 
+    /// A certificate for a site by these names, and its key: for browsers, which go by names
+    /// and know nothing of identities.
+    pub fn issue_site(
+        &self,
+        names: &[String],
+        life: Span,
+        now: Timestamp,
+    ) -> Result<(String, String), AuthorityError> {
+        let key = KeyPair::generate().map_err(failed("make a key"))?;
+        let mut params = CertificateParams::new(names.to_vec()).map_err(failed("write the site's names"))?;
+        let first = names.first().cloned().unwrap_or_default();
+        params.distinguished_name.push(DnType::CommonName, first);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(random_serial()?);
+        params.not_before = date(Timestamp(now.0.saturating_sub(BACKDATED.as_millis())))?;
+        params.not_after = date(now.plus(life))?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(failed("sign the certificate"))?;
+        let chain = format!("{}{}", certificate.pem(), self.certificate_pem);
+        Ok((chain, key.serialize_pem()))
+    }
+
     fn params(
         &self,
         who: &Who,

@@ -3,6 +3,8 @@
 //! `rollout::view`; read by `fleetctl` and by everybody's scripts, so fields are added
 //! here and never renamed.
 
+pub mod board;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -14,10 +14,10 @@ use super::documents::{answer, if_said, text_if_said};
 use super::{Answer, Operators};
 use crate::refusal;
 use crate::rollout::event::{NewToken, Tenure};
-use crate::rollout::input::{Refusal, RefusalKind, Reply, Request};
+use crate::rollout::input::{Refusal, Reply, Request};
 use crate::rollout::plan::find_environment;
 use crate::rollout::requests::drain::Limit;
-use crate::rollout::state::State;
+use crate::rollout::requests::find_node;
 use crate::rollout::view;
 
 /// For whoever does not say how long: long enough to set a machine up.
@@ -55,7 +55,9 @@ impl Operators {
 
     pub(super) fn show_node(&self, id: &str) -> Answer {
         let id: NodeId = id.parse().map_err(refusal::name)?;
-        let view = self.handle.read(|state| node_view(state, &id));
+        let view = self
+            .handle
+            .read(|state| find_node(state, &id).map(|node| view::node(state, &id, node)));
         let mut view = view.map_err(|refused| refusal::status(&refused))?;
         view.vitals = self.handle.sessions().vitals(&id);
         answer(&view)
@@ -190,18 +192,6 @@ impl Operators {
             None => Err(Status::not_found(format!("there is no token {id}"))),
         }
     }
-}
-
-fn node_view(state: &State, id: &NodeId) -> Result<NodeView, Refusal> {
-    if let Some(node) = state.nodes.get(id) {
-        return Ok(view::node(state, id, node));
-    }
-    let known: Vec<String> = state.nodes.keys().map(ToString::to_string).collect();
-    let refused = Refusal::new(RefusalKind::NotFound, format!("there is no node {id}"));
-    Err(match fleet_proto::config::nearest(id.as_str(), &known) {
-        Some(near) => refused.hint(format!("did you mean `{near}`?")),
-        None => refused.hint("fleetctl nodes"),
-    })
 }
 
 fn read_labels(labels: impl IntoIterator<Item = (String, String)>) -> Result<Labels, Status> {

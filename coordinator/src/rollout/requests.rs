@@ -10,6 +10,7 @@ mod retry;
 mod rollouts;
 mod tokens;
 
+pub use nodes::find_node;
 pub use rollouts::would_start;
 
 use fleet_proto::labels::Labels;

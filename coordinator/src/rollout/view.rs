@@ -1,5 +1,6 @@
 //! What people read, made from state. No decision is made here.
 
+pub mod board;
 mod events;
 mod nodes;
 mod operators;
@@ -21,6 +22,7 @@ use super::state::{Environment, Halt, State};
 pub use events::event;
 pub use nodes::node;
 pub use operators::{operator, operators};
+use rollouts::{course, step_view, waiting, waits_for, wave_view};
 pub use rollouts::{plan, rollout};
 
 /// `status` shows what runs and what came last, not all history.
@@ -65,7 +67,7 @@ fn coordinator(state: &State, now: Timestamp) -> CoordinatorView {
         term: state.term,
         position: state.position,
         now,
-        outdated: outdated::waiting(state).map(rollouts::waiting),
+        outdated: outdated::waiting(state).map(waiting),
     }
 }
 

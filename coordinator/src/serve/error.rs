@@ -8,6 +8,8 @@ use crate::clusters::ClusterKeysError;
 use crate::driver::{DriverError, TakeOverError};
 use crate::journal::JournalError;
 use crate::trust::TrustError;
+use crate::web::cookies::CookieError;
+use crate::web::tls::WebTlsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -23,6 +25,10 @@ pub enum StartError {
     Clusters(#[from] ClusterKeysError),
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
+    #[error(transparent)]
+    Cookies(#[from] CookieError),
+    #[error(transparent)]
+    WebTls(#[from] WebTlsError),
     #[error("cannot take charge")]
     Driver(#[from] DriverError),
     #[error(

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use fleet_coordinator::config::Config;
 use fleet_coordinator::init::{self, Options};
+use fleet_coordinator::rollout::event::PushRelease;
+use fleet_coordinator::rollout::input::{Author, Intent, Request};
 use fleet_coordinator::serve::{self, Running};
 use fleet_proto::authority::{Authority, KeyAndRequest};
+use fleet_proto::digest::Digest;
 use fleet_proto::identity::Who;
 use fleet_proto::quantity::Span;
+use fleet_proto::release::{Platform, ReleaseRef, Strategy};
 use fleet_proto::time::Timestamp;
 use fleet_proto::tls::{Credentials, channel, enrolment_client_config};
 use fleet_proto::token::JoinToken;
@@ -65,7 +69,11 @@ impl Coordinator {
 
     /// With more in its configuration.
     pub async fn start_with(more: &str) -> Self {
-        let Self { directory, running } = Self::start().await;
+        Self::start().await.restart_with(more).await
+    }
+
+    pub async fn restart_with(self, more: &str) -> Self {
+        let Self { directory, running } = self;
         running.stop().await.unwrap();
         let file = directory.path().join("coordinator.toml");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -101,6 +109,12 @@ impl Coordinator {
 
     /// A certificate straight from the authority, as nobody should be able to get it.
     pub fn issue(&self, trust_domain: &str, who: &Who, now: Timestamp) -> Credentials {
+        let (chain, key) = self.issue_pem(trust_domain, who, now);
+        Credentials::from_pem(&chain, &key, &self.read("authority/ca.pem")).unwrap()
+    }
+
+    /// Its chain and its key.
+    pub fn issue_pem(&self, trust_domain: &str, who: &Who, now: Timestamp) -> (String, String) {
         let authority = self.read("authority/ca.pem");
         let key = self.read("authority/ca-key.pem");
         let issuer = Authority::load(trust_domain, &authority, &key).unwrap();
@@ -108,7 +122,38 @@ impl Coordinator {
         let issued = issuer
             .issue(&made.request_der, who, Span::from_secs(3600), now)
             .unwrap();
-        Credentials::from_pem(&issued.chain_pem, &made.key_pem, &authority).unwrap()
+        (issued.chain_pem, made.key_pem)
+    }
+
+    /// Rollout 1 of a release, to a node that does nothing for as long as its session is kept.
+    pub async fn rollout(&self) -> Session {
+        let mut client = self.node("n1").await;
+        let session = Session::welcomed(&mut client).await;
+        let push = PushRelease {
+            app: "shop".parse().unwrap(),
+            release: ReleaseRef {
+                version: "v1.0.0".parse().unwrap(),
+                digest: Digest::of(b"v1.0.0"),
+            },
+            counter: 1,
+            components: vec!["web".parse().unwrap()],
+            platforms: vec![Platform::any()],
+            strategy: Strategy::default(),
+            healthy_deadline: Span::from_secs(300),
+            migration: None,
+            signed_by: vec![],
+        };
+        let handle = self.running.handle();
+        let admin = || Author::Operator("admin".parse().unwrap());
+        let pushed = handle.submit(admin(), Request::PushRelease(push)).await;
+        pushed.unwrap();
+        let intent = Intent {
+            version: Some("v1.0.0".parse().unwrap()),
+            ..Intent::default()
+        };
+        let started = handle.submit(admin(), Request::StartRollout(intent));
+        started.await.unwrap();
+        session
     }
 
     pub async fn token(&self, uses: u32, valid_for: &str) -> wire::TokenCreated {

@@ -9,7 +9,7 @@ use crate::rollout::input::{Refusal, RefusalKind, Reply};
 use crate::rollout::node::{Connection, Node};
 use crate::rollout::state::State;
 
-pub(super) fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a Node, Refusal> {
+pub fn find_node<'a>(state: &'a State, id: &NodeId) -> Result<&'a Node, Refusal> {
     state.nodes.get(id).ok_or_else(|| {
         let known: Vec<String> = state.nodes.keys().map(ToString::to_string).collect();
         let refusal = Refusal::new(RefusalKind::NotFound, format!("there is no node {id}"));

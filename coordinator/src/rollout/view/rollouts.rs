@@ -18,7 +18,7 @@ use crate::rollout::node::Node;
 use crate::rollout::outdated;
 use crate::rollout::plan::Plan;
 use crate::rollout::requests::would_start;
-use crate::rollout::state::{Course, Rollout, State};
+use crate::rollout::state::{Course, Rollout, State, Step};
 
 pub fn plan(state: &State, plan: &Plan, release: &ReleaseRef, intent: &Intent) -> PlanView {
     let asked = Asked {
@@ -125,7 +125,7 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutView 
     }
 }
 
-fn course(rollout: &Rollout) -> (RolloutStateView, Option<String>, bool) {
+pub(super) fn course(rollout: &Rollout) -> (RolloutStateView, Option<String>, bool) {
     match &rollout.course {
         Course::Running => (RolloutStateView::Running, None, false),
         Course::Paused { cause, why, .. } => (
@@ -145,7 +145,7 @@ fn course(rollout: &Rollout) -> (RolloutStateView, Option<String>, bool) {
     }
 }
 
-fn wave_view(rollout: &Rollout, wave: usize) -> WaveView {
+pub(super) fn wave_view(rollout: &Rollout, wave: usize) -> WaveView {
     let planned = &rollout.plan.waves[wave];
     let progress = &rollout.waves[wave];
     let state = if progress.passed_at.is_some() {
@@ -174,21 +174,25 @@ fn steps(state: &State, rollout: &Rollout) -> Vec<StepView> {
     let mut steps: Vec<StepView> = rollout
         .steps
         .iter()
-        .map(|(id, step)| StepView {
-            node: id.clone(),
-            wave: step.wave + 1,
-            phase: step.phase,
-            unreachable: state.nodes.get(id).is_none_or(Node::is_unreachable),
-            since: step.since,
-            from: step.from.clone(),
-            failure: step.failure.clone(),
-        })
+        .map(|(id, step)| step_view(state, id, step))
         .collect();
     steps.sort_by(|a, b| (a.wave, &a.node).cmp(&(b.wave, &b.node)));
     steps
 }
 
-fn waits_for(state: &State, rollout: &Rollout, now: Timestamp) -> Vec<Waiting> {
+pub(super) fn step_view(state: &State, id: &NodeId, step: &Step) -> StepView {
+    StepView {
+        node: id.clone(),
+        wave: step.wave + 1,
+        phase: step.phase,
+        unreachable: state.nodes.get(id).is_none_or(Node::is_unreachable),
+        since: step.since,
+        from: step.from.clone(),
+        failure: step.failure.clone(),
+    }
+}
+
+pub(super) fn waits_for(state: &State, rollout: &Rollout, now: Timestamp) -> Vec<Waiting> {
     match outdated::waiting(state).filter(|_| !rollout.is_ended()) {
         Some(waiting) => vec![waiting],
         None => decide_rollout(state, rollout, now).waiting,
