@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     abort, backups, completions, dev, drift, events, explain, halt, history, init, key, logs, man, migration,
-    node, nodes, pause, plan, release, resume, retry, rollback, rollout, status, token, unhalt,
+    node, nodes, pause, plan, release, resume, retry, rollback, rollout, status, token, top, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -52,6 +52,7 @@ pub enum Verb {
     Plan(plan::Args),
     Rollout(rollout::Args),
     Status(status::Args),
+    Top(top::Args),
     Explain(explain::Args),
     History(history::Args),
     Nodes(nodes::Args),
