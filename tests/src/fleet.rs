@@ -279,7 +279,8 @@ impl Fleet {
         Ok(output.into())
     }
 
-    fn ctl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+    /// `fleetctl …`, to be run as the caller likes.
+    pub fn ctl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(program("fleetctl")?);
         command
             .args(arguments)
