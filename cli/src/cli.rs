@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     abort, backups, completions, dashboard, dev, drift, events, explain, halt, history, init, key, logs, man,
     migration, node, nodes, operator, pause, plan, release, resume, retry, rollback, rollout, status, token,
-    unhalt,
+    top, unhalt,
 };
 use crate::render::screen::Format;
 use crate::settings::Where;
@@ -53,6 +53,7 @@ pub enum Verb {
     Plan(plan::Args),
     Rollout(rollout::Args),
     Status(status::Args),
+    Top(top::Args),
     Explain(explain::Args),
     History(history::Args),
     Nodes(nodes::Args),

@@ -29,6 +29,7 @@ pub mod rollback;
 pub mod rollout;
 pub mod status;
 pub mod token;
+pub mod top;
 pub mod unhalt;
 
 use crate::cli::Verb;
@@ -45,6 +46,7 @@ pub async fn run(verb: Verb, session: &Session) -> Result<Exit, Error> {
         Verb::Plan(args) => plan::run(&args, session).await,
         Verb::Rollout(args) => rollout::run(&args, session).await,
         Verb::Status(args) => status::run(&args, session).await,
+        Verb::Top(args) => top::run(&args, session).await,
         Verb::Explain(args) => explain::run(&args, session).await,
         Verb::History(args) => history::run(&args, session).await,
         Verb::Nodes(args) => nodes::run(&args, session).await,

@@ -1,10 +1,13 @@
 //! Following a rollout, and the rollback that it leads to, until nothing more happens
 //! by itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fleet_proto::ids::RolloutNumber;
 use fleet_proto::time::Timestamp;
 use fleet_proto::view::{RolloutStateView, RolloutView};
+use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::exit::Exit;
@@ -13,6 +16,7 @@ use crate::patience::Patience;
 use crate::render::live::Live;
 use crate::render::progress::Progress;
 use crate::render::screen::Screen;
+use crate::render::top::model::News;
 
 /// How often progress is shown anew without news: for clocks, and for waits that last.
 const REDRAW: Duration = Duration::from_millis(500);
@@ -83,10 +87,27 @@ impl Known {
     }
 }
 
-/// Where progress is shown: redrawn in place, or one line a change.
+/// Where progress is shown: redrawn in place, or one line a change; or somebody else draws.
 enum Display {
     Live(Live),
     Lines(Progress),
+    Told(Told),
+}
+
+/// Each view once, to whoever draws.
+struct Told {
+    to: mpsc::Sender<News>,
+    last: BTreeMap<RolloutNumber, RolloutView>,
+}
+
+impl Told {
+    fn tell(&mut self, view: &RolloutView) {
+        if self.last.get(&view.number) != Some(view)
+            && self.to.try_send(News::Rollout(Box::new(view.clone()))).is_ok()
+        {
+            self.last.insert(view.number, view.clone());
+        }
+    }
 }
 
 impl Display {
@@ -105,13 +126,17 @@ impl Display {
                     screen.say(&line);
                 }
             }
+            Self::Told(told) => known.views().into_iter().for_each(|view| told.tell(view)),
         }
     }
 
     /// A line that stays, above whatever is drawn.
     fn remark(&mut self, screen: &Screen, line: &str) {
-        if let Self::Live(live) = self {
-            screen.draw(&live.wipe());
+        match self {
+            Self::Live(live) => screen.draw(&live.wipe()),
+            Self::Lines(_) => {}
+            // Whoever draws sees that for themselves.
+            Self::Told(_) => return,
         }
         screen.say(line);
     }
@@ -122,13 +147,44 @@ pub async fn follow(
     screen: &Screen,
     first: Answer<RolloutView>,
 ) -> Result<Followed, Error> {
+    let display = if screen.live {
+        Display::Live(Live::default())
+    } else {
+        Display::Lines(Progress::default())
+    };
+    let interrupt = async {
+        // Without a handler Ctrl-C ends the program all the same.
+        let _no_handler = tokio::signal::ctrl_c().await;
+        Ok(())
+    };
+    follow_on(operator, screen, display, first, interrupt).await
+}
+
+/// While somebody else draws what `to` is told, until they had enough of it.
+pub async fn follow_beside(
+    operator: &mut Operator,
+    screen: &Screen,
+    first: Answer<RolloutView>,
+    to: mpsc::Sender<News>,
+    drawing: impl Future<Output = Result<(), Error>>,
+) -> Result<Followed, Error> {
+    let told = Told {
+        to,
+        last: BTreeMap::new(),
+    };
+    follow_on(operator, screen, Display::Told(told), first, drawing).await
+}
+
+async fn follow_on(
+    operator: &mut Operator,
+    screen: &Screen,
+    display: Display,
+    first: Answer<RolloutView>,
+    interrupt: impl Future<Output = Result<(), Error>>,
+) -> Result<Followed, Error> {
     let mut follower = Follower {
         screen,
-        display: if screen.live {
-            Display::Live(Live::default())
-        } else {
-            Display::Lines(Progress::default())
-        },
+        display,
         known: Known {
             rollout: first,
             rollback: None,
@@ -138,7 +194,7 @@ pub async fn follow(
     follower.show();
     let interrupted = tokio::select! {
         result = follower.keep_watching(operator) => result.map(|()| false),
-        _ = tokio::signal::ctrl_c() => Ok(true),
+        result = interrupt => result.map(|()| true),
     }?;
     Ok(Followed {
         rollout: follower.known.rollout,

@@ -1,5 +1,5 @@
-//! How things look. Every function here but those of [`screen`] makes text from a view
-//! and prints nothing, so that tests can read it.
+//! How things look. Every function here but those of [`screen`] and of [`top::terminal`]
+//! makes text from a view and prints nothing, so that tests can read it.
 
 pub mod backups;
 pub mod dev;
@@ -22,3 +22,4 @@ pub mod status;
 pub mod table;
 pub mod time;
 pub mod tokens;
+pub mod top;

@@ -279,7 +279,12 @@ impl Fleet {
         Ok(output.into())
     }
 
-    fn ctl_command(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+    /// `fleetctl …` as the admin, to be run as the caller likes.
+    pub fn ctl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        self.ctl_command_as(&self.admin(), arguments)
+    }
+
+    fn ctl_command_as(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(program("fleetctl")?);
         command
             .args(arguments)
@@ -304,7 +309,7 @@ impl Fleet {
 
     /// As whoever has these credentials.
     pub fn ctl_as(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<Ended> {
-        Ok(self.ctl_command(identity, arguments)?.output()?.into())
+        Ok(self.ctl_command_as(identity, arguments)?.output()?.into())
     }
 
     /// `fleetctl …` beside the test; the answer is its end.
@@ -314,7 +319,7 @@ impl Fleet {
 
     pub fn ctl_beside_as(&self, identity: &Path, arguments: &[&str]) -> anyhow::Result<std::process::Child> {
         Ok(self
-            .ctl_command(identity, arguments)?
+            .ctl_command_as(identity, arguments)?
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?)

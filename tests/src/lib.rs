@@ -15,5 +15,6 @@ pub mod process;
 pub mod sample;
 pub mod scenario;
 pub mod sim;
+pub mod terminal;
 pub mod vault;
 pub mod wait;

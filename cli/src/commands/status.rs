@@ -12,7 +12,7 @@ use crate::render::screen::Reader;
 use crate::scope::{Scope, ScopeArgs};
 use crate::session::Session;
 
-use super::rollout;
+use super::{rollout, top};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
@@ -21,7 +21,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 #[command(after_help = "\
 Example:
   fleetctl status
-  fleetctl status 42 --watch
+  fleetctl status 42 --watch             ends when the rollout does, with its exit code
   fleetctl status --output json")]
 pub struct Args {
     /// One rollout's number
@@ -29,7 +29,7 @@ pub struct Args {
     number: Option<RolloutNumber>,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Go on showing it as it changes
+    /// Go on showing it as it changes: on a terminal as `fleetctl top` does, else as text
     #[arg(long)]
     watch: bool,
 }
@@ -42,6 +42,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
             show(&mut operator, &scope, session).await?;
             Ok(Exit::Done)
         }
+        (None, true) if session.screen.full => top::look(operator, &scope).await,
         (None, true) => watch(&mut operator, &scope, session).await,
         (Some(number), false) => {
             let answer = operator.rollout(number.0).await?;
@@ -52,7 +53,10 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit, Error> {
         }
         (Some(number), true) => {
             let answer = operator.rollout(number.0).await?;
-            let followed = follow::follow(&mut operator, &session.screen, answer).await?;
+            let followed = match session.screen.full {
+                true => top::follow(operator, &scope, session, answer).await?,
+                false => follow::follow(&mut operator, &session.screen, answer).await?,
+            };
             rollout::report(&session.screen, &followed)
         }
     }
@@ -65,7 +69,7 @@ async fn show(operator: &mut Operator, scope: &Scope, session: &Session) -> Resu
         .document(&answer.json, |paint| render::status::status(&answer.view, paint))
 }
 
-/// Once a second, on a clean screen where there is one; until Ctrl-C.
+/// Once a second, until Ctrl-C; on a clean screen where only stderr has one.
 async fn watch(operator: &mut Operator, scope: &Scope, session: &Session) -> Result<Exit, Error> {
     let mut interval = tokio::time::interval(WATCH_EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

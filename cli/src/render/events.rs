@@ -2,9 +2,12 @@
 
 use fleet_proto::view::EventView;
 
-/// A sentence says itself what it is about, mostly; what it does not name stands
-/// before it.
 pub fn line(event: &EventView) -> String {
+    format!("{:>6} {} {}", event.position, event.at, sentence(event))
+}
+
+/// It says itself what it is about, mostly; what it does not name stands before it.
+pub fn sentence(event: &EventView) -> String {
     let subjects = [
         event.rollout.map(|rollout| rollout.to_string()),
         event.node.as_ref().map(ToString::to_string),
@@ -15,7 +18,7 @@ pub fn line(event: &EventView) -> String {
         .filter(|subject| !names(&event.message, subject))
         .map(|subject| format!("{subject}: "))
         .collect();
-    format!("{:>6} {} {unnamed}{}", event.position, event.at, event.message)
+    format!("{unnamed}{}", event.message)
 }
 
 /// As a word of its own: `#4` is not in `#42`.

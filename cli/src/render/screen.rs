@@ -1,4 +1,5 @@
-//! The only file that writes to a terminal, a pipe or a file handle of this process.
+//! The only file that writes to a terminal, a pipe or a file handle of this process, but
+//! for [`super::top::terminal`], which takes a whole terminal for a while.
 //!
 //! Data goes to stdout, everything else to stderr. A reader that went away (`| head`)
 //! is not an error; data that could not be written for any other reason is one.
@@ -35,6 +36,8 @@ pub struct Screen {
     pub paint: Paint,
     /// stderr is a terminal that understands cursor movements.
     pub live: bool,
+    /// There is a whole terminal, to draw on and to type at.
+    pub full: bool,
 }
 
 impl Screen {
@@ -45,6 +48,10 @@ impl Screen {
             format,
             paint: Paint::new(std::io::stdout().is_terminal() && !dumb && !plain),
             live: std::io::stderr().is_terminal() && !dumb && format == Format::Text,
+            full: std::io::stdout().is_terminal()
+                && std::io::stdin().is_terminal()
+                && !dumb
+                && format == Format::Text,
         }
     }
 

@@ -10,5 +10,6 @@ mod packing;
 mod rendering;
 mod renewing;
 mod support;
+mod top;
 mod verbs;
 mod views;
