@@ -6,7 +6,8 @@
 //!  wire       fleet/v1/*.proto → wire; session (commands and reports as domain types)
 //!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token ·
 //!             service_account (a pod, by the word of its cluster) · jwt
-//!  documents  view (what people and dashboards read) · config (how files are read)
+//!  documents  view (what people and dashboards read) · config (how files are read) ·
+//!             exposition (figures as text)
 //! ```
 //!
 //! Nothing here decides anything: decisions live in the coordinator's `rollout`
@@ -15,6 +16,7 @@
 pub mod authority;
 pub mod config;
 pub mod digest;
+pub mod exposition;
 pub mod fence;
 pub mod identity;
 pub mod ids;
