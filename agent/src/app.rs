@@ -23,6 +23,7 @@ use crate::crew::Crew;
 use crate::effects::admit::History;
 use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Started, Target};
 use crate::effects::fetch::Node;
+use crate::figures::AppFigures;
 use crate::install::{Outcome, Purpose, Work};
 use crate::link::Reach;
 use crate::probe::judge::Verdict;
@@ -83,7 +84,13 @@ pub struct App {
 }
 
 impl App {
-    pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
+    pub fn begin(
+        node: Node,
+        converge: Converge,
+        figures: AppFigures,
+        events: Events,
+        first: Assignment,
+    ) -> Self {
         let (assignment, receiver) = watch::channel(first);
         let app = &converge.app;
         let reach = node.reach.clone();
@@ -91,6 +98,7 @@ impl App {
         let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
         let running = RunLane {
             converge: converge.clone(),
+            figures,
             events: events.clone(),
             assignment: receiver,
             crew: None,
@@ -149,6 +157,7 @@ async fn watch_lane(
 
 struct RunLane {
     converge: Converge,
+    figures: AppFigures,
     events: Events,
     assignment: watch::Receiver<Assignment>,
     crew: Option<Crew>,
@@ -247,7 +256,7 @@ impl RunLane {
         };
         let started = self.make_run(now, look, ask).await?;
         self.converged = Some(wanted);
-        self.crew = started.map(|started| Crew::begin(started, baseline));
+        self.crew = started.map(|started| Crew::begin(started, baseline, self.figures.clone()));
         Ok(())
     }
 
