@@ -113,6 +113,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             handle: handle.clone(),
             artifacts: artifacts.clone(),
             trust: trust.clone(),
+            live: live.clone(),
             heartbeat: config.heartbeat,
             stopping: stopping.clone(),
             presence: Arc::default(),
@@ -139,7 +140,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     };
     let mut servers = JoinSet::new();
     services.spawn(doors, &stopping, &mut servers);
-    let web = Web::new(handle.clone(), artifacts, live, stopping.clone());
+    let web = Web::new(handle.clone(), artifacts, trust.clone(), live, stopping.clone());
     servers.spawn(web::serve(http_listener, web, stopping.clone()));
     servers.spawn(renew_own_certificate(trust, stopping.clone()));
 

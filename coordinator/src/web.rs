@@ -2,12 +2,14 @@
 
 mod health;
 mod metrics;
+mod sent;
 mod views;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::middleware::map_response_with_state;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,24 +17,36 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::driver::Handle;
 use crate::listener::Live;
+use crate::trust::Trust;
+use sent::Sent;
 
 #[derive(Clone)]
 pub struct Web {
     handle: Handle,
     artifacts: Artifacts,
+    trust: Arc<Trust>,
     live: Arc<Live>,
     stopping: CancellationToken,
     started: Instant,
+    sent: Sent,
 }
 
 impl Web {
-    pub fn new(handle: Handle, artifacts: Artifacts, live: Arc<Live>, stopping: CancellationToken) -> Self {
+    pub fn new(
+        handle: Handle,
+        artifacts: Artifacts,
+        trust: Arc<Trust>,
+        live: Arc<Live>,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             handle,
             artifacts,
+            trust,
             live,
             stopping,
             started: Instant::now(),
+            sent: Sent::default(),
         }
     }
 
@@ -47,6 +61,7 @@ impl Web {
             .route("/api/v1/nodes/{node}", get(views::node))
             .route("/api/v1/rollouts", get(views::rollouts))
             .route("/api/v1/releases", get(views::releases))
+            .layer(map_response_with_state(self.sent.clone(), sent::count))
             .with_state(self)
     }
 }

@@ -1,6 +1,7 @@
 //! What people read, made from state. No decision is made here.
 
 mod events;
+pub mod figures;
 mod nodes;
 mod rollouts;
 
@@ -18,6 +19,7 @@ use super::outdated;
 use super::state::{Environment, Halt, State};
 
 pub use events::event;
+pub use figures::figures;
 pub use nodes::node;
 pub use rollouts::{plan, rollout};
 

@@ -51,12 +51,10 @@ async fn views_and_figures_are_served() {
         serde_json::from_str::<serde_json::Value>(&body).unwrap();
     }
     let (head, metrics) = get(&coordinator, "/metrics").await;
-    assert!(head.contains("application/openmetrics-text"), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     for line in [
-        "fleet_nodes{connection=\"connected\"} 0",
-        "fleet_rollouts{state=\"running\"} 0",
+        "fleet_nodes{environment=\"default\",connection=\"connected\"} 0",
         "fleet_term 1",
-        "# EOF",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

@@ -305,12 +305,12 @@ fn measure_driver() -> anyhow::Result<()> {
     runtime.block_on(handle.stop());
     runtime.block_on(ended)??;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (events, appends) = (figures.events as f64, figures.appends as f64);
-    let append_ms = figures.append_seconds * 1e3 / appends;
+    let (events, appends) = (figures.events as f64, figures.appends.count() as f64);
+    let append_ms = figures.appends.sum() * 1e3 / appends;
     say(
         "driver",
         &json!({
-            "events": figures.events, "appends": figures.appends,
+            "events": figures.events, "appends": figures.appends.count(),
             "events_per_second": (events / seconds).round(),
             "append_ms": append_ms, "fsync_floor_ms": floor_ms, "ratio": append_ms / floor_ms,
         }),
