@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
 mod restart;
+mod scrape;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -35,10 +36,11 @@ use serde_json::{Value, json};
 
 type Measure = fn() -> anyhow::Result<()>;
 
-const ALL: [(&str, Measure); 7] = [
+const ALL: [(&str, Measure); 8] = [
     ("plan", || SIZES.into_iter().try_for_each(measure_plan)),
     ("turn", || SIZES.into_iter().try_for_each(measure_turn)),
     ("driver", measure_driver),
+    ("scrape", || scrape::measure(10_000)),
     ("binary", measure_binaries),
     ("memory-at-rest", measure_memory_at_rest),
     ("takeover", measure_takeover),
