@@ -10,6 +10,7 @@ mod migrating;
 mod put_back;
 mod smoke;
 mod still;
+mod tell;
 
 use std::time::Duration;
 
@@ -349,29 +350,6 @@ impl RunLane {
             Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
             Purpose::Smoke => self.smoked(),
         }
-    }
-
-    async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {
-        let event = AppEvent::Outcome {
-            assignment: now.number,
-            outcome,
-        };
-        let message = (self.converge.app.clone(), event);
-        self.events.send(message).await.map_err(|_| Over)
-    }
-
-    async fn tell_health(&mut self) -> Result<(), Over> {
-        let health = self.crew.as_ref().map_or(Health::Empty, Crew::health);
-        self.tell_this_health(health).await
-    }
-
-    async fn tell_this_health(&mut self, health: Health) -> Result<(), Over> {
-        if self.health.as_ref() == Some(&health) {
-            return Ok(());
-        }
-        self.health = Some(health.clone());
-        let message = (self.converge.app.clone(), AppEvent::Health(health));
-        self.events.send(message).await.map_err(|_| Over)
     }
 }
 

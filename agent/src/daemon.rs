@@ -221,7 +221,7 @@ impl Daemon {
             }
             LinkEvent::Down { .. } => {
                 if self.coordinator.take().is_some() {
-                    self.figures.note_heard(Timestamp::now());
+                    self.figures.note_silent(Timestamp::now());
                 }
                 self.note_condition();
                 if let Err(error) = identity::must_be_valid(&self.peer.borrow(), Timestamp::now()) {

@@ -36,8 +36,8 @@ pub struct Counted {
     pub apps: BTreeMap<AppName, OfApp>,
     pub phases: BTreeMap<&'static str, Histogram>,
     pub ledger_writes: Histogram,
-    /// When a coordinator was last there, if it is not there now.
-    pub heard_at: Option<Timestamp>,
+    /// Since when no coordinator is there, if none is: at most since this agent began.
+    pub silent_since: Timestamp,
     pub certificate_expires_at: Option<Timestamp>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Counted {
                 .map(|phase| (phase.word(), Histogram::new(Histogram::WHILES)))
                 .into(),
             ledger_writes: Histogram::new(Histogram::MOMENTS),
-            heard_at: None,
+            silent_since: Timestamp::now(),
             certificate_expires_at: None,
         }
     }
@@ -78,8 +78,8 @@ impl Figures {
         AppFigures::new(self.clone(), app.clone())
     }
 
-    pub fn note_heard(&self, at: Timestamp) {
-        self.change(|counted| counted.heard_at = Some(at));
+    pub fn note_silent(&self, since: Timestamp) {
+        self.change(|counted| counted.silent_since = since);
     }
 
     pub fn note_certificate(&self, expires_at: Timestamp) {

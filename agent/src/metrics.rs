@@ -33,23 +33,12 @@ fn write_link(text: &mut Exposition, counted: &Counted, is_connected: bool) {
         "Whether a session with a coordinator is open.",
     )
     .value(&[], u8::from(is_connected));
-    let mut silent = text.gauge(
+    let silent = Timestamp::now().since(counted.silent_since).as_duration();
+    text.gauge(
         "fleet_agent_coordinator_silent_seconds",
-        "How long ago a coordinator was last there; 0 while one is.",
-    );
-    let since_heard = counted
-        .heard_at
-        .map(|at| Timestamp::now().since(at).as_duration().as_secs_f64());
-    match (is_connected, since_heard) {
-        (true, _) => {
-            silent.value(&[], 0);
-        }
-        (false, Some(seconds)) => {
-            silent.value(&[], seconds);
-        }
-        // None ever was, since this agent runs.
-        (false, None) => {}
-    }
+        "How long no coordinator has been there, since this agent runs; 0 while one is.",
+    )
+    .value(&[], if is_connected { 0.0 } else { silent.as_secs_f64() });
     let mut expiry = text.gauge(
         "fleet_agent_certificate_expiry_timestamp_seconds",
         "When this node's certificate ends.",

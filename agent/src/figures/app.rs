@@ -77,7 +77,8 @@ impl AppFigures {
                 app.checks.entry(check.clone()).or_default().passes_now = false;
             }
             for component in components {
-                app.components.entry(component.clone()).or_default();
+                let component = app.components.entry(component.clone()).or_default();
+                component.begin_anew();
             }
         });
     }

@@ -17,6 +17,12 @@ pub struct Restarts {
 }
 
 impl Restarts {
+    /// Another process takes its place: what became of this one says nothing of that.
+    pub fn begin_anew(&mut self) {
+        self.known = None;
+        self.newest.clear();
+    }
+
     pub fn note(&mut self, restarts: u64, now: Instant) {
         let before = self.known.replace(restarts);
         // Those from before this agent looked are not news.
@@ -62,5 +68,8 @@ mod tests {
         restarts.note(2, now);
         assert!(restarts.is_loop(now));
         assert!(!restarts.is_loop(now + LOOP_WITHIN));
+        restarts.begin_anew();
+        restarts.note(9, now);
+        assert!(!restarts.is_loop(now) && restarts.counted() == 3);
     }
 }
