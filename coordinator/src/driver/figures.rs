@@ -64,11 +64,11 @@ impl Figures {
             Event::StepMoved {
                 number,
                 node,
+                phase,
                 failure,
-                ..
             } => {
                 self.note_end_of_phase(before, *number, node, stamped.at);
-                self.note_failure(before, *number, node, failure.as_ref());
+                self.note_failure(before, *number, node, *phase, failure.as_ref());
             }
             Event::StepOverdue {
                 number,
@@ -76,7 +76,7 @@ impl Figures {
                 failure,
             } => {
                 self.note_end_of_phase(before, *number, node, stamped.at);
-                self.note_failure(before, *number, node, Some(failure));
+                self.note_failure(before, *number, node, Phase::Failed, Some(failure));
             }
             Event::CommandIssued {
                 number, node, order, ..
@@ -97,19 +97,27 @@ impl Figures {
         }
     }
 
-    /// Once, although a step says of what it failed for as long as it goes back.
+    /// Once, although a step says of what it failed for as long as it goes back, and so does the
+    /// rollback that follows: of its own it has failed only when it has come to nothing.
     fn note_failure(
         &mut self,
         before: &State,
         number: RolloutNumber,
         node: &NodeId,
+        phase: Phase,
         failure: Option<&Failure>,
     ) {
-        let step = before
-            .rollouts
-            .get(&number)
-            .and_then(|rollout| rollout.steps.get(node));
-        let is_news = step.is_some_and(|step| step.failure.is_none());
+        let Some(rollout) = before.rollouts.get(&number) else {
+            return;
+        };
+        let Some(step) = rollout.steps.get(node) else {
+            return;
+        };
+        let is_news = if rollout.is_forward() {
+            step.failure.is_none()
+        } else {
+            phase == Phase::Failed && step.phase != Phase::Failed
+        };
         if let Some(failure) = failure.filter(|_| is_news) {
             *self.failures.entry(failure.class.word()).or_default() += 1;
         }

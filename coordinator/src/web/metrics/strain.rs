@@ -100,3 +100,83 @@ fn over(node: Option<&Node>, heartbeat: &Heartbeat) -> [bool; LIMITS.len()] {
         }
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test says where")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use fleet_proto::digest::Digest;
+    use fleet_proto::exposition::Form;
+    use fleet_proto::quantity::Bytes;
+    use fleet_proto::session::Facts;
+    use fleet_proto::time::Timestamp;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::driver::Ending;
+    use crate::rollout::event::CatchUp;
+    use crate::rollout::state::Environment;
+
+    fn state(node: &NodeId) -> State {
+        let platform = "linux/amd64".parse().unwrap();
+        let mut known = Node::enrolled(&platform, Digest::of(b""), Timestamp(0), Timestamp(0));
+        known.facts = Some(Facts {
+            platform,
+            hostname: "n1".into(),
+            kernel: "6.1".into(),
+            cpus: 4,
+            memory: Bytes(1000),
+            disk: Bytes(1000),
+            disk_free: Bytes(1000),
+            booted_at: Timestamp(0),
+        });
+        let mut state = State::default();
+        state.nodes.insert(node.clone(), known);
+        state.releases.entry("shop".parse().unwrap()).or_default();
+        let environment = Environment {
+            select: "".parse().unwrap(),
+            desired: BTreeMap::new(),
+            catch_up: CatchUp::Auto,
+            halt: None,
+            known_bad: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            members: BTreeSet::from([node.clone()]),
+            down: BTreeMap::new(),
+            migrations: BTreeMap::new(),
+        };
+        state.environments.insert("prod".parse().unwrap(), environment);
+        state
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_counted_and_no_node_makes_up_series() {
+        let node: NodeId = "n1".parse().unwrap();
+        let state = state(&node);
+        let sessions = Sessions::default();
+        let (queue, _stream) = mpsc::channel(1);
+        sessions.attach(node.clone(), queue, Ending::default());
+        let heartbeat = Heartbeat {
+            cpu_percent: f64::NAN,
+            memory_percent: 91.0,
+            disk_free: Bytes(100),
+            releases: vec![],
+            restarting: ["shop", "made-up"].map(|app| app.parse().unwrap()).into(),
+        };
+        sessions.note(&node, heartbeat);
+        let mut text = Exposition::new(Form::Text);
+        Strain::of(&state, &sessions).write(&mut text);
+        let text = text.finish();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            samples,
+            [
+                "fleet_nodes_strained{environment=\"prod\",resource=\"cpu\",over=\"0.8\"} 0",
+                "fleet_nodes_strained{environment=\"prod\",resource=\"memory\",over=\"0.9\"} 1",
+                "fleet_nodes_strained{environment=\"prod\",resource=\"disk\",over=\"0.85\"} 1",
+                "fleet_nodes_strained{environment=\"prod\",resource=\"disk\",over=\"0.95\"} 0",
+                "fleet_app_nodes_restarting{app=\"shop\",environment=\"prod\"} 1",
+            ]
+        );
+    }
+}

@@ -9,10 +9,10 @@ use crate::rollout::event::{CatchUp, Event, PushRelease, Stamped};
 use crate::rollout::input::{Input, Intent, Request, Settings};
 use crate::rollout::turn::turn;
 
-fn release() -> ReleaseRef {
+fn release(version: &str) -> ReleaseRef {
     ReleaseRef {
-        version: "v1".parse().unwrap(),
-        digest: Digest::of(b"v1"),
+        version: version.parse().unwrap(),
+        digest: Digest::of(version.as_bytes()),
     }
 }
 
@@ -22,8 +22,8 @@ fn node(state: &mut State, name: &str, environment: &str, connection: Connection
     node.labels = Labels::from([("env".to_owned(), environment.to_owned())]);
     node.connection = connection;
     let runs = NodeApp {
-        current: Some(release()),
-        last_good: Some(release()),
+        current: Some(release("v0")),
+        last_good: Some(release("v0")),
         health: Health::Healthy,
         ..NodeApp::default()
     };
@@ -47,7 +47,7 @@ fn fleet() -> State {
     });
     let push = PushRelease {
         app: "shop".parse().unwrap(),
-        release: release(),
+        release: release("v1"),
         counter: 1,
         components: vec!["web".parse().unwrap()],
         platforms: vec![Platform::any()],
