@@ -308,6 +308,13 @@ fn alerts_fire_when_a_release_is_bad_and_a_node_is_gone_and_are_over_again() {
         .unwrap();
     wait_until("FleetRolloutFailed", true);
     assert_eq!(bad.wait().unwrap().code(), Some(1));
+    let (_, text) = get(coordinator_port(&fleet), "/metrics", "text/plain").unwrap();
+    for line in [
+        "fleet_step_failures_total{class=\"release\"} 1",
+        "fleet_rollouts{app=\"shop\",environment=\"dev\",state=\"failed\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+    }
 
     fleet.kill_agent("n02").unwrap();
     wait_until("FleetNodeUnreachable", true);
