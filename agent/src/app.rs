@@ -10,6 +10,7 @@ mod migrating;
 mod put_back;
 mod smoke;
 mod still;
+mod tell;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::crew::Crew;
 use crate::effects::admit::History;
 use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Started, Target};
 use crate::effects::fetch::Node;
+use crate::figures::AppFigures;
 use crate::install::{Outcome, Purpose, Work};
 use crate::link::Reach;
 use crate::probe::judge::Verdict;
@@ -83,7 +85,13 @@ pub struct App {
 }
 
 impl App {
-    pub fn begin(node: Node, converge: Converge, events: Events, first: Assignment) -> Self {
+    pub fn begin(
+        node: Node,
+        converge: Converge,
+        figures: AppFigures,
+        events: Events,
+        first: Assignment,
+    ) -> Self {
         let (assignment, receiver) = watch::channel(first);
         let app = &converge.app;
         let reach = node.reach.clone();
@@ -91,6 +99,7 @@ impl App {
         let fetching = fetch_lane(node, app.clone(), receiver.clone(), events.clone());
         let running = RunLane {
             converge: converge.clone(),
+            figures,
             events: events.clone(),
             assignment: receiver,
             crew: None,
@@ -149,6 +158,7 @@ async fn watch_lane(
 
 struct RunLane {
     converge: Converge,
+    figures: AppFigures,
     events: Events,
     assignment: watch::Receiver<Assignment>,
     crew: Option<Crew>,
@@ -247,7 +257,7 @@ impl RunLane {
         };
         let started = self.make_run(now, look, ask).await?;
         self.converged = Some(wanted);
-        self.crew = started.map(|started| Crew::begin(started, baseline));
+        self.crew = started.map(|started| Crew::begin(started, baseline, self.figures.clone()));
         Ok(())
     }
 
@@ -340,29 +350,6 @@ impl RunLane {
             Purpose::Bake => crew.and_then(|crew| outcome(crew, crew.bake())),
             Purpose::Smoke => self.smoked(),
         }
-    }
-
-    async fn tell(&self, now: &Task, outcome: Outcome) -> Result<(), Over> {
-        let event = AppEvent::Outcome {
-            assignment: now.number,
-            outcome,
-        };
-        let message = (self.converge.app.clone(), event);
-        self.events.send(message).await.map_err(|_| Over)
-    }
-
-    async fn tell_health(&mut self) -> Result<(), Over> {
-        let health = self.crew.as_ref().map_or(Health::Empty, Crew::health);
-        self.tell_this_health(health).await
-    }
-
-    async fn tell_this_health(&mut self, health: Health) -> Result<(), Over> {
-        if self.health.as_ref() == Some(&health) {
-            return Ok(());
-        }
-        self.health = Some(health.clone());
-        let message = (self.converge.app.clone(), AppEvent::Health(health));
-        self.events.send(message).await.map_err(|_| Over)
     }
 }
 

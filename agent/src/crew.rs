@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::effects::converge::{Part, Started};
+use crate::figures::AppFigures;
 use crate::probe::judge::{Finding, Judge, Verdict};
 use crate::probe::resources::{Meter, Share};
 use crate::probe::window::Baseline;
@@ -45,13 +46,14 @@ pub enum Sight {
 pub struct Crew {
     pub started: Started,
     pub judge: Judge,
+    figures: AppFigures,
     began: Instant,
     sights: mpsc::Receiver<Sight>,
     checks: JoinSet<()>,
 }
 
 impl Crew {
-    pub fn begin(started: Started, baseline: Option<Baseline>) -> Self {
+    pub fn begin(started: Started, baseline: Option<Baseline>, figures: AppFigures) -> Self {
         let (sender, sights) = mpsc::channel(READINGS_MAX);
         let began = Instant::now();
         let mut checks = JoinSet::new();
@@ -65,9 +67,12 @@ impl Crew {
             checks.spawn(keep_counting(part.clone(), sender.clone()));
             checks.spawn(keep_measuring(part.clone(), sender.clone()));
         }
+        let components = started.parts.iter().map(|part| part.component.name.to_string());
+        figures.begin(&names, &components.collect());
         let rules = started.slot.manifest.health.clone();
         Self {
             judge: Judge::new(rules, names, baseline),
+            figures,
             started,
             began,
             sights,
@@ -86,13 +91,17 @@ impl Crew {
             },
         };
         match sight {
-            Some(Sight::Reading(reading)) => self.judge.take(&reading),
+            Some(Sight::Reading(reading)) => {
+                self.figures.note_check(&reading.check, reading.result.is_ok());
+                self.judge.take(&reading);
+            }
             Some(Sight::Restarts {
                 component,
                 restarts,
                 last_exit,
                 is_given_up,
             }) => {
+                self.figures.note_restarts(&component, restarts);
                 self.judge.take_restarts(&component, restarts, last_exit);
                 self.judge.take_given_up(&component, is_given_up);
             }
@@ -126,9 +135,14 @@ impl Crew {
     /// The deadlines of a verification count from here. What has been at rest until now is its
     /// own measure.
     pub fn begin_again(self, measures: bool) -> Self {
-        let Self { started, judge, .. } = self;
+        let Self {
+            started,
+            judge,
+            figures,
+            ..
+        } = self;
         let measured = judge.baseline().filter(|_| measures);
-        Self::begin(started, measured.or(judge.held_against()))
+        Self::begin(started, measured.or(judge.held_against()), figures)
     }
 
     pub fn failure(&self, finding: Finding) -> Failure {

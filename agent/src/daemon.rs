@@ -5,6 +5,7 @@
 //!        └→ turn: record → ledger on the disk → assign work → report
 //! ```
 
+mod commit;
 mod condition;
 mod drain;
 mod error;
@@ -36,6 +37,7 @@ use crate::effects::converge::Converge;
 use crate::effects::fetch::Node;
 use crate::effects::room::Disk;
 use crate::enrol::at_start;
+use crate::figures::Figures;
 use crate::health::Condition;
 use crate::hold::{Held, hold};
 use crate::identity;
@@ -65,7 +67,8 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
     let held = hold(&layout)?;
     let mut signals = Signals::listen(place, &config.pod)?;
     let mut tasks = Tasks::default();
-    let condition = listen_for_probes(&config, &mut tasks).await?;
+    let figures = Figures::default();
+    let condition = listen_for_probes(&config, &figures, &mut tasks).await?;
     let how = config.enrol.as_ref();
     if let Some(how) = how.filter(|_| at_start::is_missing(&config, &layout, config_path)) {
         tokio::select! {
@@ -111,6 +114,7 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
         waiting: Vec::new(),
         answers: Answers::new(reach.clone(), layout.clone(), config.clone()),
         condition,
+        figures: figures.clone(),
     };
     daemon.recover().await?;
 
@@ -123,6 +127,7 @@ pub async fn run(config: Config, config_path: &Path, place: Place) -> Result<(),
         events: link_events,
         shut_out,
         state: config.state.clone(),
+        figures,
     };
     tasks.spawn("link to the coordinator", link.run());
     let renewal = Renewal {
@@ -203,6 +208,7 @@ struct Daemon {
     waiting: Vec<questions::Waiting>,
     answers: Answers,
     condition: watch::Sender<Condition>,
+    figures: Figures,
 }
 
 impl Daemon {
@@ -214,7 +220,9 @@ impl Daemon {
                 tokio::task::block_in_place(note_reached);
             }
             LinkEvent::Down { .. } => {
-                self.coordinator = None;
+                if self.coordinator.take().is_some() {
+                    self.figures.note_silent(Timestamp::now());
+                }
                 self.note_condition();
                 if let Err(error) = identity::must_be_valid(&self.peer.borrow(), Timestamp::now()) {
                     tracing::error!("{}", chain(&error));
@@ -336,6 +344,7 @@ impl Daemon {
         let begun = App::begin(
             self.node.clone(),
             self.converge(app),
+            self.figures.of(app),
             self.app_events.clone(),
             assignment,
         );
@@ -366,18 +375,6 @@ impl Daemon {
         if let Some(noted) = step.and_then(Boundary::noted) {
             boundary(noted);
         }
-    }
-
-    /// On the disk before anything follows from it.
-    async fn commit(&mut self, ledger: Ledger) -> Result<(), DaemonError> {
-        for (app, record) in &ledger.apps {
-            // What was known of one release says nothing of another.
-            if self.record(app).and_then(AppRecord::current_release) != record.current_release() {
-                self.health.remove(app);
-            }
-        }
-        let held = &mut self.held;
-        Ok(tokio::task::block_in_place(|| held.write(ledger))?)
     }
 
     fn report(&self) {

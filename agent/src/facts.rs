@@ -1,5 +1,6 @@
 //! What the node says of itself: read from `/proc`, never trusted by policy.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fleet_proto::digest::Digest;
@@ -125,7 +126,7 @@ pub struct Pulse {
 
 impl Pulse {
     #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
-    pub fn beat(&mut self, state: &Path) -> Heartbeat {
+    pub fn beat(&mut self, state: &Path, restarting: BTreeSet<AppName>) -> Heartbeat {
         let now = cpu_time();
         let share = |part: u64, whole: u64| {
             if whole == 0 {
@@ -145,6 +146,7 @@ impl Pulse {
             memory_percent: share(memory.total.saturating_sub(memory.available), memory.total),
             disk_free: disk_free(state),
             releases: self.releases(&Layout::new(state)).to_vec(),
+            restarting,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Health for probes, over HTTP on loopback, in the shape that the coordinator's has: 200 when
-//! healthy, 503 otherwise.
+//! Health for probes and figures for Prometheus, over HTTP on loopback. Health is in the shape
+//! that the coordinator's has: 200 when healthy, 503 otherwise.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fleet_proto::exposition::Form;
 use fleet_proto::ids::AppName;
 use fleet_proto::time::Timestamp;
 use http_body_util::Full;
 use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
@@ -19,6 +21,9 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::figures::Figures;
+use crate::layout::Layout;
+use crate::metrics;
 use crate::probe::{Miss, http};
 
 /// Probes come one at a time; more are somebody's mistake, and wait.
@@ -27,6 +32,8 @@ const CONNECTION_MAX: Duration = Duration::from_secs(5);
 /// Three times what the loop takes at most between two turns when nothing happens.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+const JSON: &str = "application/json";
+const METRICS: &str = "/metrics";
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How the agent and its apps are, as the daemon says.
@@ -132,7 +139,14 @@ fn health(condition: &Condition, asked: Asked, started: Instant) -> (StatusCode,
     (code, serde_json::to_string(&health).unwrap_or_default())
 }
 
-pub async fn serve(listener: TcpListener, condition: watch::Receiver<Condition>) {
+/// What figures are made of.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub figures: Figures,
+    pub layout: Layout,
+}
+
+pub async fn serve(listener: TcpListener, condition: watch::Receiver<Condition>, shown: Shown) {
     let started = Instant::now();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -141,9 +155,9 @@ pub async fn serve(listener: TcpListener, condition: watch::Receiver<Condition>)
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let condition = condition.clone();
+                let (condition, shown) = (condition.clone(), shown.clone());
                 tokio::spawn(async move {
-                    let answered = answer(stream, &condition, started);
+                    let answered = answer(stream, &condition, &shown, started);
                     let _late = tokio::time::timeout(CONNECTION_MAX, answered).await;
                     drop(place);
                 });
@@ -157,16 +171,26 @@ pub async fn serve(listener: TcpListener, condition: watch::Receiver<Condition>)
     }
 }
 
-async fn answer(stream: TcpStream, condition: &watch::Receiver<Condition>, started: Instant) {
+async fn answer(stream: TcpStream, condition: &watch::Receiver<Condition>, shown: &Shown, started: Instant) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let (code, body) = match Asked::of(request.uri().path()) {
-            Some(asked) => health(&condition.borrow(), asked, started),
-            None => (StatusCode::NOT_FOUND, "{}".to_owned()),
+        let (code, content_type, body) = match (Asked::of(request.uri().path()), request.uri().path()) {
+            (Some(asked), _) => {
+                let (code, body) = health(&condition.borrow(), asked, started);
+                (code, JSON, body)
+            }
+            (None, METRICS) => {
+                let accept = request.headers().get(header::ACCEPT);
+                let form = Form::accepted(accept.and_then(|accept| accept.to_str().ok()));
+                let is_connected = condition.borrow().is_connected;
+                let text = metrics::text(form, &shown.figures, &shown.layout, is_connected);
+                (StatusCode::OK, form.content_type(), text)
+            }
+            (None, _) => (StatusCode::NOT_FOUND, JSON, "{}".to_owned()),
         };
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = code;
-        let json = hyper::header::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -193,7 +217,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (condition, receiver) = watch::channel(Condition::at_start());
-        tokio::spawn(serve(listener, receiver));
+        let directory = tempfile::tempdir().unwrap();
+        let shown = Shown {
+            figures: Figures::default(),
+            layout: Layout::new(directory.path()),
+        };
+        tokio::spawn(serve(listener, receiver, shown));
         let is = async |asked| ask(address, asked).await.unwrap().0;
         assert!(is(Asked::Live).await && !is(Asked::Ready).await);
 

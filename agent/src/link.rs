@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
 use crate::effects::chain;
+use crate::figures::Figures;
 use backoff::{Backoff, jittered};
 
 /// A session that lasted this long was a good one; the next is tried at once.
@@ -146,6 +147,7 @@ pub struct Link {
     /// Told when a coordinator would let this node in as a new one only.
     pub shut_out: watch::Sender<()>,
     pub state: std::path::PathBuf,
+    pub figures: Figures,
 }
 
 impl Link {

@@ -14,6 +14,7 @@ use crate::crew::Crew;
 use crate::effects::chain;
 use crate::effects::converge::{Ask, Converge, ConvergeError, Look, Target};
 use crate::effects::hooks::Occasion;
+use crate::figures::Figures;
 use crate::hold::{HoldError, hold};
 use crate::install::{ByHandError, Moved, Outcome, Unexpected};
 use crate::layout::Layout;
@@ -137,7 +138,7 @@ pub async fn rollback(
     };
     let ill = match ran {
         Ok(Some(started)) => {
-            let ill = illness_of(Crew::begin(started.clone(), None)).await;
+            let ill = illness_of(Crew::begin(started.clone(), None, Figures::default().of(app))).await;
             // What is ill is undrained by the agent, when it is well.
             if ill.is_none()
                 && let Err(error) = converge.undrain(&started, Occasion::Back, &|| false)

@@ -15,6 +15,7 @@ mod log;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use fleet_agent::figures::Figures;
 use fleet_agent::ledger::APPS_MAX;
 use fleet_agent::link::{Link, LinkEvent, Reach, Report};
 use fleet_agent::process::proc::ProcessId;
@@ -376,6 +377,7 @@ async fn why_not(bench: &mut Bench, credentials: &Credentials) -> String {
         events: told,
         shut_out: watch::channel(()).0,
         state: "/".into(),
+        figures: Figures::default(),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(link.run());

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use fleet_agent::figures::Figures;
 use fleet_agent::ledger::APPS_MAX;
 use fleet_agent::link::{Link, LinkEvent, Reach, Report, Said};
 use fleet_proto::fence::Fence;
@@ -94,6 +95,7 @@ impl Agent {
             events: told,
             shut_out: watch::channel(()).0,
             state: "/".into(),
+            figures: Figures::default(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(link.run());

@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::artifacts::Artifacts;
 use crate::backups::Backups;
 use crate::driver::Handle;
+use crate::listener::Live;
 use crate::questions::Questions;
 use crate::rollout::state::Step;
 use crate::trust::Trust;
@@ -42,6 +43,7 @@ pub struct Agents {
     pub handle: Handle,
     pub artifacts: Artifacts,
     pub trust: Arc<Trust>,
+    pub live: Arc<Live>,
     pub heartbeat: Span,
     pub stopping: CancellationToken,
     /// Held while a stream comes or goes, so that the driver hears of both in the
@@ -153,6 +155,7 @@ impl Agent for Agents {
             .issue_node(&request.into_inner().certificate_request, &node, Timestamp::now())
             .map_err(|error| refusal::certificate(&error))?;
         tracing::info!(%node, serial = issued.serial, "renewed a certificate");
+        self.live.renewed(&Who::Node(node), issued.not_after);
         Ok(Response::new(wire::Credentials {
             certificate_chain: issued.chain_pem,
             authority: self.trust.authority_pem().to_owned(),

@@ -19,6 +19,7 @@ mod upload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fleet_proto::digest::Digest;
@@ -38,6 +39,8 @@ pub struct Artifacts {
     directory: PathBuf,
     /// Held while a signature is added to those that are there.
     signing: Arc<Mutex<()>>,
+    /// Bytes that left for somebody, since this process began.
+    served: Arc<AtomicU64>,
 }
 
 impl Artifacts {
@@ -55,6 +58,7 @@ impl Artifacts {
         Ok(Self {
             directory: directory.to_owned(),
             signing: Arc::default(),
+            served: Arc::default(),
         })
     }
 
@@ -89,6 +93,14 @@ impl Artifacts {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file("remove", path)(error)),
             _ => Ok(()),
         }
+    }
+
+    pub fn note_served(&self, bytes: usize) {
+        self.served.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn served_bytes(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Whether the store can be read and written just now.

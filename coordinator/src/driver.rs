@@ -6,12 +6,13 @@
 //! could undo, and nobody who reads waits for the disk. A turn takes all that is waiting,
 //! so that many reports cost one append.
 
+mod figures;
 mod outdated;
 mod recovery;
 mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,10 @@ use crate::journal::{Journal, JournalError, Reader};
 use crate::rollout::event::Stamped;
 use crate::rollout::input::{Author, Definition, Input, Refusal, RefusalKind, Reply, Request, Settings};
 use crate::rollout::state::{IllegalEvent, State};
-use crate::rollout::turn::{Turn, TurnError, turn};
+use crate::rollout::turn::{TurnError, turn};
 use crate::service::Pulse;
 
+pub use figures::Figures;
 pub use outdated::{TakeOverError, TakenOver, take_over};
 pub use sessions::{Ending, NotTaken, SessionId, Sessions};
 
@@ -77,16 +79,6 @@ enum Message {
     Stop,
 }
 
-/// Figures of the loop, for metrics.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Figures {
-    pub turns: u64,
-    pub events: u64,
-    pub appends: u64,
-    pub turn_seconds: f64,
-    pub append_seconds: f64,
-}
-
 /// What the configuration says, and a coordinator that takes charge writes down.
 #[derive(Debug, Clone, Default)]
 pub struct Charge {
@@ -102,7 +94,7 @@ pub struct Handle {
     published: Arc<RwLock<State>>,
     sessions: Arc<Sessions>,
     position: watch::Receiver<u64>,
-    figures: Arc<RwLock<Figures>>,
+    figures: Arc<Mutex<Figures>>,
     reader: Reader,
 }
 
@@ -140,7 +132,15 @@ impl Handle {
     }
 
     pub fn figures(&self) -> Figures {
-        *self.figures.read().unwrap_or_else(PoisonError::into_inner)
+        self.figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What the journal takes up on disk.
+    pub fn journal_bytes(&self) -> Result<u64, DriverError> {
+        Ok(self.reader.bytes()?)
     }
 
     /// Events after this position, at most `limit`.
@@ -165,7 +165,7 @@ pub struct Driver {
     published: Arc<RwLock<State>>,
     sessions: Arc<Sessions>,
     position: watch::Sender<u64>,
-    figures: Arc<RwLock<Figures>>,
+    figures: Arc<Mutex<Figures>>,
     settings: Settings,
     snapshot_at: u64,
 }
@@ -187,7 +187,7 @@ impl Driver {
         let (position, changes) = watch::channel(state.position);
         let published = Arc::new(RwLock::new(state.clone()));
         let sessions = Arc::new(Sessions::default());
-        let figures = Arc::new(RwLock::new(Figures::default()));
+        let figures = Arc::new(Mutex::new(Figures::default()));
         let handle = Handle {
             queue: sender,
             published: published.clone(),
@@ -289,13 +289,13 @@ impl Driver {
         }
         let after = self.state.position;
         let outcome = turn(&mut self.state, &inputs, &self.settings, Timestamp::now())?;
-        let append_seconds = self.append(self.state.term, after, &outcome.events)?;
+        self.append(self.state.term, after, &outcome.events)?;
         self.publish(&outcome.events)?;
         outdated::say_if_found(&self.state, &outcome.events);
         let position = self.state.position;
         self.position
             .send_if_modified(|known| std::mem::replace(known, position) != position);
-        self.count(&outcome, begun.elapsed().as_secs_f64(), append_seconds);
+        self.count(|figures| figures.turns.observe(begun.elapsed().as_secs_f64()));
         for (answer, caller) in outcome.answers.into_iter().zip(callers) {
             // Whoever has stopped waiting for the answer has lost nothing but the answer.
             let _ = caller.send(answer);
@@ -304,18 +304,22 @@ impl Driver {
         Ok(())
     }
 
-    fn append(&mut self, term: u64, after: u64, events: &[Stamped]) -> Result<f64, DriverError> {
+    fn append(&mut self, term: u64, after: u64, events: &[Stamped]) -> Result<(), DriverError> {
         if events.is_empty() {
-            return Ok(0.0);
+            return Ok(());
         }
-        let begun = Instant::now();
         let records = events
             .iter()
             .map(serde_json::to_vec)
             .collect::<Result<Vec<_>, _>>()
             .map_err(DriverError::Encode)?;
+        let begun = Instant::now();
         self.journal.append(term, after, &records)?;
-        Ok(begun.elapsed().as_secs_f64())
+        self.count(|figures| {
+            figures.appends.observe(begun.elapsed().as_secs_f64());
+            figures.appended_bytes += records.iter().map(|record| record.len() as u64).sum::<u64>();
+        });
+        Ok(())
     }
 
     fn publish(&self, events: &[Stamped]) -> Result<(), DriverError> {
@@ -324,6 +328,7 @@ impl Driver {
         }
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
         for event in events {
+            self.count(|figures| figures.note(&published, event));
             published.apply(event)?;
         }
         Ok(())
@@ -335,13 +340,8 @@ impl Driver {
         }
     }
 
-    fn count(&self, turn: &Turn, turn_seconds: f64, append_seconds: f64) {
-        let mut figures = self.figures.write().unwrap_or_else(PoisonError::into_inner);
-        figures.turns += 1;
-        figures.events += turn.events.len() as u64;
-        figures.appends += u64::from(!turn.events.is_empty());
-        figures.turn_seconds += turn_seconds;
-        figures.append_seconds += append_seconds;
+    fn count(&self, what: impl FnOnce(&mut Figures)) {
+        what(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn snapshot_when_due(&mut self) -> Result<(), DriverError> {

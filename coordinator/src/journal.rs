@@ -64,6 +64,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What the engine takes up on disk.
+    pub fn bytes(&self) -> Result<u64, JournalError> {
+        self.engine.bytes()
+    }
+
     /// Records from this position on, at most `limit`. Pruned ones are skipped.
     pub fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
         recover::groups(&self.engine, from)

@@ -124,6 +124,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
             handle: handle.clone(),
             artifacts: artifacts.clone(),
             trust: trust.clone(),
+            live: live.clone(),
             heartbeat: config.heartbeat,
             stopping: stopping.clone(),
             presence: Arc::default(),
@@ -161,6 +162,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         cookies,
         hosts: config.web.hosts.clone(),
         artifacts,
+        trust: trust.clone(),
         live,
         stopping: stopping.clone(),
     });

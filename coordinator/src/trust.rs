@@ -34,10 +34,12 @@ pub struct ServerTls {
     /// For who has a join token.
     pub newcomer: Arc<ServerConfig>,
     renew_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 pub struct Trust {
     authority: Authority,
+    authority_expires_at: Timestamp,
     fingerprint: Digest,
     identity: PathBuf,
     node_life: Span,
@@ -58,6 +60,7 @@ impl Trust {
         };
         Ok(Self {
             fingerprint: fingerprint(&certificate)?,
+            authority_expires_at: authority.expires_at()?,
             authority,
             identity: config.identity.clone(),
             node_life: config.node_certificate_life,
@@ -78,6 +81,15 @@ impl Trust {
     /// What a join token pins.
     pub fn fingerprint(&self) -> Digest {
         self.fingerprint
+    }
+
+    /// Of the certificate that this process shows.
+    pub fn expires_at(&self) -> Timestamp {
+        self.tls().expires_at
+    }
+
+    pub fn authority_expires_at(&self) -> Timestamp {
+        self.authority_expires_at
     }
 
     pub fn authority_pem(&self) -> &str {
@@ -128,10 +140,12 @@ fn read(path: &Path) -> Result<String, TrustError> {
 }
 
 fn server_tls(own: &Credentials) -> Result<ServerTls, TrustError> {
+    let peer = own.peer()?;
     Ok(ServerTls {
         member: Arc::new(own.server_config()?),
         newcomer: Arc::new(own.enrolment_server_config()?),
-        renew_at: own.peer()?.renew_at(),
+        renew_at: peer.renew_at(),
+        expires_at: peer.not_after,
     })
 }
 

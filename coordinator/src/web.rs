@@ -16,6 +16,7 @@ mod health;
 mod metrics;
 mod openapi;
 mod problem;
+mod sent;
 mod server;
 mod session;
 mod stream;
@@ -29,7 +30,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{self, Next};
+use axum::middleware::{self, Next, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -40,6 +41,8 @@ use crate::access::Access;
 use crate::artifacts::Artifacts;
 use crate::driver::Handle;
 use crate::listener::Live;
+use crate::trust::Trust;
+use sent::Sent;
 
 use answers::Answers;
 use cookies::Cookies;
@@ -64,9 +67,11 @@ pub struct Web {
     /// Names under which a proxy on this machine passes requests on.
     hosts: Arc<[String]>,
     artifacts: Artifacts,
+    trust: Arc<Trust>,
     live: Arc<Live>,
     stopping: CancellationToken,
     started: Instant,
+    sent: Sent,
 }
 
 /// What HTTP shows, and by what it lets act.
@@ -76,6 +81,7 @@ pub struct Parts {
     pub cookies: Cookies,
     pub hosts: Vec<String>,
     pub artifacts: Artifacts,
+    pub trust: Arc<Trust>,
     pub live: Arc<Live>,
     pub stopping: CancellationToken,
 }
@@ -91,9 +97,11 @@ impl Web {
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
             hosts: parts.hosts.into(),
             artifacts: parts.artifacts,
+            trust: parts.trust,
             live: parts.live,
             stopping: parts.stopping,
             started: Instant::now(),
+            sent: Sent::default(),
         }
     }
 
@@ -105,6 +113,7 @@ impl Web {
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(self.clone(), visitor::identify))
             .layer(middleware::from_fn(guarded))
+            .layer(map_response_with_state(self.sent.clone(), sent::count))
             .with_state(self)
     }
 

@@ -5,11 +5,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
-use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
 use crate::digest::Digest;
-use crate::identity::{Identity, Who};
+use crate::identity::{Identity, IdentityError, Who, not_after};
 use crate::quantity::Span;
 use crate::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub enum AuthorityError {
     Pem(#[source] rustls::pki_types::pem::Error),
     #[error("a time is out of range")]
     Time,
+    #[error("the authority's certificate cannot be read")]
+    Certificate(#[from] IdentityError),
 }
 
 fn failed(what: &'static str) -> impl FnOnce(rcgen::Error) -> AuthorityError {
@@ -54,6 +56,7 @@ pub struct Issued {
     pub key: Digest,
     /// As the certificate has it, in whole seconds.
     pub not_before: Timestamp,
+    pub not_after: Timestamp,
 }
 
 /// A new key, and the request to certify it. The key never leaves its machine.
@@ -136,6 +139,13 @@ impl Authority {
         &self.trust_domain
     }
 
+    /// When all that it has signed ends with it.
+    pub fn expires_at(&self) -> Result<Timestamp, AuthorityError> {
+        let der =
+            CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).map_err(AuthorityError::Pem)?;
+        Ok(not_after(&der)?)
+    }
+
     /// Certifies the request's public key as `who`. Whatever else the request asks for
     /// is ignored: the caller of this function says who that is, not the requester.
     pub fn issue(
@@ -151,11 +161,12 @@ impl Authority {
         let serial = random_serial()?;
         let key = Digest::of(request.public_key.der_bytes());
         request.params = self.params(who, life, now, serial.clone())?;
-        let not_before = request.params.not_before;
+        let (not_before, not_after) = (request.params.not_before, request.params.not_after);
         let certificate = request
             .signed_by(&self.issuer)
             .map_err(failed("sign the certificate"))?;
-        let seconds = u64::try_from(not_before.unix_timestamp()).unwrap_or(0);
+        let at =
+            |date: time::OffsetDateTime| Timestamp(u64::try_from(date.unix_timestamp()).unwrap_or(0) * 1000);
         Ok(Issued {
             chain_pem: format!("{}{}", certificate.pem(), self.certificate_pem),
             serial: serial
@@ -164,7 +175,8 @@ impl Authority {
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
             key,
-            not_before: Timestamp(seconds * 1000),
+            not_before: at(not_before),
+            not_after: at(not_after),
         })
     }
 
@@ -233,8 +245,7 @@ impl Authority {
 
 /// The fingerprint by which a join token pins the authority.
 pub fn fingerprint(certificate_pem: &str) -> Result<crate::digest::Digest, AuthorityError> {
-    let der = rustls::pki_types::CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-        .map_err(AuthorityError::Pem)?;
+    let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(AuthorityError::Pem)?;
     Ok(crate::digest::Digest::of(&der))
 }
 
@@ -243,7 +254,6 @@ pub fn fingerprint(certificate_pem: &str) -> Result<crate::digest::Digest, Autho
 mod tests {
     use super::*;
     use crate::identity::Peer;
-    use rustls::pki_types::CertificateDer;
 
     #[test]
     fn a_certificate_says_what_the_issuer_says_and_not_what_was_asked_for() {

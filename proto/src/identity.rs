@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::ids::{CoordinatorId, NameError, NodeId, OperatorName};
 use crate::time::Timestamp;
@@ -88,6 +88,17 @@ pub struct Peer {
     pub not_after: Timestamp,
 }
 
+/// When a certificate ends, whoever's it is.
+pub fn not_after(der: &[u8]) -> Result<Timestamp, IdentityError> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| IdentityError::Certificate(error.to_string()))?;
+    Ok(at(certificate.validity().not_after))
+}
+
+fn at(time: ASN1Time) -> Timestamp {
+    Timestamp(u64::try_from(time.timestamp()).unwrap_or(0) * 1000)
+}
+
 impl Peer {
     /// Reads a certificate that TLS has already verified.
     pub fn of_certificate(der: &[u8]) -> Result<Self, IdentityError> {
@@ -109,12 +120,11 @@ impl Peer {
             return Err(IdentityError::Count(uris.len()));
         };
         let validity = certificate.validity();
-        let at = |seconds: i64| Timestamp(u64::try_from(seconds).unwrap_or(0) * 1000);
         Ok(Self {
             identity: uri.parse()?,
             serial: certificate.raw_serial_as_string().replace(':', ""),
-            not_before: at(validity.not_before.timestamp()),
-            not_after: at(validity.not_after.timestamp()),
+            not_before: at(validity.not_before),
+            not_after: at(validity.not_after),
         })
     }
 

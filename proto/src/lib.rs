@@ -7,7 +7,8 @@
 //!  trust      identity (who) · authority (who says so) · tls (how it is proven) · token ·
 //!             service_account (a pod, by the word of its cluster) · jwt
 //!             role (what an operator may) · access_token (one without a certificate)
-//!  documents  view (what people and dashboards read) · config (how files are read)
+//!  documents  view (what people and dashboards read) · config (how files are read) ·
+//!             exposition (figures as text)
 //! ```
 //!
 //! Nothing here decides anything: decisions live in the coordinator's `rollout`
@@ -17,6 +18,7 @@ pub mod access_token;
 pub mod authority;
 pub mod config;
 pub mod digest;
+pub mod exposition;
 pub mod fence;
 pub mod identity;
 pub mod ids;

@@ -10,6 +10,7 @@ mod convert;
 pub mod drift;
 pub mod question;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -117,6 +118,8 @@ pub struct Heartbeat {
     pub disk_free: Bytes,
     /// Whole ones, which the node could run.
     pub releases: Vec<ReleaseOnDisk>,
+    /// Apps of which a component was restarted again and again just now.
+    pub restarting: BTreeSet<AppName>,
 }
 
 /// Several for each app that a node may have; the rest are not told.

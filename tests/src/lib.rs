@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod host;
 pub mod hosts;
 pub mod layers;
+pub mod monitoring;
 pub mod pod;
 pub mod port;
 pub mod power;

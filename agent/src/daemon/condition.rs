@@ -9,20 +9,27 @@ use tokio::sync::watch;
 
 use super::{Daemon, DaemonError, Place};
 use crate::config::Config;
-use crate::health::{self, Condition, Stage};
-use crate::ledger::AppRecord;
+use crate::figures::{Figures, Stands};
+use crate::health::{self, Condition, Shown, Stage};
+use crate::layout::Layout;
+use crate::ledger::{AppRecord, Ledger};
 use crate::tasks::Tasks;
 
 /// From before the node is enrolled: also that takes a while.
 pub(super) async fn listen_for_probes(
     config: &Config,
+    figures: &Figures,
     tasks: &mut Tasks,
 ) -> Result<watch::Sender<Condition>, DaemonError> {
     let (condition, known) = watch::channel(Condition::at_start());
     if let Some(address) = config.health_listen {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| DaemonError::Health { address, source })?;
-        tasks.spawn("health for probes", health::serve(listener, known));
+        let shown = Shown {
+            figures: figures.clone(),
+            layout: Layout::new(&config.state),
+        };
+        tasks.spawn("health for probes", health::serve(listener, known, shown));
     }
     Ok(condition)
 }
@@ -43,6 +50,7 @@ impl Daemon {
             condition.turned_at = Instant::now();
             condition.stage = Stage::Running;
         });
+        self.figures.note_certificate(self.peer.borrow().not_after);
     }
 
     pub(super) fn is_stopping(&self) {
@@ -57,10 +65,23 @@ impl Daemon {
             (app.clone(), is_ready(record, &health) && !self.is_drained())
         });
         let apps = apps.collect();
+        self.note_figures(ledger);
         self.condition.send_modify(|condition| {
             condition.apps = apps;
             condition.is_connected = self.coordinator.is_some();
         });
+    }
+
+    fn note_figures(&self, ledger: &Ledger) {
+        let apps = ledger.apps.iter().map(|(app, record)| {
+            let stands = Stands {
+                phase: record.step.as_ref().map(|step| step.phase),
+                last_good: record.last_good().map(|release| release.digest),
+                is_healthy: self.health_of(app, record) == Health::Healthy,
+            };
+            (app.clone(), stands)
+        });
+        self.figures.note_apps(apps);
     }
 
     /// On a node the service manager says when it is enough. A pod is killed, and what an app

@@ -140,7 +140,8 @@ impl Link {
                 }
                 Some(refusal) = self.refusals.recv() => outgoing.send(FromAgent::Refusal(refusal)).await?,
                 () = tokio::time::sleep_until(next_beat) => {
-                    outgoing.send(FromAgent::Heartbeat(pulse.beat(&self.state))).await?;
+                    let beat = pulse.beat(&self.state, self.figures.restarting());
+                    outgoing.send(FromAgent::Heartbeat(beat)).await?;
                     next_beat = tokio::time::Instant::now() + jittered(heartbeat);
                 }
             }

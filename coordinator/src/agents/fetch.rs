@@ -95,6 +95,7 @@ impl Download {
             let offset = blob.offset;
             let data = blob.next_piece(wire::PIECE_BYTES)?;
             bytes += data.len();
+            self.artifacts.note_served(data.len());
             pieces.push(wire::BlobPiece {
                 digest: blob.digest.as_bytes().to_vec(),
                 offset,

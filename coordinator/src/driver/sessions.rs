@@ -106,6 +106,16 @@ impl Sessions {
         open.by_node.get(node)?.heartbeat.clone().map(VitalsView::from)
     }
 
+    /// How everybody is who is there and has said so.
+    pub fn each_heartbeat(&self, mut look: impl FnMut(&NodeId, &Heartbeat)) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, stream) in &open.by_node {
+            if let Some(heartbeat) = &stream.heartbeat {
+                look(node, heartbeat);
+            }
+        }
+    }
+
     /// What may as well be left: nobody is cut off for it.
     pub fn offer(&self, node: &NodeId, message: ToAgent) -> Result<(), NotTaken> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -40,7 +40,7 @@ impl Connection {
         peer: Option<Arc<Peer>>,
         live: &Arc<Live>,
     ) -> Self {
-        let entry = live.enter(peer.as_ref().map(|peer| peer.identity.who.clone()));
+        let entry = live.enter(peer.as_deref());
         Self {
             stream,
             caller: Caller {

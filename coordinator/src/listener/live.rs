@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fleet_proto::identity::Who;
+use fleet_proto::identity::{Peer, Who};
+use fleet_proto::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 /// Time for the last words (why it ends) to be written before the line is cut.
@@ -24,6 +25,8 @@ struct Open {
 
 struct Line {
     who: Option<Who>,
+    /// Of the newest certificate that they have, which may be newer than the one shown here.
+    expires_at: Option<Timestamp>,
     ending: CancellationToken,
     cut: CancellationToken,
 }
@@ -38,13 +41,14 @@ pub(super) struct Entry {
 }
 
 impl Live {
-    pub(super) fn enter(self: &Arc<Self>, who: Option<Who>) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, peer: Option<&Peer>) -> Entry {
         let (ending, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.newest += 1;
         let number = open.newest;
         let line = Line {
-            who,
+            who: peer.map(|peer| peer.identity.who.clone()),
+            expires_at: peer.map(|peer| peer.not_after),
             ending: ending.clone(),
             cut: cut.clone(),
         };
@@ -66,6 +70,24 @@ impl Live {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// They got a new certificate: the one that they have shown is not their newest.
+    pub fn renewed(&self, who: &Who, expires_at: Timestamp) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in open.connections.values_mut() {
+            if line.who.as_ref() == Some(who) {
+                line.expires_at = line.expires_at.max(Some(expires_at));
+            }
+        }
+    }
+
+    /// When the first certificate ends, of those who are connected and whom one looks for.
+    pub fn nearest_expiry(&self, is_looked_for: impl Fn(&Who) -> bool) -> Option<Timestamp> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = open.connections.values();
+        let theirs = lines.filter(|line| line.who.as_ref().is_some_and(&is_looked_for));
+        theirs.filter_map(|line| line.expires_at).min()
     }
 
     /// Cuts every connection of theirs, without a word: whoever comes back hears why.

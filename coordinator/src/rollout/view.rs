@@ -2,6 +2,7 @@
 
 pub mod board;
 mod events;
+pub mod figures;
 mod nodes;
 mod operators;
 mod rollouts;
@@ -20,6 +21,7 @@ use super::outdated;
 use super::state::{Environment, Halt, State};
 
 pub use events::event;
+pub use figures::figures;
 pub use nodes::node;
 pub use operators::{operator, operators};
 use rollouts::{course, step_view, waiting, waits_for, wave_view};

@@ -1,140 +1,56 @@
-//! Figures for Prometheus. They are read from the state at each scrape: nothing is
-//! counted twice, and nothing can drift.
+//! Figures for Prometheus.
+//!
+//! What a restart must not change is read from the state at each scrape, in one pass:
+//! nothing is counted twice, and nothing can drift. How long things took is counted where
+//! they happen, since this process began.
+//!
+//! A series is told apart by app, environment and words that are known beforehand, never by
+//! node or rollout: however large the fleet, a scrape stays small. And all series are there
+//! from the start: one that appears late hides its first change.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod fleet;
+mod process;
+mod strain;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use fleet_proto::exposition::{Exposition, Form};
+use fleet_proto::time::Timestamp;
 
 use super::Web;
-use crate::rollout::node::Connection;
+use crate::rollout::view;
+use strain::Strain;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-type Labels = [(&'static str, &'static str); 1];
-
-pub(super) async fn show(State(web): State<Web>) -> Response {
-    let mut text = String::new();
-    match encode(&mut text, &web.registry()) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    let gauge: Gauge = Gauge::default();
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-    registry.register(name, help, gauge);
-}
-
-fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
-    let counter: Counter = Counter::default();
-    counter.inner().store(value, Ordering::Relaxed);
-    registry.register(name, help, counter);
-}
-
-fn seconds(registry: &mut Registry, name: &str, help: &str, value: f64) {
-    let counter = Counter::<f64, AtomicU64>::default();
-    counter.inc_by(value);
-    registry.register(name, help, counter);
+pub(super) async fn show(State(web): State<Web>, headers: HeaderMap) -> Response {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let form = Form::accepted(accept);
+    (
+        [(header::CONTENT_TYPE, form.content_type())],
+        web.exposition(form),
+    )
+        .into_response()
 }
 
 impl Web {
-    fn registry(&self) -> Registry {
-        let mut registry = Registry::with_prefix("fleet");
-        let figures = self.handle.figures();
-        self.register_state(&mut registry);
-        counter(
-            &mut registry,
-            "driver_turns",
-            "Turns of the driver",
-            figures.turns,
-        );
-        counter(
-            &mut registry,
-            "events",
-            "Events appended by this process",
-            figures.events,
-        );
-        counter(
-            &mut registry,
-            "journal_appends",
-            "Appends to the journal",
-            figures.appends,
-        );
-        seconds(
-            &mut registry,
-            "driver_turn_seconds",
-            "Time spent in turns, appends included",
-            figures.turn_seconds,
-        );
-        seconds(
-            &mut registry,
-            "journal_append_seconds",
-            "Time spent in appends",
-            figures.append_seconds,
-        );
-        gauge(
-            &mut registry,
-            "streams",
-            "Open sessions of agents",
-            self.handle.sessions().len() as u64,
-        );
-        gauge(
-            &mut registry,
-            "connections",
-            "Open connections, of agents and operators",
-            self.live.len() as u64,
-        );
-        registry
-    }
-
-    fn register_state(&self, registry: &mut Registry) {
-        let rollouts = Family::<Labels, Gauge>::default();
-        let nodes = Family::<Labels, Gauge>::default();
-        // All words from the start: a series that appears late hides its first change.
-        for word in ["running", "paused", "held", "succeeded", "failed", "aborted"] {
-            rollouts.get_or_create(&[("state", word)]).set(0);
-        }
-        for word in ["connected", "silent", "unreachable", "revoked", "expired"] {
-            nodes.get_or_create(&[("connection", word)]).set(0);
-        }
-        let (position, term, outdated) = self.handle.read(|state| {
-            for rollout in state.rollouts.values() {
-                rollouts.get_or_create(&[("state", rollout.course.word())]).inc();
-            }
-            for node in state.nodes.values() {
-                let word = match node.connection {
-                    Connection::Connected => "connected",
-                    Connection::Silent { .. } => "silent",
-                    Connection::Unreachable { .. } => "unreachable",
-                    Connection::Revoked { .. } => "revoked",
-                    Connection::Expired { .. } => "expired",
-                };
-                nodes.get_or_create(&[("connection", word)]).inc();
-            }
-            (state.position, state.term, state.outdated.len() as u64)
+    fn exposition(&self, form: Form) -> String {
+        let mut text = Exposition::new(form);
+        // Written when the state is free again: whoever changes it does not wait for that.
+        let (figures, strain, charge) = self.handle.read(|state| {
+            let figures = view::figures(state, Timestamp::now());
+            let strain = Strain::of(state, self.handle.sessions());
+            (figures, strain, process::Charge::of(state))
         });
-        registry.register("rollouts", "Rollouts by state", rollouts);
-        registry.register("nodes", "Nodes by connection", nodes);
-        gauge(
-            registry,
-            "journal_position",
-            "Position of the last event",
-            position,
-        );
-        gauge(
-            registry,
-            "nodes_ahead",
-            "Nodes that have seen more than this coordinator's state knows; it gives no orders while there are any",
-            outdated,
-        );
-        gauge(registry, "term", "Term of this coordinator", term);
+        fleet::write(&mut text, &figures);
+        strain.write(&mut text);
+        self.write_process(&mut text, charge);
+        text.finish()
     }
+}
+
+/// As Prometheus has them: seconds since 1970.
+fn seconds(at: Timestamp) -> f64 {
+    at.0 as f64 / 1000.0
 }

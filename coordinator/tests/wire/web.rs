@@ -70,10 +70,11 @@ async fn views_and_figures_are_served() {
         answer.json();
     }
     let metrics = get(&coordinator, "/metrics").await;
+    let kind = metrics.header("content-type").unwrap();
+    assert!(kind.contains("text/plain; version=0.0.4"), "{kind}");
     let text = metrics.text();
     for line in [
-        "fleet_nodes{connection=\"connected\"} 0",
-        "fleet_rollouts{state=\"running\"} 0",
+        "fleet_nodes{environment=\"default\",connection=\"connected\"} 0",
         "fleet_term 1",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

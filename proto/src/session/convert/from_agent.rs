@@ -1,7 +1,9 @@
 //! What an agent says. It is another machine: its text is cut, its lists are bounded.
 
+use std::collections::BTreeSet;
+
 use super::{WireError, cut, need, none_if_empty, release_if_any};
-use crate::ids::RolloutNumber;
+use crate::ids::{AppName, RolloutNumber};
 use crate::quantity::Bytes;
 use crate::session::{
     AppStatus, Facts, Failure, FromAgent, Health, Heartbeat, Hello, HistoryEntry, Refusal, ReleaseOnDisk,
@@ -33,6 +35,7 @@ impl From<FromAgent> for wire::FromAgent {
                 memory_percent: heartbeat.memory_percent,
                 disk_free_bytes: heartbeat.disk_free.0,
                 releases: heartbeat.releases.iter().map(Into::into).collect(),
+                restarting: heartbeat.restarting.into_iter().map(Into::into).collect(),
             }),
             FromAgent::History(entry) => Message::History(wire::HistoryEntry {
                 sequence: entry.sequence,
@@ -69,6 +72,7 @@ impl TryFrom<wire::FromAgent> for FromAgent {
                 memory_percent: heartbeat.memory_percent,
                 disk_free: Bytes(heartbeat.disk_free_bytes),
                 releases: releases(heartbeat.releases)?,
+                restarting: restarting(&heartbeat.restarting)?,
             }),
             Message::History(entry) => Self::History(HistoryEntry {
                 sequence: entry.sequence,
@@ -82,6 +86,12 @@ impl TryFrom<wire::FromAgent> for FromAgent {
             Message::Service(status) => Self::Service(status.into()),
         })
     }
+}
+
+/// No more than there may be apps; the rest are not told.
+fn restarting(apps: &[String]) -> Result<BTreeSet<AppName>, WireError> {
+    let apps = apps.iter().take(APPS_MAX);
+    Ok(apps.map(|app| app.parse()).collect::<Result<_, _>>()?)
 }
 
 impl From<&ReleaseOnDisk> for wire::ReleaseOnDisk {

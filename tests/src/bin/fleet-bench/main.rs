@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
 mod restart;
+mod scrape;
 
 use std::io::Write;
 use std::path::Path;
@@ -34,10 +35,11 @@ use serde_json::{Value, json};
 
 type Measure = fn() -> anyhow::Result<()>;
 
-const ALL: [(&str, Measure); 7] = [
+const ALL: [(&str, Measure); 8] = [
     ("plan", || SIZES.into_iter().try_for_each(measure_plan)),
     ("turn", || SIZES.into_iter().try_for_each(measure_turn)),
     ("driver", measure_driver),
+    ("scrape", || scrape::measure(10_000)),
     ("binary", measure_binaries),
     ("memory-at-rest", measure_memory_at_rest),
     ("takeover", measure_takeover),
@@ -311,12 +313,12 @@ fn measure_driver() -> anyhow::Result<()> {
     runtime.block_on(handle.stop());
     runtime.block_on(ended)??;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (events, appends) = (figures.events as f64, figures.appends as f64);
-    let append_ms = figures.append_seconds * 1e3 / appends;
+    let (events, appends) = (figures.events as f64, figures.appends.count() as f64);
+    let append_ms = figures.appends.sum() * 1e3 / appends;
     say(
         "driver",
         &json!({
-            "events": figures.events, "appends": figures.appends,
+            "events": figures.events, "appends": figures.appends.count(),
             "events_per_second": (events / seconds).round(),
             "append_ms": append_ms, "fsync_floor_ms": floor_ms, "ratio": append_ms / floor_ms,
         }),
