@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools hosts-base manifest-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
+.PHONY: demo build test lint tools hosts-base manifest-tools api-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -14,7 +14,7 @@ build:
 	$(CARGO) build --locked --workspace --bins
 
 # The binaries are built first: tests start them as real processes, and install them.
-test: tools hosts-base manifest-tools monitoring-tools lint packages-for-tests agent-with-boundaries
+test: tools hosts-base manifest-tools api-tools monitoring-tools lint packages-for-tests agent-with-boundaries
 	$(CARGO) nextest run --locked --workspace --no-fail-fast
 
 lint:
@@ -46,6 +46,10 @@ manifest-tools:
 # none, and the tests that need it are skipped by name.
 monitoring-tools:
 	@tests/monitoring-tools >/dev/null
+
+# What tries the HTTP API against its description: as above.
+api-tools:
+	@tests/api-tools >/dev/null
 
 # Of the binaries that the tests run, and beside them. What has not changed stays.
 packages-for-tests: build cargo-deb

@@ -49,7 +49,10 @@ pub(crate) fn measure(nodes: usize) -> anyhow::Result<()> {
         restarting: [app()?].into(),
     };
     let streams = attach_all(handle, state.nodes.keys(), &heartbeat);
-    let begun = handle.submit(Author::Operator("admin".parse()?), Request::StartRollout(intent()?));
+    let begun = handle.submit(
+        Author::Operator("admin".parse()?),
+        Request::StartRollout(intent()?),
+    );
     runtime
         .block_on(begun)
         .map_err(|refusal| anyhow::anyhow!(refusal.message))?;

@@ -1,12 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed test says where")]
 
 use fleet_proto::digest::Digest;
+use fleet_proto::ids::OperatorName;
 use fleet_proto::labels::Labels;
 use fleet_proto::release::{HealthRules, Platform, ReleaseRef, Strategy};
 
 use super::*;
 use crate::rollout::event::{CatchUp, Event, PushRelease, Stamped};
-use crate::rollout::input::{Input, Intent, Request, Settings};
+use crate::rollout::input::{Author, Input, Intent, Request, Settings};
 use crate::rollout::turn::turn;
 
 fn release(version: &str) -> ReleaseRef {
@@ -107,9 +108,11 @@ fn every_node_is_counted_once_and_where_it_is() {
 #[test]
 fn a_rollout_is_counted_with_its_steps_and_what_it_waits_for() {
     let mut state = fleet();
-    let by = || "test".to_owned();
+    let tester: OperatorName = "test".parse().unwrap();
+    state.admins.insert(tester.clone());
     let mut ask = |request, now| {
-        let input = Input::Request { by: by(), request };
+        let by = Author::Operator(tester.clone());
+        let input = Input::Request { by, request };
         let turned = turn(&mut state, &[input], &Settings::default(), Timestamp(now)).unwrap();
         assert!(turned.answers.iter().all(Result::is_ok), "{:?}", turned.answers);
         state.clone()
