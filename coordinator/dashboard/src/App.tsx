@@ -1,0 +1,66 @@
+//! The page: what stays on every page, and the view that the path names.
+
+import type { VNode } from "preact";
+import { Title } from "./parts/Title.tsx";
+import { place } from "./route.ts";
+import { Announcer } from "./shell/Announcer.tsx";
+import { Banners } from "./shell/Banners.tsx";
+import { Foot } from "./shell/Foot.tsx";
+import { Help } from "./shell/Help.tsx";
+import { Top } from "./shell/Top.tsx";
+import { link } from "./stream.ts";
+import { CompareView } from "./views/compare.tsx";
+import { EventsView } from "./views/events.tsx";
+import { FleetView } from "./views/fleet.tsx";
+import { NodeView } from "./views/node.tsx";
+import { NodesView } from "./views/nodes.tsx";
+import { ReleasesView } from "./views/releases.tsx";
+import { RolloutView } from "./views/rollout.tsx";
+import { RolloutsView } from "./views/rollouts.tsx";
+import { SessionView } from "./views/session.tsx";
+
+export function App() {
+  const { path } = place.value;
+  const shut = link.value.state === "shut";
+  return (
+    <>
+      <a class="skip" href="#main">Skip to what matters</a>
+      <Top />
+      {!shut && <Banners />}
+      <main id="main" tabIndex={-1} class={link.value.state === "lost" ? "old" : undefined}>
+        {shut ? <SessionView /> : viewOf(path)}
+      </main>
+      {!shut && <Foot />}
+      {!shut && <Announcer />}
+      <Help />
+    </>
+  );
+}
+
+function viewOf(path: string): VNode {
+  const [, first = "", second, ...more] = path.split("/");
+  if (more.length > 0) return <Nowhere />;
+  if (second === undefined) {
+    switch (first) {
+      case "": return <FleetView />;
+      case "rollouts": return <RolloutsView />;
+      case "nodes": return <NodesView />;
+      case "releases": return <ReleasesView />;
+      case "events": return <EventsView />;
+      case "session": return <SessionView />;
+    }
+  } else if (first === "rollouts") {
+    if (second === "compare") return <CompareView />;
+    if (/^\d+$/.test(second)) return <RolloutView key={second} number={second} />;
+  } else if (first === "nodes") return <NodeView key={second} id={decodeURIComponent(second)} />;
+  return <Nowhere />;
+}
+
+function Nowhere() {
+  return (
+    <>
+      <div class="page-head"><Title text="Nothing here" /></div>
+      <p class="empty">There is no page of this name. <a href="/">To the fleet</a></p>
+    </>
+  );
+}

@@ -1,0 +1,71 @@
+//! Asks before it acts: what will happen, the command that does the same, and why. The button
+//! names the rollout, so that nobody aborts another one than they mean.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { send } from "../api.ts";
+import { ProblemNote } from "../parts/Answer.tsx";
+import { Command } from "../parts/Copy.tsx";
+import { problemOf } from "../session.ts";
+import type { ActOffer, Problem, Rollout, RolloutDetail } from "../types.ts";
+import { ACT_NAMES } from "../words.ts";
+import { commandWith } from "./command.ts";
+
+type Props = { offer: ActOffer; rollout: Rollout; onDone: (answer: RolloutDetail) => void; onClose: () => void };
+
+export function Confirm({ offer, rollout, onDone, onClose }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [reason, setReason] = useState("");
+  const widens = offer.act === "resume" && rollout.state === "held";
+  const [waves, setWaves] = useState(widens ? "100" : "");
+  const [again, setAgain] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [acting, setActing] = useState(false);
+  // Beside the state, which is only so after the next drawing: a second click comes before it.
+  const sent = useRef(false);
+
+  useEffect(() => dialog.current?.showModal(), []);
+
+  const act = async (event: Event) => {
+    event.preventDefault();
+    if (sent.current) return;
+    sent.current = true;
+    setActing(true);
+    setProblem(null);
+    const body: Record<string, unknown> = { reason: reason.trim() || null };
+    if (widens) body.waves = waves.trim();
+    if (again) body.again = true;
+    try {
+      const answer = await send<RolloutDetail>("POST", `/rollouts/${rollout.number}/${offer.act}`, body);
+      if (answer !== null) onDone(answer);
+    } catch (error) {
+      setProblem(problemOf(error));
+      sent.current = false;
+      setActing(false);
+    }
+  };
+
+  const name = `${ACT_NAMES[offer.act]} #${rollout.number}`;
+  const grave = offer.act === "abort" || offer.act === "rollback";
+  return (
+    <dialog ref={dialog} class={grave ? "grave" : undefined} aria-labelledby="confirm-title" aria-describedby="confirm-consequence" onClose={onClose} onCancel={(event) => acting && event.preventDefault()}>
+      <form method="dialog" onSubmit={act}>
+        <h2 id="confirm-title">{name}?</h2>
+        <p class="muted">{rollout.app} in {rollout.environment}</p>
+        <p id="confirm-consequence" class="consequence">{offer.consequence}</p>
+        {widens && (
+          <label>Waves, cumulative<input name="waves" value={waves} required pattern="[0-9n%, ]+" onInput={(event) => setWaves(event.currentTarget.value)} /></label>
+        )}
+        <label>Reason <small>optional, kept with the rollout</small><input name="reason" value={reason} maxLength={500} autocomplete="off" onInput={(event) => setReason(event.currentTarget.value)} /></label>
+        {(offer.act === "retry" || offer.act === "rollback") && (
+          <label class="check"><input type="checkbox" checked={again} onChange={(event) => setAgain(event.currentTarget.checked)} /> Also a release that failed here before</label>
+        )}
+        <p class="same"><span class="muted">The same by hand</span><Command text={commandWith(offer.command, { reason, waves, again })} /></p>
+        {problem !== null && <ProblemNote problem={problem} />}
+        <div class="buttons">
+          <button type="button" autofocus={grave} disabled={acting} onClick={() => dialog.current?.close()}>Cancel</button>
+          <button type="submit" class="act" disabled={acting}>{acting ? "Asking…" : name}</button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,101 @@
+//! The fleet, one cell a node. The canvas is for eyes; keys walk it and what is under the
+//! cursor is said in words, and the same nodes are a table one link away.
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { colours } from "../theme.ts";
+import type { Fleet } from "../types.ts";
+import { groupsOf, type Grouping } from "./groups.ts";
+import type { Kinds } from "./kinds.ts";
+import { hit, layout, step } from "./layout.ts";
+import { Painter } from "./paint.ts";
+import { Readout } from "./Readout.tsx";
+
+type Props = { fleet: Fleet; kinds: Kinds; grouping: Grouping; only: number; selected: string; onSelect: (node: string | null) => void };
+
+const KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
+
+export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const painter = useRef<Painter | null>(null);
+  const width = useWidth(canvas);
+  const [under, setUnder] = useState(-1);
+
+  const same = groupKey(fleet, grouping);
+  const placed = useMemo(() => layout(groupsOf(fleet, grouping), width, heightWanted(), fleet.nodes.length), [same, width]);
+  const chosen = selected === "" ? -1 : (placed.places[fleet.nodes.indexOf(selected)] ?? -1);
+  const at = under >= 0 && under < placed.order.length ? under : chosen;
+  const look = kinds.kinds.map(({ word, colour }) => word + colour).join();
+
+  useEffect(() => {
+    if (canvas.current === null || width === 0) return;
+    painter.current ??= new Painter(canvas.current);
+    painter.current.prepare(placed, kinds.kinds);
+    painter.current.paint(kinds.of, only);
+  }, [placed, look, colours.value]);
+  useEffect(() => painter.current?.paint(kinds.of, only), [kinds, only]);
+
+  const placeUnder = (event: MouseEvent) => hit(placed, event.offsetX, event.offsetY);
+  const nodeAt = (place: number) => fleet.nodes[placed.order[place] ?? -1] ?? null;
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (KEYS.has(event.key)) setUnder(step(placed, at, event.key));
+    else if (event.key === "Enter" || event.key === " ") onSelect(nodeAt(at));
+    else if (event.key === "Escape") {
+      setUnder(-1);
+      onSelect(null);
+    } else return;
+    event.preventDefault();
+  };
+
+  const corner = painter.current?.ring(at) ?? null;
+  return (
+    <div class="grid">
+      <div class="grid-cells">
+        {placed.boxes.map((box) => (
+          <div class="grid-label" key={box.label} style={{ top: `${box.labelY}px` }} aria-hidden="true">
+            <b>{box.label}</b> <span>{box.size}</span>
+          </div>
+        ))}
+        <canvas
+          ref={canvas}
+          tabIndex={0}
+          role="application"
+          aria-label={`Grid of ${fleet.nodes.length} nodes by ${grouping}. Arrow keys go from node to node, Enter selects.`}
+          aria-describedby="grid-readout"
+          onPointerMove={(event) => setUnder(placeUnder(event))}
+          onPointerLeave={() => setUnder(-1)}
+          onClick={(event) => onSelect(nodeAt(placeUnder(event)))}
+          onKeyDown={onKeyDown}
+          onBlur={() => setUnder(-1)}
+        />
+        {corner !== null && (
+          <div class="grid-ring" style={{ transform: `translate(${corner.x}px, ${corner.y}px)`, width: `${corner.size}px`, height: `${corner.size}px` }} />
+        )}
+      </div>
+      <Readout fleet={fleet} index={placed.order[at] ?? -1} />
+    </div>
+  );
+}
+
+/** Changes only when somebody moved to another group, came or went: then cells move, else never. */
+function groupKey(fleet: Fleet, grouping: Grouping): string {
+  const column = grouping === "wave" ? fleet.wave : fleet.zone;
+  let hash = fleet.nodes.length;
+  for (let i = 0; i < column.length; i += 1) hash = (Math.imul(hash, 31) + (column[i] ?? 0)) | 0;
+  return `${grouping} ${fleet.environment} ${fleet.app} ${hash} ${fleet.nodes[0]} ${fleet.nodes.at(-1)}`;
+}
+
+/** About half of the window: what is above and below the grid has to be seen without scrolling. */
+function heightWanted(): number {
+  return Math.max(200, Math.min(620, innerHeight * 0.44));
+}
+
+function useWidth(element: { current: HTMLElement | null }): number {
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    if (element.current === null) return;
+    const watch = new ResizeObserver(([entry]) => setWidth(Math.floor(entry?.contentRect.width ?? 0)));
+    watch.observe(element.current);
+    return () => watch.disconnect();
+  }, []);
+  return width;
+}

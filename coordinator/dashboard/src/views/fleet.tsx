@@ -1,0 +1,61 @@
+//! `/`: the fleet at a glance. What is wrong comes first, then what moves, then what is.
+
+import { EventList } from "../parts/EventList.tsx";
+import { Answer } from "../parts/Answer.tsx";
+import { Title } from "../parts/Title.tsx";
+import { wholePercent } from "../format.ts";
+import { useStatus } from "../status.ts";
+import type { Event, Page, Status } from "../types.ts";
+import { currentWave, done } from "../words.ts";
+import { useView } from "../view.ts";
+import { Active } from "./fleet/active.tsx";
+import { Environments } from "./fleet/environments.tsx";
+import { FleetGrid } from "./fleet/grid.tsx";
+import { Recent } from "./fleet/recent.tsx";
+import { Tallies } from "./fleet/tallies.tsx";
+
+export function FleetView() {
+  const status = useStatus();
+  return (
+    <>
+      <div class="page-head">
+        <Title text={titleOf(status.data)}>Fleet</Title>
+        {status.data !== null && <Tallies nodes={status.data.nodes} />}
+      </div>
+      <Answer seen={status} lines={6}>{(data) => <Glance status={data} />}</Answer>
+    </>
+  );
+}
+
+function Glance({ status }: { status: Status }) {
+  return (
+    <>
+      {status.active.map((rollout) => <Active key={rollout.number} rollout={rollout} />)}
+      <Environments environments={status.environments} />
+      <FleetGrid status={status} />
+      <div class="columns">
+        <Recent rollouts={status.recent} />
+        <Latest />
+      </div>
+    </>
+  );
+}
+
+function Latest() {
+  const events = useView<Page<Event>>("/events?order=newest&limit=10");
+  return (
+    <section class="card" aria-labelledby="latest">
+      <h2 id="latest">Who did what <a class="more" href="/events">all events</a></h2>
+      <Answer seen={events} lines={10}>{({ items }) => <EventList events={items} links={false} />}</Answer>
+    </section>
+  );
+}
+
+/** `#42 wave 2 of 3, 37 %`: what a tab or a window list has room for. */
+function titleOf(status: Status | null): string {
+  const rollout = status?.active[0];
+  if (rollout === undefined) return status?.halt ? "Halted" : "Fleet";
+  const wave = currentWave(rollout.waves);
+  const at = rollout.state === "running" && wave !== null ? `wave ${wave.wave} of ${rollout.waves.length}` : rollout.state;
+  return `#${rollout.number} ${at}, ${wholePercent(done(rollout), rollout.nodes)} %`;
+}

@@ -1,0 +1,30 @@
+//! A rollout that is under way, as large as what one came to see.
+
+import { breakable } from "../../parts/Links.tsx";
+import { StateBadge } from "../../parts/Mark.tsx";
+import { PhaseCounts, donePercent } from "../../parts/PhaseBar.tsx";
+import { Took } from "../../parts/Time.tsx";
+import { Waiting } from "../../parts/Waiting.tsx";
+import { Waves } from "../../parts/Waves.tsx";
+import type { Rollout } from "../../types.ts";
+import { brings } from "../../words.ts";
+
+export function Active({ rollout }: { rollout: Rollout }) {
+  const { number, app, environment, parent } = rollout;
+  return (
+    <section class={`card active a-${rollout.state}`} aria-labelledby={`active-${number}`}>
+      <header>
+        <StateBadge state={rollout.state} large />
+        <h2 id={`active-${number}`}>
+          <a href={`/rollouts/${number}`}>#{number}</a> {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}
+        </h2>
+        <p class="by muted">{rollout.kind === "rollback" && <>{parent === null ? "rollback" : <>rollback of <a href={`/rollouts/${parent}`}>#{parent}</a></>} · </>}by {breakable(rollout.by)} · <Took from={rollout.started_at} to={rollout.ended_at} /></p>
+        <p class="big">{donePercent(rollout.phases, rollout.nodes)}<small> %</small></p>
+      </header>
+      {rollout.needs_person && <p class="needs-person">A person is needed.</p>}
+      <Waiting waiting={rollout.waiting} />
+      <Waves rollout={rollout} />
+      <PhaseCounts phases={rollout.phases} href={(phase) => `/rollouts/${number}?phase=${phase}#steps`} />
+    </section>
+  );
+}
