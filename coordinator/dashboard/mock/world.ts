@@ -174,7 +174,7 @@ export class World {
 
   #step(wave: MockWave, index: number, now: Ms): void {
     const limit = Math.max(3, Math.ceil(wave.nodes.length / 4));
-    this.#flying = this.#flying.filter((node) => node.phase !== "baking" && node.phase !== "done");
+    this.#flying = wave.nodes.filter(({ phase }) => phase !== null && WAY.indexOf(phase) > 0 && phase !== "baking");
     if (this.#flying.length < limit && this.chance() < 0.5) {
       const next = wave.nodes.find((node) => node.phase === "pending");
       if (next !== undefined) {

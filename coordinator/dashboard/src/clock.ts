@@ -3,8 +3,12 @@
 
 import { signal } from "@preact/signals";
 
-/** What the coordinator's clock shows, as well as it is known here. */
+/** What the coordinator's clock shows, as well as it is known here. It stands still while
+ * nothing is heard: a bake that runs down on a picture of a minute ago would be a lie. */
 export const now = signal(Date.now());
+
+/** This machine's own clock, which goes on. */
+export const here = signal(Date.now());
 
 // A wall display's clock may be wrong by minutes; ages would lie by as much. The Date of an
 // answer tells, to within a second and the way of the answer, so small differences are noise.
@@ -24,11 +28,12 @@ export function heardDate(date: string | null, asked: number, answered: number):
   offset = skew(date, asked, answered) ?? offset;
 }
 
-export function startClock(): void {
+export function startClock(holds: () => boolean): void {
   const tick = () => {
-    now.value = Date.now() + offset;
+    here.value = Date.now();
+    if (!holds()) now.value = here.value + offset;
     // On the second, and never twice in one: a timer that fires early must not beat twice.
-    setTimeout(tick, 1_010 - ((Date.now() + offset) % 1_000));
+    setTimeout(tick, 1_010 - ((((Date.now() + offset) % 1_000) + 1_000) % 1_000));
   };
   tick();
 }

@@ -7,7 +7,8 @@ import { startClock } from "./clock.ts";
 import { go, startRouting } from "./route.ts";
 import { learnSession, login, takeCode } from "./session.ts";
 import { startShortcuts } from "./shell/Help.tsx";
-import { startStream } from "./stream.ts";
+import { hearNotable } from "./notable.ts";
+import { link, listen, startStream } from "./stream.ts";
 import { startTheme } from "./theme.ts";
 import { startViews } from "./view.ts";
 import "./styles/base.css";
@@ -17,7 +18,7 @@ import "./styles/views.css";
 
 const code = takeCode();
 startTheme();
-startClock();
+startClock(() => link.value.state === "lost");
 startRouting();
 startShortcuts();
 
@@ -31,4 +32,5 @@ if (root !== null) {
 if (code !== null && (await login(code)) === null) go("/", "replace");
 else await learnSession();
 startViews();
+listen(hearNotable);
 void startStream();

@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { read, Refused, send } from "./api.ts";
 import { link, reconnect } from "./stream.ts";
+import { notable } from "./notable.ts";
 import type { Problem, Session } from "./types.ts";
 import { forgetAll } from "./view.ts";
 
@@ -50,6 +51,7 @@ export async function logout(): Promise<Problem | null> {
 
 function changed(): void {
   forgetAll();
+  notable.value = [];
   reconnect();
 }
 

@@ -13,6 +13,8 @@ import { commandWith } from "./command.ts";
 type Props = { offer: ActOffer; rollout: Rollout; onDone: (answer: RolloutDetail) => void; onClose: () => void };
 
 export function Confirm({ offer, rollout, onDone, onClose }: Props) {
+  const name = `${ACT_NAMES[offer.act]} #${rollout.number}`;
+  const grave = offer.act === "abort" || offer.act === "rollback";
   const dialog = useRef<HTMLDialogElement>(null);
   const [reason, setReason] = useState("");
   const widens = offer.act === "resume" && rollout.state === "held";
@@ -23,7 +25,11 @@ export function Confirm({ offer, rollout, onDone, onClose }: Props) {
   // Beside the state, which is only so after the next drawing: a second click comes before it.
   const sent = useRef(false);
 
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+    // What cannot be taken back is not one Enter away.
+    dialog.current?.querySelector<HTMLElement>(grave ? "[data-cancel]" : "[name=reason]")?.focus();
+  }, []);
 
   const act = async (event: Event) => {
     event.preventDefault();
@@ -44,8 +50,6 @@ export function Confirm({ offer, rollout, onDone, onClose }: Props) {
     }
   };
 
-  const name = `${ACT_NAMES[offer.act]} #${rollout.number}`;
-  const grave = offer.act === "abort" || offer.act === "rollback";
   return (
     <dialog ref={dialog} class={grave ? "grave" : undefined} aria-labelledby="confirm-title" aria-describedby="confirm-consequence" onClose={onClose} onCancel={(event) => acting && event.preventDefault()}>
       <form method="dialog" onSubmit={act}>
@@ -62,7 +66,7 @@ export function Confirm({ offer, rollout, onDone, onClose }: Props) {
         <p class="same"><span class="muted">The same by hand</span><Command text={commandWith(offer.command, { reason, waves, again })} /></p>
         {problem !== null && <ProblemNote problem={problem} />}
         <div class="buttons">
-          <button type="button" autofocus={grave} disabled={acting} onClick={() => dialog.current?.close()}>Cancel</button>
+          <button type="button" data-cancel disabled={acting} onClick={() => dialog.current?.close()}>Cancel</button>
           <button type="submit" class="act" disabled={acting}>{acting ? "Asking…" : name}</button>
         </div>
       </form>

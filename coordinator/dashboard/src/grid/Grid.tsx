@@ -6,7 +6,7 @@ import { colours } from "../theme.ts";
 import type { Fleet } from "../types.ts";
 import { groupsOf, type Grouping } from "./groups.ts";
 import type { Kinds } from "./kinds.ts";
-import { hit, layout, step } from "./layout.ts";
+import { hit, layout, step, type Layout } from "./layout.ts";
 import { Painter } from "./paint.ts";
 import { Readout } from "./Readout.tsx";
 
@@ -21,7 +21,7 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
   const [under, setUnder] = useState(-1);
 
   const same = groupKey(fleet, grouping);
-  const placed = useMemo(() => layout(groupsOf(fleet, grouping), width, heightWanted(), fleet.nodes.length), [same, width]);
+  const placed = useMemo(() => fitted(fleet, grouping, width), [same, width]);
   const chosen = selected === "" ? -1 : (placed.places[fleet.nodes.indexOf(selected)] ?? -1);
   const at = under >= 0 && under < placed.order.length ? under : chosen;
   const look = kinds.kinds.map(({ word, colour }) => word + colour).join();
@@ -84,9 +84,16 @@ function groupKey(fleet: Fleet, grouping: Grouping): string {
   return `${grouping} ${fleet.environment} ${fleet.app} ${hash} ${fleet.nodes[0]} ${fleet.nodes.at(-1)}`;
 }
 
-/** About half of the window: what is above and below the grid has to be seen without scrolling. */
-function heightWanted(): number {
-  return Math.max(200, Math.min(620, innerHeight * 0.44));
+// What is above the grid has to be seen with it, without scrolling; a large fleet gets more of
+// the window before its cells become dots.
+const SHARES = [0.38, 0.62];
+const DOT_PITCH = 9;
+
+function fitted(fleet: Fleet, grouping: Grouping, width: number): Layout {
+  const groups = groupsOf(fleet, grouping);
+  const at = (share: number) => layout(groups, width, Math.max(200, innerHeight * share), fleet.nodes.length);
+  const [small, large] = SHARES.map(at) as [Layout, Layout];
+  return small.pitch >= DOT_PITCH ? small : large;
 }
 
 function useWidth(element: { current: HTMLElement | null }): number {

@@ -22,11 +22,12 @@ function Chart({ trend }: { trend: Trend }) {
   const drawn = lines(trend, WIDTH, HEIGHT);
   const newest = trend.points.at(-1);
   if (newest === undefined) return null;
-  const say = (value: number | null) => (value === null ? "none" : figure(value, trend.unit));
+  // The head has said the unit.
+  const bare = (value: number | null) => (value === null ? "none" : figure(value, "count"));
   return (
     <li class={drawn.over ? "over" : undefined}>
       <p class="trend-head">
-        <span>{FIGURES[trend.figure]}</span> <b>{say(newest.median)}</b>
+        <span>{FIGURES[trend.figure]}</span> <b>{figure(newest.median, trend.unit)}</b>
       </p>
       <svg viewBox={`0 -2 ${WIDTH} ${HEIGHT + 4}`} preserveAspectRatio="none" aria-hidden="true">
         {drawn.limit !== null && <line class="limit" x1="0" x2={WIDTH} y1={drawn.limit} y2={drawn.limit} />}
@@ -35,9 +36,9 @@ function Chart({ trend }: { trend: Trend }) {
         <path class="median" d={drawn.median} />
       </svg>
       <p class="trend-facts">
-        <span class={drawn.over ? "verdict" : undefined}><i>worst</i> {say(newest.worst)}</span>
-        <span><i>baseline</i> {say(trend.baseline)}</span>
-        <span><i>limit</i> {say(trend.limit)}</span>
+        <span class={drawn.over ? "verdict" : undefined}><i>worst</i> {bare(newest.worst)}</span>
+        <span><i>baseline</i> {bare(trend.baseline)}</span>
+        <span><i>limit</i> {bare(trend.limit)}</span>
       </p>
     </li>
   );

@@ -2,7 +2,7 @@
 
 import type { Rollout, Wave } from "../types.ts";
 import { count } from "../format.ts";
-import { PhaseBar, donePercent } from "./PhaseBar.tsx";
+import { PhaseBar } from "./PhaseBar.tsx";
 import { Countdown, Took } from "./Time.tsx";
 
 export function Waves({ rollout }: { rollout: Rollout }) {
@@ -13,8 +13,7 @@ export function Waves({ rollout }: { rollout: Rollout }) {
         <li key={wave.wave} class={`wave w-${wave.state}`}>
           <span class="wave-name">wave {wave.wave} <small>to {wave.reach}</small></span>
           <PhaseBar phases={wave.phases} nodes={wave.nodes} />
-          <span class="wave-done">{count(wave.phases.done ?? 0)}<small>/{count(wave.nodes)}</small></span>
-          <span class="wave-percent">{donePercent(wave.phases, wave.nodes)} %</span>
+          <span class="wave-done">{count(wave.phases.done ?? 0)}<small> of {count(wave.nodes)} done</small></span>
           <span class="wave-state">{wave.state}</span>
           <span class="wave-clock"><Clock wave={wave} stopped={stopped} /></span>
         </li>
@@ -24,7 +23,7 @@ export function Waves({ rollout }: { rollout: Rollout }) {
 }
 
 function Clock({ wave, stopped }: { wave: Wave; stopped: number | null }) {
-  if (wave.state === "baking" && wave.bake_until !== null && stopped === null) return <><Countdown until={wave.bake_until} /> <small>of bake left</small></>;
+  if (wave.state === "baking" && wave.bake_until !== null && stopped === null) return <><Countdown until={wave.bake_until} /> <small>left</small></>;
   if (wave.started_at === null) return null;
   return <Took from={wave.started_at} to={wave.passed_at ?? stopped} />;
 }

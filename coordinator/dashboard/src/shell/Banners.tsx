@@ -1,7 +1,7 @@
 //! What nobody may overlook: that nothing here is live any more, that the coordinator gives no
 //! orders, that somebody has halted something.
 
-import { now } from "../clock.ts";
+import { here } from "../clock.ts";
 import { age, countdown } from "../format.ts";
 import { Command } from "../parts/Copy.tsx";
 import { breakable } from "../parts/Links.tsx";
@@ -41,17 +41,16 @@ function Lost() {
   const state = link.value;
   if (state.state !== "lost") return null;
   // By this machine's clock on both sides: the coordinator's is out of reach.
-  void now.value;
-  const here = Date.now();
+  const now = here.value;
   const since = shownSince();
   return (
     <div class="banner lost">
       <p>
         <strong role="alert">The coordinator does not answer.</strong>{" "}
-        {since === null ? "Nothing has been heard of it yet." : <>What you see is <b>{age(since, here)}</b> old.</>}{" "}
+        {since === null ? "Nothing has been heard of it yet." : <>What you see is <b>{age(since, now)}</b> old.</>}{" "}
         Agents go on without it, and put back what fails by themselves.
       </p>
-      <span class="retry">{state.retry > here ? `next try in ${countdown(state.retry, here)}` : "trying"} <button type="button" onClick={reconnect}>Try now</button></span>
+      <span class="retry">{state.retry > now ? `next try in ${countdown(state.retry, now)}` : "trying"} <button type="button" onClick={reconnect}>Try now</button></span>
     </div>
   );
 }

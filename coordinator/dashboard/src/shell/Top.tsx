@@ -10,6 +10,8 @@ const PLACES: [href: string, name: string][] = [
   ["/", "Fleet"], ["/rollouts", "Rollouts"], ["/nodes", "Nodes"], ["/releases", "Releases"], ["/events", "Events"],
 ];
 
+const THEME_MARKS = { system: "M8 2a6 6 0 0 1 0 12z", light: "M8 5a3 3 0 1 0 0 6a3 3 0 1 0 0-6z", dark: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12z" };
+
 export function Top() {
   const { path } = place.value;
   const isHere = (href: string) => (href === "/" ? path === "/" : path === href || path.startsWith(`${href}/`));
@@ -24,7 +26,9 @@ export function Top() {
       <div class="top-end">
         <Pulse />
         <a class="who" href="/session">{session.value?.operator ?? "log in"}</a>
-        <button type="button" class="quiet" onClick={nextTheme} aria-label={`Theme: ${theme.value}. Change it.`} title="Theme (t)">{theme.value}</button>
+        <button type="button" class="quiet" onClick={nextTheme} aria-label={`Theme: ${theme.value}. Change it.`} title={`Theme: ${theme.value} (t)`}>
+          <svg class="theme" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.2" fill="none" stroke="currentColor" stroke-width="1.6" /><path d={THEME_MARKS[theme.value]} fill="currentColor" /></svg>
+        </button>
         <button type="button" class="quiet" onClick={() => (help.value = true)} aria-label="Keys" title="Keys (?)">?</button>
       </div>
     </header>

@@ -1,5 +1,7 @@
 //! `/`: the fleet at a glance. What is wrong comes first, then what moves, then what is.
 
+import { useEffect } from "preact/hooks";
+import { keepNotable, notable } from "../notable.ts";
 import { EventList } from "../parts/EventList.tsx";
 import { Answer } from "../parts/Answer.tsx";
 import { Title } from "../parts/Title.tsx";
@@ -29,24 +31,30 @@ export function FleetView() {
 
 function Glance({ status }: { status: Status }) {
   return (
-    <>
-      {status.active.map((rollout) => <Active key={rollout.number} rollout={rollout} />)}
-      <Environments environments={status.environments} />
-      <FleetGrid status={status} />
-      <div class="columns">
+    <div class="split">
+      <div>
+        {status.active.map((rollout) => <Active key={rollout.number} rollout={rollout} counts={status.active.length > 1} />)}
+        <FleetGrid status={status} />
+      </div>
+      <div>
+        <Environments environments={status.environments} />
         <Recent rollouts={status.recent} />
         <Latest />
       </div>
-    </>
+    </div>
   );
 }
 
 function Latest() {
-  const events = useView<Page<Event>>("/events?order=newest&limit=10");
+  // What is notable may lie far back behind steps; the stream brings what comes after.
+  const seen = useView<Page<Event>>("/events?order=newest&limit=500", { concerns: () => false, every: 60_000 });
+  useEffect(() => {
+    if (seen.data !== null) keepNotable(seen.data.items);
+  }, [seen.data]);
   return (
     <section class="card" aria-labelledby="latest">
       <h2 id="latest">Who did what <a class="more" href="/events">all events</a></h2>
-      <Answer seen={events} lines={10}>{({ items }) => <EventList events={items} links={false} />}</Answer>
+      <Answer seen={seen} lines={10}>{() => <EventList events={notable.value.slice(0, 12)} links={false} empty="Nothing but steps and reports lately." />}</Answer>
     </section>
   );
 }

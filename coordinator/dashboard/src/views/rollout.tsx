@@ -75,7 +75,7 @@ function Head({ rollout }: { rollout: RolloutDetail }) {
         <Title text={`#${number} ${at}, ${percent} %`}>
           #{number} {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}
         </Title>
-        <p class="big">{percent}<small> %</small></p>
+        <p class="big">{percent}<small> % done</small></p>
       </div>
       {rollout.why !== null && <p class={`why w-${state}`}>{rollout.why}</p>}
       {rollout.needs_person && <p class="needs-person">A person is needed.</p>}
@@ -96,11 +96,11 @@ function Health({ number, moving }: { number: number; moving: boolean }) {
 }
 
 function Events({ number, concerns }: { number: number; concerns: (event: Event) => boolean }) {
-  const seen = useView<Page<Event>>(`/events?rollout=${number}&order=newest&limit=14`, { concerns });
+  const seen = useView<Page<Event>>(`/events?rollout=${number}&order=newest&limit=100`, { concerns });
   return (
     <section class="card" aria-labelledby="events">
       <h2 id="events">Events <a class="more" href={`/events?rollout=${number}`}>all of #{number}</a></h2>
-      <Answer seen={seen} lines={8}>{({ items }) => <EventList events={items} links={false} />}</Answer>
+      <Answer seen={seen} lines={8}>{({ items }) => <EventList events={items} links={false} folded={14} />}</Answer>
     </section>
   );
 }

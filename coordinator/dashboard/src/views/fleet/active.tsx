@@ -9,7 +9,8 @@ import { Waves } from "../../parts/Waves.tsx";
 import type { Rollout } from "../../types.ts";
 import { brings } from "../../words.ts";
 
-export function Active({ rollout }: { rollout: Rollout }) {
+/** `counts`: also as numbers by phase, where no legend beside it has them. */
+export function Active({ rollout, counts }: { rollout: Rollout; counts: boolean }) {
   const { number, app, environment, parent } = rollout;
   return (
     <section class={`card active a-${rollout.state}`} aria-labelledby={`active-${number}`}>
@@ -19,12 +20,12 @@ export function Active({ rollout }: { rollout: Rollout }) {
           <a href={`/rollouts/${number}`}>#{number}</a> {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}
         </h2>
         <p class="by muted">{rollout.kind === "rollback" && <>{parent === null ? "rollback" : <>rollback of <a href={`/rollouts/${parent}`}>#{parent}</a></>} · </>}by {breakable(rollout.by)} · <Took from={rollout.started_at} to={rollout.ended_at} /></p>
-        <p class="big">{donePercent(rollout.phases, rollout.nodes)}<small> %</small></p>
+        <p class="big">{donePercent(rollout.phases, rollout.nodes)}<small> % done</small></p>
       </header>
       {rollout.needs_person && <p class="needs-person">A person is needed.</p>}
       <Waiting waiting={rollout.waiting} />
       <Waves rollout={rollout} />
-      <PhaseCounts phases={rollout.phases} href={(phase) => `/rollouts/${number}?phase=${phase}#steps`} />
+      {counts && <PhaseCounts phases={rollout.phases} href={(phase) => `/rollouts/${number}?phase=${phase}#steps`} />}
     </section>
   );
 }

@@ -1,48 +1,52 @@
-//! What each environment wants and has, one line an app.
+//! What each environment wants and has, one entry an app.
 
-import { count, percent, version } from "../../format.ts";
+import { count, version } from "../../format.ts";
 import { Release } from "../../parts/Release.tsx";
-import { Table, type Column } from "../../parts/Table.tsx";
 import type { Environment, EnvironmentApp } from "../../types.ts";
 
-type Row = EnvironmentApp & { environment: string; first: boolean };
-
-const number = (n: number, tone = "") => <span class={n === 0 ? "zero" : tone}>{count(n)}</span>;
-
-const COLUMNS: Column<Row>[] = [
-  { head: "environment", cell: (row) => <b class={row.first ? undefined : "again"}>{row.environment}</b> },
-  { head: "app", cell: (row) => row.app },
-  { head: "desired release", cell: (row) => <Release of={row.desired} /> },
-  { head: "nodes", class: "n", cell: (row) => count(row.nodes) },
-  { head: "healthy", class: "n", cell: (row) => <>{count(row.healthy)} <small class="muted">{percent(row.healthy, row.nodes)}</small></> },
-  { head: "unavailable", class: "n", cell: (row) => number(row.unavailable, "tone-bad") },
-  { head: "behind", class: "n", cell: (row) => number(row.behind, "tone-warn") },
-  { head: "versions", class: "versions-cell", cell: (row) => <Versions row={row} /> },
-];
-
 export function Environments({ environments }: { environments: readonly Environment[] }) {
-  const rows = environments.flatMap(({ environment, apps }) => apps.map((app, i) => ({ ...app, environment, first: i === 0 })));
+  const some = environments.some(({ apps }) => apps.length > 0);
   return (
     <section class="card" aria-labelledby="environments">
       <h2 id="environments">Environments</h2>
-      <Table
-        caption="Each environment and app" columns={COLUMNS} rows={rows} id={(row) => `${row.environment} ${row.app}`}
-        empty={environments.length === 0 ? "No environment is defined yet." : "No release has been brought anywhere yet."}
-      />
+      {!some && <p class="empty">{environments.length === 0 ? "No environment is defined yet." : "No release has been brought anywhere yet."}</p>}
+      <ul class="environments">
+        {environments.flatMap(({ environment, apps }) => apps.map((app) => <One key={`${environment} ${app.app}`} environment={environment} app={app} />))}
+      </ul>
     </section>
   );
 }
 
-const LOOKS = 7;
-
-function Versions({ row }: { row: Row }) {
-  const versions = Object.entries(row.versions).sort(([, a], [, b]) => b - a);
+function One({ environment, app }: { environment: string; app: EnvironmentApp }) {
   return (
-    <span class="versions">
+    <li>
+      <p class="environment-head">
+        <a href={`/?environment=${encodeURIComponent(environment)}&app=${encodeURIComponent(app.app)}`}><b>{environment}</b> {app.app}</a>
+        <Release of={app.desired} none="nothing desired yet" />
+      </p>
+      <p class="environment-numbers">
+        <span><b>{count(app.nodes)}</b> nodes</span>
+        <span><b>{count(app.healthy)}</b> healthy</span>
+        {app.unavailable > 0 && <span class="tone-bad"><b>{count(app.unavailable)}</b> unavailable</span>}
+        {app.behind > 0 && <span class="tone-warn"><b>{count(app.behind)}</b> behind</span>}
+      </p>
+      <Versions app={app} />
+    </li>
+  );
+}
+
+// Beyond these nobody tells patterns apart; the numbers still do.
+const LOOKS = 6;
+
+function Versions({ app }: { app: EnvironmentApp }) {
+  const versions = Object.entries(app.versions).sort(([a], [b]) => Number(b === app.desired) - Number(a === app.desired) || (a < b ? 1 : -1));
+  const look = (i: number, ref: string) => `part r-${ref === app.desired ? 0 : 1 + ((i + LOOKS - 1) % LOOKS)}`;
+  return (
+    <>
       <span class="bar thin" aria-hidden="true">
-        {versions.map(([ref, n], i) => <span key={ref} class={`part r-${ref === row.desired ? 0 : 1 + (i % LOOKS)}`} style={{ flexGrow: n }} />)}
+        {versions.map(([ref, n], i) => <span key={ref} class={look(i, ref)} style={{ flexGrow: n }} />)}
       </span>
-      <span class="versions-told">{versions.map(([ref, n]) => <span key={ref} title={ref}>{version(ref)} <b>{count(n)}</b></span>)}</span>
-    </span>
+      <p class="versions">{versions.map(([ref, n], i) => <span key={ref} title={ref}><i class={look(i, ref)} /> {version(ref)} <b>{count(n)}</b></span>)}</p>
+    </>
   );
 }

@@ -19,9 +19,9 @@ const COLUMNS: Column<Step>[] = [
   { head: "phase", cell: ({ phase, unreachable }) => <><PhaseMark phase={phase} />{unreachable && <> <HealthMark word="unreachable" /></>}</> },
   { head: "for", class: "n", cell: ({ since }) => <Age at={since} /> },
   { head: "from", cell: ({ from }) => <Release of={from} /> },
-  { head: "failure", class: "wide", cell: ({ failure }) => failure?.message ?? "" },
 ];
-const PAGE = 50;
+const FAILURE: Column<Step> = { head: "failure", class: "wide", cell: ({ failure }) => failure?.message ?? "" };
+const PAGE = 25;
 
 export function Steps({ rollout, concerns }: { rollout: RolloutDetail; concerns: (event: Event) => boolean }) {
   const path = withQuery(`/rollouts/${rollout.number}/steps`, { wave: asked("wave"), phase: asked("phase"), after: asked("after"), limit: PAGE });
@@ -36,7 +36,7 @@ export function Steps({ rollout, concerns }: { rollout: RolloutDetail; concerns:
       <Answer seen={seen} lines={10}>
         {({ items, next }) => (
           <>
-            <Table caption={`Steps of rollout ${rollout.number}`} columns={COLUMNS} rows={items} id={({ node }) => node} empty="No step is like that." stale={seen.stale} />
+            <Table caption={`Steps of rollout ${rollout.number}`} columns={items.some(({ failure }) => failure !== null) ? [...COLUMNS, FAILURE] : COLUMNS} rows={items} id={({ node }) => node} empty="No step is like that." stale={seen.stale} />
             <Pager next={next} shown={items.length} />
           </>
         )}
