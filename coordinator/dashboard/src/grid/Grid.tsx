@@ -2,6 +2,7 @@
 //! cursor is said in words, and the same nodes are a table one link away.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { count } from "../format.ts";
 import { colours } from "../theme.ts";
 import type { Fleet } from "../types.ts";
 import { groupsOf, type Grouping } from "./groups.ts";
@@ -20,8 +21,8 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
   const width = useWidth(canvas);
   const [under, setUnder] = useState(-1);
 
-  const same = groupKey(fleet, grouping);
-  const placed = useMemo(() => fitted(fleet, grouping, width), [same, width]);
+  const standing = useStanding(fleet, grouping);
+  const placed = useMemo(() => fitted(standing, grouping, width), [standing, width]);
   const chosen = selected === "" ? -1 : (placed.places[fleet.nodes.indexOf(selected)] ?? -1);
   const at = under >= 0 && under < placed.order.length ? under : chosen;
   const look = kinds.kinds.map(({ word, colour }) => word + colour).join();
@@ -52,7 +53,7 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
       <div class="grid-cells">
         {placed.boxes.map((box) => (
           <div class="grid-label" key={box.label} style={{ top: `${box.labelY}px` }} aria-hidden="true">
-            <b>{box.label}</b> <span>{box.size}</span>
+            <b>{box.label}</b> <span>{count(box.size)}</span>
           </div>
         ))}
         <canvas
@@ -76,12 +77,18 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
   );
 }
 
-/** Changes only when somebody moved to another group, came or went: then cells move, else never. */
-function groupKey(fleet: Fleet, grouping: Grouping): string {
-  const column = grouping === "wave" ? fleet.wave : fleet.zone;
-  let hash = fleet.nodes.length;
-  for (let i = 0; i < column.length; i += 1) hash = (Math.imul(hash, 31) + (column[i] ?? 0)) | 0;
-  return `${grouping} ${fleet.environment} ${fleet.app} ${hash} ${fleet.nodes[0]} ${fleet.nodes.at(-1)}`;
+/** The last fleet in which somebody moved to another group, came or went: only then cells move. */
+function useStanding(fleet: Fleet, grouping: Grouping): Fleet {
+  const last = useRef({ fleet, grouping });
+  const column = (of: Fleet) => (grouping === "wave" ? of.wave : of.zone);
+  const before = last.current;
+  const same = before.grouping === grouping && equal(before.fleet.nodes, fleet.nodes) && equal(column(before.fleet), column(fleet));
+  if (!same) last.current = { fleet, grouping };
+  return last.current.fleet;
+}
+
+function equal<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a === b || (a.length === b.length && a.every((one, i) => one === b[i]));
 }
 
 // What is above the grid has to be seen with it, without scrolling; a large fleet gets more of

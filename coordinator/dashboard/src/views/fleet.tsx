@@ -35,10 +35,10 @@ function Glance({ status }: { status: Status }) {
       <div>
         {status.active.map((rollout) => <Active key={rollout.number} rollout={rollout} counts={status.active.length > 1} />)}
         <FleetGrid status={status} />
+        <Recent rollouts={status.recent} />
       </div>
       <div>
         <Environments environments={status.environments} />
-        <Recent rollouts={status.recent} />
         <Latest />
       </div>
     </div>

@@ -24,7 +24,7 @@ const COLUMNS: Column<Node>[] = [
   { head: "environment", cell: ({ environments }) => environments.join(", ") },
   { head: "zone", cell: ({ labels }) => labels.zone ?? "" },
   { head: "service", cell: ({ cordon, drained }) => <Service cordon={cordon} drained={drained} /> },
-  { head: "platform", cell: ({ platform }) => platform },
+  { head: "platform", class: "desk", cell: ({ platform }) => platform },
 ];
 
 export function NodesView() {

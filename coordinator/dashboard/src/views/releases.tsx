@@ -21,7 +21,7 @@ const COLUMNS: Column<One>[] = [
   { head: "desired in", cell: ({ desired_in: where }) => where.join(", ") || <span class="muted">none</span> },
   { head: "known bad", class: "wide", cell: ({ known_bad: bad }) => <ul class="plain">{bad.map(({ environment, rollout, why }) => <li key={environment}><span class="tone-bad">in {environment}</span> <RolloutLink number={rollout} />: {why}</li>)}</ul> },
   { head: "components", cell: ({ components }) => components.join(", ") },
-  { head: "signed by", cell: ({ signed_by: keys }) => keys.join(", ") },
+  { head: "signed by", class: "desk", cell: ({ signed_by: keys }) => keys.join(", ") },
   { head: "counter", class: "n", cell: ({ counter }) => count(counter) },
   { head: "pushed", class: "pushed", cell: ({ pushed_at, by }) => <><Ago at={pushed_at} /> <small class="muted">by {breakable(by)}</small></> },
 ];

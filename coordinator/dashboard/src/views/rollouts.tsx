@@ -62,7 +62,7 @@ function columns(chosen: readonly string[]): Column<Rollout>[] {
     { head: "environment", cell: ({ environment }) => environment },
     { head: "release", cell: (rollout) => <><Release of={rollout.release} none="each its last good" />{rollout.kind !== "forward" && <small class="kind">{rollout.kind}{rollout.parent !== null && <> of <RolloutLink number={rollout.parent} /></>}</small>}</> },
     { head: "nodes", class: "progress", cell: (rollout) => <><PhaseBar phases={rollout.phases} nodes={rollout.nodes} thin /> <small>{donePercent(rollout.phases, rollout.nodes)} % of {rollout.nodes}</small></> },
-    { head: "by", cell: ({ by }) => breakable(by) },
+    { head: "by", class: "desk", cell: ({ by }) => breakable(by) },
     { head: "started", class: "n", cell: ({ started_at }) => <Ago at={started_at} /> },
     { head: "took", class: "n", cell: ({ started_at, ended_at }) => <Took from={started_at} to={ended_at} /> },
   ];

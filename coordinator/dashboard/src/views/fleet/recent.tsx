@@ -17,8 +17,8 @@ export function Recent({ rollouts }: { rollouts: readonly Rollout[] }) {
             <StateBadge state={rollout.state} />
             <RolloutLink number={rollout.number} />
             <span class="recent-what">{rollout.app} {rollout.kind === "rollback" ? "back to" : ""} {brings(rollout)} <span class="muted">in</span> {rollout.environment}</span>
-            {rollout.ended_at !== null && <span class="muted"><Ago at={rollout.ended_at} /></span>}
-            {rollout.why !== null && <span class="recent-why">{rollout.why}</span>}
+            <span class="recent-why">{rollout.why}</span>
+            {rollout.ended_at !== null && <span class="recent-when"><Ago at={rollout.ended_at} /></span>}
           </li>
         ))}
       </ul>

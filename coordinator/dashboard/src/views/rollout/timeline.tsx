@@ -22,7 +22,7 @@ export function Timeline({ rollout }: { rollout: Rollout }) {
       <p class="timeline-ends muted">
         <span>started <When at={rollout.started_at} /></span>
         <span><Took from={rollout.started_at} to={rollout.ended_at} /></span>
-        <span>{rollout.ended_at === null ? "now" : <>ended <When at={rollout.ended_at} /></>}</span>
+        <span>{rollout.ended_at !== null ? <>ended <When at={rollout.ended_at} /></> : drawn.end > now.value ? <>bakes until <When at={drawn.end} /></> : "now"}</span>
       </p>
     </div>
   );
