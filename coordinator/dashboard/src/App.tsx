@@ -1,6 +1,7 @@
 //! The page: what stays on every page, and the view that the path names.
 
 import type { VNode } from "preact";
+import { useErrorBoundary } from "preact/hooks";
 import { Title } from "./parts/Title.tsx";
 import { place } from "./route.ts";
 import { Announcer } from "./shell/Announcer.tsx";
@@ -28,7 +29,7 @@ export function App() {
       <Top />
       {!shut && <Banners />}
       <main id="main" tabIndex={-1} class={link.value.state === "lost" ? "old" : undefined}>
-        {shut ? <SessionView /> : viewOf(path)}
+        {shut ? <SessionView /> : <Guarded key={path}>{viewOf(path)}</Guarded>}
       </main>
       {!shut && <Foot />}
       {!shut && <Announcer />}
@@ -54,6 +55,19 @@ function viewOf(path: string): VNode {
     if (/^\d+$/.test(second)) return <RolloutView key={second} number={second} />;
   } else if (first === "nodes") return <NodeView key={second} id={decodeURIComponent(second)} />;
   return <Nowhere />;
+}
+
+/** A view that stumbles over what it did not expect says so, and takes nothing else with it. */
+function Guarded({ children }: { children: VNode }) {
+  const [error, again] = useErrorBoundary();
+  if (error === undefined) return children;
+  return (
+    <>
+      <div class="page-head"><Title text="This page stumbled" /></div>
+      <p class="empty">It could not show what the coordinator answered: {String(error)}.</p>
+      <p class="buttons"><button type="button" onClick={again}>Try again</button></p>
+    </>
+  );
 }
 
 function Nowhere() {

@@ -24,6 +24,9 @@ const SILENT_MS = 20_000;
 // A hidden page needs to know that something happened, not at what second.
 const HIDDEN_FLUSH_MS = 2_000;
 
+// Who logs in wakes it; this is for who did so in another window.
+const SHUT_MS = 60_000;
+
 const listeners = new Set<Listener>();
 let lastId: string | null = null;
 let heard = Date.now();
@@ -39,6 +42,7 @@ export function listen(listener: Listener): void {
 
 export async function startStream(): Promise<never> {
   for (;;) {
+    if (link.value.state === "shut") await pause(SHUT_MS);
     const opened = await follow();
     // An open line that breaks is tried again at once, and quietly: a coordinator that is
     // restarted is back before anybody reads a banner.
@@ -48,8 +52,7 @@ export async function startStream(): Promise<never> {
       attempt += 1;
       if (link.value.state !== "shut") link.value = { state: "lost", heard, retry: Date.now() + wait };
     }
-    // Who has to log in first wakes it by that.
-    await pause(link.value.state === "shut" ? SILENT_MS : wait);
+    if (link.value.state !== "shut") await pause(wait);
   }
 }
 

@@ -45,13 +45,15 @@ class Entry {
   constructor(readonly path: string) {}
 
   due(now: number, hidden: boolean): boolean {
-    if (this.watchers === 0 || this.asking) return false;
+    if (!started || this.watchers === 0 || this.asking) return false;
     const soonest = Math.max(hidden ? HIDDEN_SOONEST_MS : SOONEST_MS, this.cost * COST_SHARE);
     const every = hidden ? HIDDEN_EVERY_MS : (this.freshness.every ?? EVERY_MS);
     return now - this.asked >= (this.dirty ? soonest : every);
   }
 }
 
+// Who has to log in first would only get refusals: nothing is asked for before that is known.
+let started = false;
 const entries = new Map<string, Entry>();
 
 /** What the coordinator says under this path, for as long as the component is on screen. */
@@ -176,11 +178,12 @@ function taint({ events, missed }: Batch): void {
 }
 
 export function startViews(): void {
+  started = true;
   listen(taint);
   const pump = () => {
     // While the line is lost, its own tries are the only ones: 20 views that time out one
     // after another help nobody.
-    if (link.value.state !== "lost") {
+    if (link.value.state !== "lost" && link.value.state !== "shut") {
       const now = Date.now();
       for (const entry of entries.values()) if (entry.due(now, document.hidden)) void ask(entry);
     }

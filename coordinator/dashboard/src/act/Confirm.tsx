@@ -1,7 +1,7 @@
 //! Asks before it acts: what will happen, the command that does the same, and why. The button
 //! names the rollout, so that nobody aborts another one than they mean.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { send } from "../api.ts";
 import { ProblemNote } from "../parts/Answer.tsx";
 import { Command } from "../parts/Copy.tsx";
@@ -25,7 +25,8 @@ export function Confirm({ offer, rollout, onDone, onClose }: Props) {
   // Beside the state, which is only so after the next drawing: a second click comes before it.
   const sent = useRef(false);
 
-  useEffect(() => {
+  // Before anything is drawn, or the next key would still go to the page behind.
+  useLayoutEffect(() => {
     dialog.current?.showModal();
     // What cannot be taken back is not one Enter away.
     dialog.current?.querySelector<HTMLElement>(grave ? "[data-cancel]" : "[name=reason]")?.focus();

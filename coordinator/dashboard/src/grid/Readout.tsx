@@ -1,9 +1,8 @@
 //! What is known of the node under the cursor, in words. It keeps its line when there is
 //! none, so that nothing jumps.
 
-import { version } from "../format.ts";
+import { spoken, version } from "../format.ts";
 import type { Fleet } from "../types.ts";
-import { spoken } from "../format.ts";
 
 export function Readout({ fleet, index }: { fleet: Fleet; index: number }) {
   const node = fleet.nodes[index];
@@ -27,16 +26,17 @@ function facts(fleet: Fleet, i: number): [string, string][] {
   const { words } = fleet;
   const word = (list: string[], column: number[]) => list[column[i] ?? -1];
   const release = word(words.versions, fleet.version);
+  const phase = word(words.phases, fleet.phase);
   const wave = fleet.wave[i] ?? -1;
   const flags = fleet.flags[i] ?? 0;
   const told: [string, string | undefined][] = [
     ["release", release === undefined ? "none" : version(release)],
-    ["phase", word(words.phases, fleet.phase)],
+    ["phase", phase === undefined ? undefined : spoken(phase)],
     ["health", word(words.healths, fleet.health)],
     ["connection", word(words.connections, fleet.connection)],
     ["zone", word(words.zones, fleet.zone)],
     ["wave", wave < 0 ? undefined : String(wave)],
     ["service", flags & 2 ? "drained" : flags & 1 ? "cordoned" : undefined],
   ];
-  return told.flatMap(([name, value]) => (value === undefined ? [] : [[name, spoken(value)] as [string, string]]));
+  return told.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as [string, string]]));
 }

@@ -76,7 +76,7 @@ export class Painter {
       context.translate(i * size, 0);
       context.fillStyle = context.strokeStyle = this.#resolved(colour);
       if (outline) {
-        const line = Math.max(1, Math.round(size / 10));
+        const line = Math.max(1, Math.round(size / 14));
         context.lineWidth = line;
         context.strokeRect(line / 2, line / 2, size - line, size - line);
       }

@@ -15,12 +15,12 @@ export function EventList({ events, links = true, folded, empty = "Nothing has h
   return (
     <ol class="events">
       {folds.map(({ event, message, nodes }) => (
-        <li key={event.position} class={event.by === null ? undefined : "person"}>
+        <li key={event.position}>
           <When at={event.at} />
           <span class="message">
             {nodes.length > 1 ? <b title={nodes.join(", ")}>{counted(nodes.length, "node")}</b> : nodes[0] !== undefined && breakable(nodes[0])}
             {nodes.length > 0 && (nodes.length > 1 ? ": " : " ")}
-            {breakable(message)}
+            <Said by={event.by} message={message} />
           </span>
           {links && (
             <span class="about">
@@ -32,4 +32,10 @@ export function EventList({ events, links = true, folded, empty = "Nothing has h
       ))}
     </ol>
   );
+}
+
+/** Who it was stands out; the coordinator's sentence begins with them. */
+function Said({ by, message }: { by: string | null; message: string }) {
+  if (by === null || !message.startsWith(`${by} `)) return <>{message}</>;
+  return <><b>{by}</b>{message.slice(by.length)}</>;
 }

@@ -2,7 +2,6 @@
 
 import type { ComponentChildren } from "preact";
 import { asked, hrefWith, set } from "../route.ts";
-import { spoken } from "../format.ts";
 
 const FROM_START = { after: null };
 
@@ -19,7 +18,7 @@ export function Choice({ name, label, options, all = "all" }: { name: string; la
       {label}
       <select value={value} onChange={(event) => set({ [name]: event.currentTarget.value, ...FROM_START })}>
         <option value="">{all}</option>
-        {shown.map((option) => <option key={option} value={option}>{spoken(option)}</option>)}
+        {shown.map((option) => <option key={option} value={option}>{option}</option>)}
       </select>
     </label>
   );
@@ -53,7 +52,7 @@ export function Pager({ next, shown, total }: { next: string | null; shown: numb
   const later = asked("after") !== "";
   if (next === null && !later && total === undefined) return null;
   return (
-    <nav class="pager" aria-label="Pages">
+    <nav class="pager" aria-label="More of this list">
       {total !== undefined && <span>{shown} of {total}</span>}
       {later && <a href={hrefWith(FROM_START)}>First page</a>}
       {next !== null && <a href={hrefWith({ after: next })}>Next page</a>}

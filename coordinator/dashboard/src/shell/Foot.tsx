@@ -7,7 +7,7 @@ export function Foot() {
   const coordinator = useStatus().data?.coordinator;
   return (
     <footer class="foot">
-      <span>times in {ZONE}, UTC where you point</span>
+      <span>times in {ZONE}{ZONE !== "UTC" && ", UTC where you point"}</span>
       {coordinator !== undefined && <span>coordinator {coordinator.version}, term {coordinator.term}, position {count(coordinator.position)}</span>}
       <a href="/api/v1/openapi.json">API</a>
     </footer>

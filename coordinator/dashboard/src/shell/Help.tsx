@@ -1,7 +1,7 @@
 //! The keys, and what they do. They can be turned off: who dictates speaks letters too.
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { go } from "../route.ts";
 import { stored } from "../stored.ts";
 import { nextTheme } from "../theme.ts";
@@ -39,7 +39,7 @@ export function startShortcuts(): void {
 export function Help() {
   const dialog = useRef<HTMLDialogElement>(null);
   const open = help.value;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (open) dialog.current?.showModal();
   }, [open]);
   if (!open) return null;

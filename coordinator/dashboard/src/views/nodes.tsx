@@ -22,7 +22,7 @@ const COLUMNS: Column<Node>[] = [
   { head: "connection", cell: ({ connection }) => <HealthMark word={connection.state} /> },
   { head: "apps", class: "wide", cell: ({ apps }) => <Apps apps={apps} /> },
   { head: "environment", cell: ({ environments }) => environments.join(", ") },
-  { head: "zone", cell: ({ labels }) => labels.zone ?? "" },
+  { head: "zone", class: "still", cell: ({ labels }) => labels.zone ?? "" },
   { head: "service", cell: ({ cordon, drained }) => <Service cordon={cordon} drained={drained} /> },
   { head: "platform", class: "desk", cell: ({ platform }) => platform },
 ];

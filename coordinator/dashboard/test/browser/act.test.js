@@ -20,6 +20,7 @@ test("abort by keyboard: asks, says what will happen, starts at Cancel, acts onc
   assert.equal(await focused(page), "Abort", "the focus goes back to where it came from");
 
   await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
   await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("Shift+Tab");
   await page.keyboard.type("wrong release");
@@ -64,7 +65,7 @@ test("a held rollout is widened by the waves that one names", { skip }, async (t
   const coordinator = await mock(t, "held");
   const { page, close } = await open(`${coordinator.url}/rollouts/42`);
   await settled(page);
-  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByRole("button", { name: "Resume", exact: true }).click();
   await page.getByLabel("Waves, cumulative").fill("75,100");
   await page.getByRole("button", { name: "Resume #42" }).click();
   await page.getByRole("dialog").waitFor({ state: "detached" });

@@ -17,7 +17,7 @@ export function Active({ rollout, counts }: { rollout: Rollout; counts: boolean 
       <header>
         <StateBadge state={rollout.state} large />
         <h2 id={`active-${number}`}>
-          <a href={`/rollouts/${number}`}>#{number}</a> {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}
+          <a href={`/rollouts/${number}`}><b>#{number}</b> {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}</a>
         </h2>
         <p class="by muted">{rollout.kind === "rollback" && <>{parent === null ? "rollback" : <>rollback of <a href={`/rollouts/${parent}`}>#{parent}</a></>} · </>}by {breakable(rollout.by)} · <Took from={rollout.started_at} to={rollout.ended_at} />{rollout.reason !== null && <> · {rollout.reason}</>}</p>
         <p class="big">{donePercent(rollout.phases, rollout.nodes)}<small> % done</small></p>

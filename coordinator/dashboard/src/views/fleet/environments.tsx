@@ -21,12 +21,11 @@ function One({ environment, app }: { environment: string; app: EnvironmentApp })
   return (
     <li>
       <p class="environment-head">
-        <a href={`/?environment=${encodeURIComponent(environment)}&app=${encodeURIComponent(app.app)}`}><b>{environment}</b> {app.app}</a>
+        <a class="plain-link" href={`/?environment=${encodeURIComponent(environment)}&app=${encodeURIComponent(app.app)}`}><b>{environment}</b> {app.app}</a>
         <Release of={app.desired} none="nothing desired yet" />
       </p>
       <p class="environment-numbers">
-        <span><b>{count(app.nodes)}</b> nodes</span>
-        <span><b>{count(app.healthy)}</b> healthy</span>
+        <span><b>{count(app.healthy)}</b> of {count(app.nodes)} healthy</span>
         {app.unavailable > 0 && <span class="tone-bad"><b>{count(app.unavailable)}</b> unavailable</span>}
         {app.behind > 0 && <span class="tone-warn"><b>{count(app.behind)}</b> behind</span>}
       </p>

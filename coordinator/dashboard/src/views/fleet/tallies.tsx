@@ -9,7 +9,7 @@ type Tally = [word: string, n: number, href: string, shape: Shape, colour: strin
 
 export function Tallies({ nodes }: { nodes: NodeCounts }) {
   const tallies: Tally[] = [
-    ["nodes", nodes.total, "/nodes", "full", "plain"],
+    [nodes.total === 1 ? "node" : "nodes", nodes.total, "/nodes", "full", "plain"],
     ["connected", nodes.connected, "/nodes?connection=connected", "full", "good"],
     ["unhealthy", nodes.unhealthy, "/nodes?health=unhealthy", "cross", "bad"],
     ["unreachable", nodes.unreachable, "/nodes?connection=unreachable", "slash", "away"],
@@ -21,7 +21,7 @@ export function Tallies({ nodes }: { nodes: NodeCounts }) {
   ];
   return (
     <ul class="tallies" aria-label="Nodes">
-      {tallies.filter(([word, n]) => n > 0 || word === "nodes" || word === "connected").map(([word, n, href, shape, colour]) => (
+      {tallies.filter(([word, n, , , colour]) => n > 0 || colour === "plain" || word === "connected").map(([word, n, href, shape, colour]) => (
         <li key={word}><a href={href}>{colour !== "plain" && <Glyph shape={shape} colour={colour} />}<b>{count(n)}</b> {word}</a></li>
       ))}
     </ul>
