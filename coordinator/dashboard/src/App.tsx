@@ -53,8 +53,17 @@ function viewOf(path: string): VNode {
   } else if (first === "rollouts") {
     if (second === "compare") return <CompareView />;
     if (/^\d+$/.test(second)) return <RolloutView key={second} number={second} />;
-  } else if (first === "nodes") return <NodeView key={second} id={decodeURIComponent(second)} />;
+  } else if (first === "nodes") return <NodeView key={second} id={decoded(second)} />;
   return <Nowhere />;
+}
+
+/** What is not well encoded is taken as it stands: then there is no node of that name. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** A view that stumbles over what it did not expect says so, and takes nothing else with it. */

@@ -2,7 +2,7 @@
 //! colours them. Nothing else on the page names a phase or a state.
 
 import type { Act, Connection, Figure, Health, Phase, Rollout, State, Wave } from "./types.ts";
-import { version } from "./format.ts";
+import { version, wholePercent } from "./format.ts";
 
 /** As a step goes through them; what went wrong comes last. */
 export const PHASES: readonly Phase[] = [
@@ -48,6 +48,21 @@ export function currentWave(waves: readonly Wave[]): Wave | null {
     ?? waves.findLast(({ state }) => state === "passed")
     ?? waves[0]
     ?? null;
+}
+
+/** The one figure of a rollout. What is held has done all that it was to do, and that is not all. */
+export function headline(rollout: Pick<Rollout, "phases" | "nodes" | "state" | "waves">): { figure: string; of: string } {
+  const reach = rollout.waves.at(-1)?.reach;
+  if (rollout.state === "held" && reach !== undefined) return { figure: reach.replace("%", ""), of: reach.endsWith("%") ? "% covered" : "covered" };
+  return { figure: String(wholePercent(done(rollout), rollout.nodes)), of: "% done" };
+}
+
+/** `#42 wave 2 of 3, 37 %`: what a tab or a list of windows has room for. */
+export function shortly(rollout: Rollout): string {
+  const wave = currentWave(rollout.waves);
+  const at = rollout.state === "running" && wave !== null ? `wave ${wave.wave} of ${rollout.waves.length}` : rollout.state;
+  const { figure, of } = headline(rollout);
+  return `#${rollout.number} ${at}, ${figure} ${of.startsWith("%") ? "%" : of}`;
 }
 
 export function done(rollout: Pick<Rollout, "phases">): number {

@@ -1,5 +1,7 @@
 // A browser for a test file, and pages that note what a page must never do.
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { after } from "node:test";
 import { chromium } from "playwright-core";
 
@@ -29,4 +31,13 @@ export async function open(url, { width = 1440, height = 900, theme = "dark", lo
 /** Nothing is a skeleton any more. */
 export async function settled(page) {
   await page.waitForFunction(() => document.querySelector("main h1") !== null && document.querySelector(".skeleton") === null && document.querySelector(".pulse.connecting") === null);
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Every rule of accessibility that the page breaks now, as a sentence. */
+export async function broken(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  return violations.flatMap(({ id, nodes }) => nodes.slice(0, 3).map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`));
 }

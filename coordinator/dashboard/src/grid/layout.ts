@@ -8,7 +8,7 @@ export type Box = { label: string; from: number; size: number; x: number; y: num
 export type Layout = { pitch: number; cell: number; width: number; height: number; boxes: Box[]; order: Int32Array; places: Int32Array };
 
 // A cell is as large as the height allows, between what is still a shape and what is a tile.
-const PITCH_MAX = 30;
+const PITCH_MAX = 34;
 const PITCH_MIN = 5;
 const BETWEEN = 10;
 const LABEL_HEIGHT = 22;

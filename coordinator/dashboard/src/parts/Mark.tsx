@@ -28,7 +28,7 @@ export function PhaseMark({ phase }: { phase: string }) {
 const STATES: Record<State, string> = {
   running: "M3 1.5L11 6L3 10.5Z",
   paused: "M2 1H5V11H2ZM7 1H10V11H7Z",
-  held: "M1 5H11V7H1ZM5 1H7V11H5Z",
+  held: "M1 1.5H3.4V10.5H1ZM8.6 1.5H11V10.5H8.6ZM3.4 4.8H8.6V7.2H3.4Z",
   succeeded: "M1 6.2L2.6 4.6L5 7L9.6 2.2L11.2 3.8L5 10.2Z",
   failed: "M1 2.6L2.6 1L6 4.4L9.4 1L11 2.6L7.6 6L11 9.4L9.4 11L6 7.6L2.6 11L1 9.4L4.4 6Z",
   aborted: "M2 2H10V10H2Z",

@@ -4,7 +4,6 @@
 import { here } from "../clock.ts";
 import { age, countdown } from "../format.ts";
 import { Command } from "../parts/Copy.tsx";
-import { breakable } from "../parts/Links.tsx";
 import { Age } from "../parts/Time.tsx";
 import { useStatus } from "../status.ts";
 import { link, reconnect } from "../stream.ts";
@@ -29,7 +28,7 @@ export function Banners() {
       )}
       {halts.map(([where, command, halt]) => (
         <div class="banner bad" key={where}>
-          <p><strong>Halted: {where}.</strong> {halt.reason} <span class="halt-by">by {breakable(halt.by)}, for <Age at={halt.since} /></span></p>
+          <p><strong>Halted: {where}.</strong> {halt.reason} <span class="halt-by">by {halt.by}, for <Age at={halt.since} /></span></p>
           <Command text={command} />
         </div>
       ))}

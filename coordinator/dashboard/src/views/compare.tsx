@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { ProblemNote, Skeleton } from "../parts/Answer.tsx";
-import { RolloutLink, breakable } from "../parts/Links.tsx";
+import { RolloutLink } from "../parts/Links.tsx";
 import { StateBadge } from "../parts/Mark.tsx";
 import { PhaseBar } from "../parts/PhaseBar.tsx";
 import { Release } from "../parts/Release.tsx";
@@ -40,7 +40,7 @@ const LINES: Line[] = [
   { name: "environment", plain: ({ environment }) => environment },
   { name: "release", plain: ({ release }) => release ?? "last good", show: ({ release }) => <Release of={release} none="each node's last good" /> },
   { name: "kind", plain: ({ kind }) => kind },
-  { name: "by", plain: ({ by }) => by, show: ({ by }) => breakable(by) },
+  { name: "by", plain: ({ by }) => by, show: ({ by }) => by },
   { name: "reason", plain: ({ reason }) => reason ?? "" },
   { name: "started", plain: () => "", show: ({ started_at }) => <When at={started_at} /> },
   { name: "took", plain: (of) => duration((of.ended_at ?? 0) - of.started_at), show: (of) => <Took from={of.started_at} to={of.ended_at} /> },

@@ -5,10 +5,9 @@ import { keepNotable, notable } from "../notable.ts";
 import { EventList } from "../parts/EventList.tsx";
 import { Answer } from "../parts/Answer.tsx";
 import { Title } from "../parts/Title.tsx";
-import { wholePercent } from "../format.ts";
 import { useStatus } from "../status.ts";
 import type { Event, Page, Status } from "../types.ts";
-import { currentWave, done } from "../words.ts";
+import { shortly } from "../words.ts";
 import { useView } from "../view.ts";
 import { Active } from "./fleet/active.tsx";
 import { Environments } from "./fleet/environments.tsx";
@@ -59,11 +58,8 @@ function Latest() {
   );
 }
 
-/** `#42 wave 2 of 3, 37 %`: what a tab or a window list has room for. */
 function titleOf(status: Status | null): string {
   const rollout = status?.active[0];
   if (rollout === undefined) return status?.halt ? "Halted" : "Fleet";
-  const wave = currentWave(rollout.waves);
-  const at = rollout.state === "running" && wave !== null ? `wave ${wave.wave} of ${rollout.waves.length}` : rollout.state;
-  return `#${rollout.number} ${at}, ${wholePercent(done(rollout), rollout.nodes)} %`;
+  return shortly(rollout);
 }

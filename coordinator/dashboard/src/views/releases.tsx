@@ -3,7 +3,7 @@
 import { withQuery } from "../api.ts";
 import { Answer } from "../parts/Answer.tsx";
 import { Choice, Filters, Pager } from "../parts/Filters.tsx";
-import { RolloutLink, breakable } from "../parts/Links.tsx";
+import { RolloutLink } from "../parts/Links.tsx";
 import { Release } from "../parts/Release.tsx";
 import { Table, type Column } from "../parts/Table.tsx";
 import { Ago } from "../parts/Time.tsx";
@@ -21,9 +21,9 @@ const COLUMNS: Column<One>[] = [
   { head: "desired in", cell: ({ desired_in: where }) => where.join(", ") || <span class="muted">none</span> },
   { head: "known bad", class: "wide", cell: ({ known_bad: bad }) => <ul class="plain">{bad.map(({ environment, rollout, why }) => <li key={environment}><span class="tone-bad">in {environment}</span> <RolloutLink number={rollout} />: {why}</li>)}</ul> },
   { head: "components", cell: ({ components }) => components.join(", ") },
-  { head: "signed by", class: "desk", cell: ({ signed_by: keys }) => keys.join(", ") },
+  { head: "signed by", class: "desk still", cell: ({ signed_by: keys }) => keys.join(", ") },
   { head: "counter", class: "n", cell: ({ counter }) => count(counter) },
-  { head: "pushed", class: "pushed", cell: ({ pushed_at, by }) => <><Ago at={pushed_at} /> <small class="muted">by {breakable(by)}</small></> },
+  { head: "pushed", class: "pushed", cell: ({ pushed_at, by }) => <><Ago at={pushed_at} /> <small class="muted">by {by}</small></> },
 ];
 
 export function ReleasesView() {

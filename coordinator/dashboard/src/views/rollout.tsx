@@ -5,14 +5,14 @@ import { Answer } from "../parts/Answer.tsx";
 import { EventList } from "../parts/EventList.tsx";
 import { Failures } from "../parts/Failures.tsx";
 import { StateBadge } from "../parts/Mark.tsx";
-import { PhaseCounts, donePercent } from "../parts/PhaseBar.tsx";
+import { PhaseCounts } from "../parts/PhaseBar.tsx";
 import { Title } from "../parts/Title.tsx";
 import { Trends } from "../parts/Trends.tsx";
 import { Waiting } from "../parts/Waiting.tsx";
 import { Waves } from "../parts/Waves.tsx";
 import { hrefWith } from "../route.ts";
 import type { Event, Page, RolloutDetail, Trends as Figures } from "../types.ts";
-import { brings, currentWave, ENDED } from "../words.ts";
+import { brings, ENDED, headline, shortly } from "../words.ts";
 import { useView } from "../view.ts";
 import { About, LeftOut, Migration, Relations, Strategy } from "./rollout/about.tsx";
 import { Steps } from "./rollout/steps.tsx";
@@ -65,17 +65,15 @@ function Whole({ rollout, concerns }: { rollout: RolloutDetail; concerns: (event
 
 function Head({ rollout }: { rollout: RolloutDetail }) {
   const { number, app, environment, state } = rollout;
-  const percent = donePercent(rollout.phases, rollout.nodes);
-  const wave = currentWave(rollout.waves);
-  const at = state === "running" && wave !== null ? `wave ${wave.wave} of ${rollout.waves.length}` : state;
+  const { figure, of } = headline(rollout);
   return (
     <>
       <div class="page-head rollout-head">
         <StateBadge state={state} large />
-        <Title text={`#${number} ${at}, ${percent} %`}>
+        <Title text={shortly(rollout)}>
           #{number} {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}
         </Title>
-        <p class="big">{percent}<small> % done</small></p>
+        <p class="big">{figure}<small> {of}</small></p>
       </div>
       {rollout.why !== null && <p class={`why w-${state}`}>{rollout.why}</p>}
       {rollout.needs_person && <p class="needs-person">A person is needed.</p>}

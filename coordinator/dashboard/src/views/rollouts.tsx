@@ -4,7 +4,7 @@ import { withQuery } from "../api.ts";
 import { Choice, Filters, Pager } from "../parts/Filters.tsx";
 import { count } from "../format.ts";
 import { Answer } from "../parts/Answer.tsx";
-import { RolloutLink, breakable } from "../parts/Links.tsx";
+import { RolloutLink } from "../parts/Links.tsx";
 import { StateBadge } from "../parts/Mark.tsx";
 import { PhaseBar, donePercent } from "../parts/PhaseBar.tsx";
 import { Release } from "../parts/Release.tsx";
@@ -63,7 +63,7 @@ function columns(chosen: readonly string[]): Column<Rollout>[] {
     { head: "environment", cell: ({ environment }) => environment },
     { head: "release", cell: (rollout) => <><Release of={rollout.release} none="each its last good" />{rollout.kind !== "forward" && <small class="kind">{rollout.kind}{rollout.parent !== null && <> of <RolloutLink number={rollout.parent} /></>}</small>}</> },
     { head: "nodes", class: "progress", cell: (rollout) => <div><PhaseBar phases={rollout.phases} nodes={rollout.nodes} thin /> <small>{donePercent(rollout.phases, rollout.nodes)} % of {count(rollout.nodes)}</small></div> },
-    { head: "by", class: "desk", cell: ({ by }) => breakable(by) },
+    { head: "by", class: "desk", cell: ({ by }) => by },
     { head: "started", class: "n", cell: ({ started_at }) => <Ago at={started_at} /> },
     { head: "took", class: "n", cell: ({ started_at, ended_at }) => <Took from={started_at} to={ended_at} /> },
   ];

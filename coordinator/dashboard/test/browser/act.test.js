@@ -1,7 +1,7 @@
 // Acting: by keyboard alone, once however often one presses, and with a reason where one may not.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { open, settled, skip } from "../chromium.js";
+import { broken, open, settled, skip } from "../chromium.js";
 import { mock } from "../mock.js";
 
 const focused = (page) => page.evaluate(() => document.activeElement?.textContent ?? "");
@@ -14,6 +14,7 @@ test("abort by keyboard: asks, says what will happen, starts at Cancel, acts onc
   assert.equal(await focused(page), "Abort");
   await page.keyboard.press("Enter");
   assert.match(await page.getByRole("dialog").innerText(), /It ends now\.[^]*fleetctl abort 42/);
+  assert.deepEqual(await broken(page), []);
   assert.equal(await focused(page), "Cancel", "what cannot be taken back is not one Enter away");
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
@@ -69,6 +70,7 @@ test("a held rollout is widened by the waves that one names", { skip }, async (t
   await page.getByLabel("Waves, cumulative").fill("75,100");
   await page.getByRole("button", { name: "Resume #42" }).click();
   await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.waitForFunction(() => document.title.startsWith("#42 running"));
   assert.deepEqual(await coordinator.posts(), [{ path: "/rollouts/42/resume", body: { reason: null, waves: "75,100" } }]);
   await close();
 });

@@ -1,13 +1,10 @@
 // Every page in every theme and size: it shows what it should, no rule of accessibility is
 // broken, nothing is printed, no policy is violated, and nothing scrolls sideways.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
-import { open, settled, skip } from "../chromium.js";
+import { broken, open, settled, skip } from "../chromium.js";
 import { mock } from "../mock.js";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const LONG = "/nodes/shop-frontend-worker-eu-central-1b-spot-pool-7f9c6d5b84-n0002";
 const PAGES = {
   rest: { "/": "Environments", "/session": "deployer everywhere", "/nowhere": "no page of this name" },
@@ -32,9 +29,7 @@ for (const [scenario, pages] of Object.entries(PAGES)) {
         const { page, complaints, close } = await open(url + path, shape);
         await settled(page);
         await page.getByText(text).first().waitFor({ state: "attached", timeout: 5_000 });
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-        wrong.push(...violations.flatMap(({ id, nodes }) => nodes.slice(0, 3).map(({ html, failureSummary }) => `${where}: ${id}: ${html.slice(0, 160)} ${failureSummary}`)));
+        wrong.push(...(await broken(page)).map((rule) => `${where}: ${rule}`));
         const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         if (wide > room) wrong.push(`${where} is ${wide} wide`);
         wrong.push(...complaints.map((complaint) => `${where}: ${complaint}`));

@@ -6,6 +6,7 @@ import { merged } from "../../src/notable.ts";
 import { look, news } from "../../src/shell/news.ts";
 import { spans } from "../../src/spans.ts";
 import { lines } from "../../src/trend.ts";
+import { headline } from "../../src/words.ts";
 import { check } from "./check.js";
 
 const none = { reason: "", waves: "", again: false };
@@ -42,3 +43,6 @@ check("a limit that is broken is told, and stays in the picture", () => {
   return [over, limit > 0, baseline > limit];
 }, [true, true, true]);
 check("one point alone makes no numbers that are none", () => lines({ ...trend, points: trend.points.slice(0, 1), limit: null, baseline: null }, 240, 64).median.includes("NaN"), false);
+
+const held = { state: "held", nodes: 120, phases: { done: 120 }, waves: [{ reach: "10%" }, { reach: "50%" }] };
+check("what is held is not all done", [headline(held), headline({ ...held, waves: [{ reach: "5n" }] }), headline({ ...held, state: "running" })], [{ figure: "50", of: "% covered" }, { figure: "5n", of: "covered" }, { figure: "100", of: "% done" }]);

@@ -1,7 +1,7 @@
 //! Who, when, why, and under which conditions.
 
 import type { ComponentChildren } from "preact";
-import { NodeLink, RolloutLink, breakable } from "../../parts/Links.tsx";
+import { NodeLink, RolloutLink } from "../../parts/Links.tsx";
 import { Release } from "../../parts/Release.tsx";
 import { Took, When } from "../../parts/Time.tsx";
 import { count, spoken } from "../../format.ts";
@@ -26,7 +26,7 @@ export function Pairs({ pairs }: { pairs: [string, ComponentChildren][] }) {
 
 export function About({ rollout }: { rollout: RolloutDetail }) {
   const pairs: [string, ComponentChildren][] = [
-    ["by", breakable(rollout.by)],
+    ["by", rollout.by],
     ...(rollout.reason === null ? [] : ([["reason", rollout.reason]] as [string, string][])),
     ["release", <Release of={rollout.release} none="each node's last good" />],
     ["kind", rollout.kind],
