@@ -21,6 +21,7 @@ type Listener = (batch: Batch) => void;
 
 // The coordinator sends a comment every 15 s; whoever is silent for longer is not there.
 const SILENT_MS = 20_000;
+const QUIET_MS = 4_000;
 // A hidden page needs to know that something happened, not at what second.
 const HIDDEN_FLUSH_MS = 2_000;
 
@@ -56,9 +57,10 @@ export async function startStream(): Promise<never> {
   }
 }
 
-/** A view got no answer: the line may be dead without a word, so it has to prove itself. */
+/** A view got no answer: a line that has been quiet may be dead, so it has to prove itself. One
+ * that speaks is not, and the coordinator only slow. */
 export function suspect(): void {
-  if (link.value.state === "live") current?.abort();
+  if (link.value.state === "live" && Date.now() - heard > QUIET_MS) current?.abort();
 }
 
 /** Now, not later: somebody pressed the button, or has just logged in. */

@@ -29,6 +29,7 @@ const COST_SHARE = 10;
 const EVERY_MS = 15_000;
 const HIDDEN_SOONEST_MS = 10_000;
 const HIDDEN_EVERY_MS = 60_000;
+const OVERDUE_MS = 15_000;
 // Enough that back and forward show something at once.
 const KEPT = 24;
 
@@ -54,6 +55,8 @@ class Entry {
 
 // Who has to log in first would only get refusals: nothing is asked for before that is known.
 let started = false;
+// Since when somebody has been looking: a page that was hidden catches up first.
+let seenSince = Date.now();
 const entries = new Map<string, Entry>();
 
 /** What the coordinator says under this path, for as long as the component is on screen. */
@@ -169,6 +172,19 @@ export function shownSince(): number | null {
   return oldest;
 }
 
+/** When the oldest of what should long have been confirmed was last known to be so: the line is
+ * open, and still the coordinator does not answer for some of what is shown. */
+export function overdueSince(now: number): number | null {
+  if (document.hidden || now - seenSince < OVERDUE_MS) return null;
+  let oldest: number | null = null;
+  for (const { watchers, seen, freshness } of entries.values()) {
+    const at = seen.peek().at;
+    if (watchers === 0 || at === null || now - at < (freshness.every ?? EVERY_MS) + OVERDUE_MS) continue;
+    if (oldest === null || at < oldest) oldest = at;
+  }
+  return oldest;
+}
+
 function taint({ events, missed }: Batch): void {
   for (const entry of entries.values()) {
     if (entry.dirty || entry.watchers === 0) continue;
@@ -179,6 +195,7 @@ function taint({ events, missed }: Batch): void {
 
 export function startViews(): void {
   started = true;
+  seenSince = Date.now();
   listen(taint);
   const pump = () => {
     // While the line is lost, its own tries are the only ones: 20 views that time out one
@@ -191,6 +208,8 @@ export function startViews(): void {
   };
   pump();
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) refresh();
+    if (document.hidden) return;
+    seenSince = Date.now();
+    refresh();
   });
 }

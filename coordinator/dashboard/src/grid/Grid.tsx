@@ -7,7 +7,7 @@ import { colours } from "../theme.ts";
 import type { Fleet } from "../types.ts";
 import { groupsOf, type Grouping } from "./groups.ts";
 import type { Kinds } from "./kinds.ts";
-import { hit, layout, step, type Layout } from "./layout.ts";
+import { cornerOf, hit, layout, step, type Layout } from "./layout.ts";
 import { Painter } from "./paint.ts";
 import { Readout } from "./Readout.tsx";
 
@@ -47,7 +47,7 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
     event.preventDefault();
   };
 
-  const corner = painter.current?.ring(at) ?? null;
+  const corner = cornerOf(placed, at);
   return (
     <div class="grid">
       <div class="grid-cells">
@@ -69,7 +69,7 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
           onBlur={() => setUnder(-1)}
         />
         {corner !== null && (
-          <div class="grid-ring" style={{ transform: `translate(${corner.x}px, ${corner.y}px)`, width: `${corner.size}px`, height: `${corner.size}px` }} />
+          <div class="grid-ring" style={{ transform: `translate(${corner.x}px, ${corner.y}px)`, width: `${placed.cell}px`, height: `${placed.cell}px` }} />
         )}
       </div>
       <Readout fleet={fleet} index={placed.order[at] ?? -1} />

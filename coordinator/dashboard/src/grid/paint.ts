@@ -1,7 +1,7 @@
 //! Puts the cells on a canvas. Each kind is drawn once; a cell is a copy of it, and only cells
 //! that changed are copied again, so that 10,000 nodes cost what moved and not what is there.
 
-import { cornerOf, type Layout } from "./layout.ts";
+import type { Layout } from "./layout.ts";
 import type { Kind } from "./kinds.ts";
 import { BOX, SHAPES } from "./shape.ts";
 
@@ -50,12 +50,6 @@ export class Painter {
       }
     }
     context.globalAlpha = 1;
-  }
-
-  /** Where a ring goes round a place, in pixels of the page. */
-  ring(at: number): { x: number; y: number; size: number } | null {
-    const corner = this.#layout === null ? null : cornerOf(this.#layout, at);
-    return corner === null || this.#layout === null ? null : { ...corner, size: this.#layout.cell };
   }
 
   /** What a custom property comes to here and now; its own text may still hold both themes. */

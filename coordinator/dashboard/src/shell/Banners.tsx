@@ -8,7 +8,7 @@ import { Age } from "../parts/Time.tsx";
 import { useStatus } from "../status.ts";
 import { link, reconnect } from "../stream.ts";
 import type { Halt } from "../types.ts";
-import { shownSince } from "../view.ts";
+import { overdueSince, shownSince } from "../view.ts";
 
 export function Banners() {
   const { data } = useStatus();
@@ -38,6 +38,7 @@ export function Banners() {
 
 function Lost() {
   const state = link.value;
+  if (state.state === "live") return <Slow />;
   if (state.state !== "lost") return null;
   // By this machine's clock on both sides: the coordinator's is out of reach.
   const now = here.value;
@@ -50,6 +51,16 @@ function Lost() {
         Agents go on without it, and put back what fails by themselves.
       </p>
       <span class="retry">{state.retry > now ? `next try in ${countdown(state.retry, now)}` : "trying"} <button type="button" onClick={reconnect}>Try now</button></span>
+    </div>
+  );
+}
+
+function Slow() {
+  const since = overdueSince(here.value);
+  if (since === null) return null;
+  return (
+    <div class="banner lost">
+      <p><strong role="alert">The coordinator is slow to answer.</strong> Part of what you see is <b>{age(since, here.value)}</b> old.</p>
     </div>
   );
 }

@@ -5,16 +5,23 @@ import { Answer } from "../parts/Answer.tsx";
 import { EventList } from "../parts/EventList.tsx";
 import { Choice, Filters, Pager, Search } from "../parts/Filters.tsx";
 import { Title } from "../parts/Title.tsx";
-import { asked } from "../route.ts";
+import { asked, set } from "../route.ts";
 import type { Event, Page } from "../types.ts";
 import { useSteadyView } from "../view.ts";
 
+// One cannot read what moves: until it is let go, nothing is asked for again.
+const STILL = { concerns: () => false, every: Infinity };
+
 export function EventsView() {
   const query = Object.fromEntries(["rollout", "node", "by", "order", "after"].map((name) => [name, asked(name)]));
-  const seen = useSteadyView<Page<Event>>(withQuery("/events", { ...query, limit: 100 }));
+  const still = asked("still") !== "";
+  const seen = useSteadyView<Page<Event>>(withQuery("/events", { ...query, limit: 100 }), still ? STILL : {});
   return (
     <>
-      <div class="page-head"><Title text="Events" /></div>
+      <div class="page-head">
+        <Title text="Events" />
+        <button type="button" class="aside" aria-pressed={still} onClick={() => set({ still: still ? null : "yes" }, "replace")}>{still ? "Go on" : "Hold still"}</button>
+      </div>
       <section class="card" aria-label="Events">
         <Filters>
           <Search name="by" label="who" wide />

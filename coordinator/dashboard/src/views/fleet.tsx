@@ -21,6 +21,7 @@ export function FleetView() {
     <>
       <div class="page-head">
         <Title text={titleOf(status.data)}>Fleet</Title>
+        {status.data?.active.length === 0 && <p class="muted">No rollout is under way.</p>}
         {status.data !== null && <Tallies nodes={status.data.nodes} />}
       </div>
       <Answer seen={status} lines={6}>{(data) => <Glance status={data} />}</Answer>

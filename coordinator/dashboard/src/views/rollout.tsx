@@ -1,6 +1,7 @@
 //! `/rollouts/42`: everything about one rollout, told so that one can stay and watch.
 
 import { Actions } from "../act/Actions.tsx";
+import { withQuery } from "../api.ts";
 import { Answer } from "../parts/Answer.tsx";
 import { EventList } from "../parts/EventList.tsx";
 import { Failures } from "../parts/Failures.tsx";
@@ -37,7 +38,7 @@ function Whole({ rollout, concerns }: { rollout: RolloutDetail; concerns: (event
       <div class="split">
         <div>
           <section class={`card active a-${rollout.state}`} aria-labelledby="waves">
-            <h2 id="waves">Waves</h2>
+            <h2 id="waves">Waves <a class="more" href={withQuery("/", { environment: rollout.environment, app: rollout.app })}>on the grid</a></h2>
             <Waiting waiting={rollout.waiting} />
             <Waves rollout={rollout} />
             <Timeline rollout={rollout} />

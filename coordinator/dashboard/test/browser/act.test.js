@@ -70,7 +70,7 @@ test("a held rollout is widened by the waves that one names", { skip }, async (t
   await page.getByLabel("Waves, cumulative").fill("75,100");
   await page.getByRole("button", { name: "Resume #42" }).click();
   await page.getByRole("dialog").waitFor({ state: "detached" });
-  await page.waitForFunction(() => document.title.startsWith("#42 running"));
+  await page.locator(".badge.s-running").waitFor();
   assert.deepEqual(await coordinator.posts(), [{ path: "/rollouts/42/resume", body: { reason: null, waves: "75,100" } }]);
   await close();
 });
