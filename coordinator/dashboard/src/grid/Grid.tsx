@@ -31,9 +31,9 @@ export function Grid({ fleet, kinds, grouping, only, selected, onSelect }: Props
     if (canvas.current === null || width === 0) return;
     painter.current ??= new Painter(canvas.current);
     painter.current.prepare(placed, kinds.kinds);
-    painter.current.paint(kinds.of, only);
+    painter.current.paint(kinds.of, fleet.flags, only);
   }, [placed, look, colours.value]);
-  useEffect(() => painter.current?.paint(kinds.of, only), [kinds, only]);
+  useEffect(() => painter.current?.paint(kinds.of, fleet.flags, only), [kinds, only]);
 
   const placeUnder = (event: MouseEvent) => hit(placed, event.offsetX, event.offsetY);
   const nodeAt = (place: number) => fleet.nodes[placed.order[place] ?? -1] ?? null;

@@ -5,13 +5,21 @@ import type { Layout } from "./layout.ts";
 import type { Kind } from "./kinds.ts";
 import { BOX, SHAPES } from "./shape.ts";
 
-const FADED = 0x80;
+// What a cell shows, in one number: its kind, and two bits beside it.
+const FADED = 0x100;
+const CORNERED = 0x200;
+const UNKNOWN = 0xffff;
+// The corner of a node that is kept out of service is a third of the cell; smaller ones have no
+// room for it.
+const CORNER_SHARE = 0.36;
+const CORNER_CELL_MIN = 10;
 const FADED_ALPHA = 0.16;
 
 export class Painter {
   #context: CanvasRenderingContext2D | null;
   #sheet = document.createElement("canvas");
-  #shown = new Uint8Array(0);
+  #shown = new Uint16Array(0);
+  #corner = ["", ""];
   #layout: Layout | null = null;
   #ratio = 1;
 
@@ -26,30 +34,45 @@ export class Painter {
     this.canvas.width = Math.round(layout.width * this.#ratio);
     this.canvas.height = Math.max(1, Math.round(layout.height * this.#ratio));
     this.canvas.style.height = `${layout.height}px`;
-    this.#shown = new Uint8Array(layout.order.length).fill(0xff);
+    this.#shown = new Uint16Array(layout.order.length).fill(UNKNOWN);
     this.#draw(layout, kinds);
   }
 
-  /** `only`: the kind that stands out, or -1. */
-  paint(of: Uint8Array, only: number): void {
+  /** `only`: the kind that stands out, or -1. `flags`: who is cordoned or drained. */
+  paint(of: Uint8Array, flags: readonly number[], only: number): void {
     const [context, layout] = [this.#context, this.#layout];
     if (context === null || layout === null) return;
     const size = Math.round(layout.cell * this.#ratio);
     for (const box of layout.boxes) {
       for (let i = 0; i < box.size; i += 1) {
         const at = box.from + i;
-        const kind = of[layout.order[at] ?? 0] ?? 0;
-        const look = only < 0 || kind === only ? kind : kind | FADED;
+        const node = layout.order[at] ?? 0;
+        const kind = of[node] ?? 0;
+        const cornered = layout.cell >= CORNER_CELL_MIN && (flags[node] ?? 0) !== 0;
+        const look = kind | (only < 0 || kind === only ? 0 : FADED) | (cornered ? CORNERED : 0);
         if (this.#shown[at] === look) continue;
         this.#shown[at] = look;
         const x = Math.round((box.x + (i % box.columns) * layout.pitch) * this.#ratio);
         const y = Math.round((box.y + Math.floor(i / box.columns) * layout.pitch) * this.#ratio);
         context.clearRect(x, y, size, size);
-        context.globalAlpha = look === kind ? 1 : FADED_ALPHA;
+        context.globalAlpha = look & FADED ? FADED_ALPHA : 1;
         context.drawImage(this.#sheet, kind * size, 0, size, size, x, y, size, size);
+        if (cornered) this.#cut(context, x + size, y, size * CORNER_SHARE);
       }
     }
     context.globalAlpha = 1;
+  }
+
+  /** A corner in the colour of text, set off by one of the ground: it stands out on every kind. */
+  #cut(context: CanvasRenderingContext2D, right: number, top: number, size: number): void {
+    [size * 1.35, size].forEach((side, i) => {
+      context.fillStyle = this.#corner[i] ?? "";
+      context.beginPath();
+      context.moveTo(right - side, top);
+      context.lineTo(right, top);
+      context.lineTo(right, top + side);
+      context.fill();
+    });
   }
 
   /** What a custom property comes to here and now; its own text may still hold both themes. */
@@ -64,6 +87,7 @@ export class Painter {
     this.#sheet.height = Math.max(1, size);
     const context = this.#sheet.getContext("2d");
     if (context === null) return;
+    this.#corner = [this.#resolved("card"), this.#resolved("ink")];
     kinds.forEach(({ shape, colour }, i) => {
       const { outline, path } = SHAPES[shape];
       context.save();

@@ -20,7 +20,7 @@ export function EventsView() {
     <>
       <div class="page-head">
         <Title text="Events" />
-        <button type="button" class="aside" aria-pressed={still} onClick={() => set({ still: still ? null : "yes" }, "replace")}>{still ? "Go on" : "Hold still"}</button>
+        <button type="button" class="aside" aria-pressed={still} onClick={() => set({ still: still ? null : "yes" }, "replace")}>Hold still</button>
       </div>
       <section class="card" aria-label="Events">
         <Filters>

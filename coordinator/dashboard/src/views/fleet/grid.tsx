@@ -42,14 +42,14 @@ function Cells({ fleet, environments, apps }: { fleet: Fleet; environments: stri
         <Toggle name="group" label="by" options={["wave", "zone"]} value={grouping} />
         <Toggle name="by" label="show" options={BYS} value={by} />
       </div>
-      <Legend kinds={kinds} by={by} only={only} />
+      <Legend kinds={kinds} by={by} only={only} apart={fleet.flags.filter((flag) => flag !== 0).length} />
       <Grid fleet={fleet} kinds={kinds} grouping={grouping} only={only} selected={asked("node")} onSelect={(node) => set({ node }, "replace")} />
       <p class="grid-table"><a href={tableHref(fleet, by, asked("only"))}>The same nodes as a table</a></p>
     </>
   );
 }
 
-function Legend({ kinds, by, only }: { kinds: Kinds; by: By; only: number }) {
+function Legend({ kinds, by, only, apart }: { kinds: Kinds; by: By; only: number; apart: number }) {
   return (
     <ul class="legend" aria-label={`Nodes by ${by}; press to see only those`}>
       {kinds.kinds.map(({ word, shape, colour }, i) => (
@@ -61,6 +61,7 @@ function Legend({ kinds, by, only }: { kinds: Kinds; by: By; only: number }) {
           </li>
         )
       ))}
+      {apart > 0 && <li class="legend-corner"><svg class="glyph" viewBox="0 0 12 12" aria-hidden="true"><path d="M1 1H11V11Z" fill="currentColor" /></svg> cordoned or drained <b>{count(apart)}</b></li>}
     </ul>
   );
 }
