@@ -13,6 +13,8 @@ const UNKNOWN = 0xffff;
 // room for it.
 const CORNER_SHARE = 0.36;
 const CORNER_CELL_MIN = 10;
+// Thousands of small outlines are a net that hides what is in it: below this they are pale fields.
+const OUTLINE_MIN = 9;
 const FADED_ALPHA = 0.16;
 
 export class Painter {
@@ -93,7 +95,10 @@ export class Painter {
       context.save();
       context.translate(i * size, 0);
       context.fillStyle = context.strokeStyle = this.#resolved(colour);
-      if (outline) {
+      if (outline && path === "" && size < OUTLINE_MIN) {
+        context.globalAlpha = 0.45;
+        context.fillRect(0, 0, size, size);
+      } else if (outline) {
         const line = Math.max(1, Math.round(size / 14));
         context.lineWidth = line;
         context.strokeRect(line / 2, line / 2, size - line, size - line);

@@ -22,8 +22,7 @@ export function startShortcuts(): void {
   let since = 0;
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || shortcuts.value === "off") return;
-    const target = event.target as Element | null;
-    if (target?.closest("input, select, textarea, dialog") !== null && target !== null) return;
+    if (event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null) return;
     const second = Date.now() - since < SECOND_KEY_MS;
     since = event.key === "g" ? Date.now() : 0;
     const href = second ? PLACES[event.key] : undefined;

@@ -24,7 +24,7 @@ export function RolloutView({ number }: { number: string }) {
   const seen = useView<RolloutDetail>(`/rollouts/${number}`, { concerns, every: 5_000 });
   return (
     <>
-      {seen.data === null && <Title text={`#${number}`}>Rollout #{number}</Title>}
+      {seen.data === null && <div class="page-head"><Title text={`#${number}`}>Rollout #{number}</Title></div>}
       <Answer seen={seen} lines={14}>{(rollout) => <Whole rollout={rollout} concerns={concerns} />}</Answer>
     </>
   );

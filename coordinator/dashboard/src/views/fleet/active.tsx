@@ -19,7 +19,7 @@ export function Active({ rollout, counts }: { rollout: Rollout; counts: boolean 
         <h2 id={`active-${number}`}>
           <a href={`/rollouts/${number}`}><b>#{number}</b> {app} <span class="muted">{rollout.kind === "rollback" ? "back to" : "to"}</span> {brings(rollout)} <span class="muted">in</span> {environment}</a>
         </h2>
-        <p class="by muted">{rollout.kind === "rollback" && <>{parent === null ? "rollback" : <>rollback of <a href={`/rollouts/${parent}`}>#{parent}</a></>} · </>}by {rollout.by} · <Took from={rollout.started_at} to={rollout.ended_at} />{rollout.reason !== null && <> · {rollout.reason}</>}</p>
+        <p class="by muted">{rollout.kind === "rollback" && <>{parent === null ? "rollback" : <>rollback of <a href={`/rollouts/${parent}`}>#{parent}</a></>} · </>}by {rollout.by} · <Took from={rollout.started_at} to={rollout.ended_at} />{rollout.reason !== null && <> · <span class={rollout.kind === "rollback" ? "tone-bad" : undefined}>{rollout.reason}</span></>}</p>
         <p class="big">{figure}<small> {of}</small></p>
       </header>
       {rollout.needs_person && <p class="needs-person">A person is needed.</p>}
