@@ -2,15 +2,22 @@
 //! names the rollout, so that nobody aborts another one than they mean.
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { send } from "../api.ts";
+import { Refused, send } from "../api.ts";
 import { ProblemNote } from "../parts/Answer.tsx";
 import { Command } from "../parts/Copy.tsx";
-import { problemOf } from "../session.ts";
 import type { ActOffer, Problem, Rollout, RolloutDetail } from "../types.ts";
 import { ACT_NAMES } from "../words.ts";
 import { commandWith } from "./command.ts";
 
 type Props = { offer: ActOffer; rollout: Rollout; onDone: (answer: RolloutDetail) => void; onClose: () => void };
+
+// An answer that did not come is not a no: it may have been done.
+const UNKNOWN: Problem = {
+  type: "about:blank",
+  title: "no answer",
+  status: 0,
+  detail: "The coordinator did not answer. Whether it has acted is not known: look at the rollout before you try again.",
+};
 
 export function Confirm({ offer, rollout, onDone, onClose }: Props) {
   const name = `${ACT_NAMES[offer.act]} #${rollout.number}`;
@@ -45,7 +52,7 @@ export function Confirm({ offer, rollout, onDone, onClose }: Props) {
       const answer = await send<RolloutDetail>("POST", `/rollouts/${rollout.number}/${offer.act}`, body);
       if (answer !== null) onDone(answer);
     } catch (error) {
-      setProblem(problemOf(error));
+      setProblem(error instanceof Refused ? error.problem : UNKNOWN);
       sent.current = false;
       setActing(false);
     }

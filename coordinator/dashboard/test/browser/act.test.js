@@ -74,3 +74,15 @@ test("a held rollout is widened by the waves that one names", { skip }, async (t
   assert.deepEqual(await coordinator.posts(), [{ path: "/rollouts/42/resume", body: { reason: null, waves: "75,100" } }]);
   await close();
 });
+
+test("an act that was not answered is not said to have failed", { skip }, async (t) => {
+  const coordinator = await mock(t, "running");
+  const { page, close } = await open(`${coordinator.url}/rollouts/42`, { lossy: true });
+  await settled(page);
+  await page.getByRole("button", { name: "Pause", exact: true }).click();
+  await coordinator.post("/mock/lose", { ms: 30_000 });
+  await page.getByRole("button", { name: "Pause #42" }).click();
+  await page.getByRole("alert").getByText("Whether it has acted is not known").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Cancel" }).isEnabled());
+  await close();
+});
