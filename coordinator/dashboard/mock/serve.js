@@ -53,7 +53,7 @@ const session = () => (signedIn
 function get(path, query, now) {
   const [, first, id, sub] = path.split("/");
   if (first === "session") return ok(session());
-  if (!signedIn) return problem(401, "who are you?", "reading this fleet needs a login", "fleetctl dashboard");
+  if (!signedIn) return problem(401, "who are you?", "reading this fleet needs a login");
   switch (first) {
     case "status": return ok(views.status(world, now));
     case "environments": return ok(views.environments(world));
@@ -94,7 +94,7 @@ function nodes(id, query, now) {
 function post(path, body) {
   const [, first, id, act] = path.split("/");
   if (first === "session") {
-    if (body.token !== "letmein") return problem(403, "refused", "this token is not known, or it has expired", "fleetctl dashboard");
+    if (body.token !== "letmein") return problem(403, "refused", "this token is not known, or it has expired");
     signedIn = true;
     return ok(session());
   }

@@ -2,7 +2,6 @@
 
 import { useState } from "preact/hooks";
 import { ProblemNote } from "../parts/Answer.tsx";
-import { Command } from "../parts/Copy.tsx";
 import { When } from "../parts/Time.tsx";
 import { Title } from "../parts/Title.tsx";
 import { go } from "../route.ts";
@@ -60,8 +59,7 @@ function Login() {
         {problem !== null && <ProblemNote problem={problem} />}
         <div class="buttons"><button type="submit" class="act" disabled={asking}>{asking ? "Asking…" : "Log in"}</button></div>
       </form>
-      <p class="muted">A one-time token, or a link that has one in it, comes from</p>
-      <p><Command text="fleetctl dashboard" /></p>
+      <p class="muted">An operator of this fleet can give you a one-time token, or a link that has one in it.</p>
     </section>
   );
 }
