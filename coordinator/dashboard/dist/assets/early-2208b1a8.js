@@ -1,0 +1,1 @@
+try { var theme = localStorage.getItem("theme"); if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme; } catch (e) {} 
