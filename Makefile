@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build test lint tools hosts-base manifest-tools api-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
+.PHONY: demo build dashboard test lint tools hosts-base manifest-tools api-tools dashboard-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -14,7 +14,7 @@ build:
 	$(CARGO) build --locked --workspace --bins
 
 # The binaries are built first: tests start them as real processes, and install them.
-test: tools hosts-base manifest-tools api-tools monitoring-tools lint packages-for-tests agent-with-boundaries
+test: tools hosts-base manifest-tools api-tools dashboard-tools monitoring-tools lint packages-for-tests agent-with-boundaries
 	$(CARGO) nextest run --locked --workspace --no-fail-fast
 
 lint:
@@ -46,6 +46,14 @@ manifest-tools:
 # none, and the tests that need it are skipped by name.
 monitoring-tools:
 	@tests/monitoring-tools >/dev/null
+
+# What the dashboard is built and tried with: as above.
+dashboard-tools:
+	@tests/dashboard-tools >/dev/null
+
+# After a change of its sources; what it makes is checked in.
+dashboard: dashboard-tools
+	cd coordinator/dashboard && PATH="$$(../../tests/dashboard-tools --path):$$PATH" npm run build
 
 # What tries the HTTP API against its description: as above.
 api-tools:

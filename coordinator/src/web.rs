@@ -21,6 +21,7 @@ mod server;
 mod session;
 mod stream;
 pub mod tls;
+mod trends;
 mod views;
 pub mod visitor;
 
@@ -48,6 +49,7 @@ use answers::Answers;
 use cookies::Cookies;
 use feed::Feed;
 use problem::Problem;
+use trends::Trends;
 
 pub use server::Tls;
 
@@ -64,6 +66,7 @@ pub struct Web {
     answers: Arc<Answers>,
     feed: Feed,
     listeners: Arc<Semaphore>,
+    trends: Arc<Trends>,
     /// Names under which a proxy on this machine passes requests on.
     hosts: Arc<[String]>,
     artifacts: Artifacts,
@@ -90,6 +93,7 @@ impl Web {
     pub fn new(parts: Parts) -> Self {
         Self {
             feed: Feed::start(parts.handle.clone(), parts.stopping.clone()),
+            trends: Trends::start(parts.handle.clone(), parts.stopping.clone()),
             handle: parts.handle,
             access: parts.access,
             cookies: Arc::new(parts.cookies),
@@ -131,6 +135,7 @@ impl Web {
             .route("/api/v1/rollouts/{number}", get(views::rollout))
             .route("/api/v1/rollouts/{number}/steps", get(views::steps))
             .route("/api/v1/rollouts/{number}/acts", get(views::acts))
+            .route("/api/v1/rollouts/{number}/health", get(trends::show))
             .route("/api/v1/rollouts/{number}/{act}", post(acts::act))
             .route("/api/v1/releases", get(views::releases))
             .route("/api/v1/events", get(views::events))

@@ -70,12 +70,13 @@ fn a_fleet_that_nobody_looks_after_can_be_ended() {
     assert!(other.said().contains("1 node is connected"), "{}", other.said());
     // What it announces is there.
     let said = other.said();
-    let (_, rest) = said
-        .split_once("its state for programs: http://127.0.0.1:")
-        .unwrap();
-    let (port, path) = rest.lines().next().unwrap().split_once('/').unwrap();
-    let status = fleet_tests::host::get_json(port.parse().unwrap(), &format!("/{path}")).unwrap();
-    assert!(status["nodes"].is_array(), "{status}");
+    let (_, rest) = said.split_once("its dashboard: http://127.0.0.1:").unwrap();
+    let port = rest.lines().next().unwrap().trim_end_matches('/');
+    let port = port.parse().unwrap();
+    let status = fleet_tests::host::get_json(port, "/api/v1/status").unwrap();
+    assert_eq!(status["nodes"]["connected"], 1, "{status}");
+    let (head, page) = fleet_tests::host::get(port, "/").unwrap();
+    assert!(head.contains("200") && page.contains("<title>"), "{head}");
     // With an app, and the keeper that starts it again.
     let rollout = format!(
         ". '{}' && fleetctl rollout v1.0.0",

@@ -39,9 +39,9 @@ fn quoted(text: &str) -> String {
 
 pub fn ready(fleet: &Fleet, ready: &Ready) -> String {
     format!(
-        "\nthe fleet is ready: {} in {}\nits state for programs: {}/api/v1/status\n\nin another terminal:\n  . {}\n  \
+        "\nthe fleet is ready: {} in {}\nits dashboard: {}/\n\nin another terminal:\n  . {}\n  \
          fleetctl rollout v1.0.0 --waves 10,50,100\n  fleetctl rollout v1.1.0 --waves 10,50,100\n  \
-         fleetctl rollout v1.2.0 --waves 10,50,100      it is sick, and is put back\n  fleetctl status\n\n\
+         fleetctl rollout v1.2.0 --waves 10,50,100      it is sick, and is put back\n  fleetctl top\n  fleetctl dashboard                             the dashboard, as the admin\n\n\
          Ctrl-C stops everything",
         count(fleet.nodes.len(), "node"),
         fleet.layout.root().display(),

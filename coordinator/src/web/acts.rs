@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fleet_proto::ids::RolloutNumber;
 use fleet_proto::waves::WaveSpec;
@@ -44,7 +44,7 @@ impl Act {
 pub(super) struct How {
     reason: Option<String>,
     /// How far a held rollout goes on.
-    waves: Option<WaveSpec>,
+    waves: Option<String>,
     /// Also with a release that has failed here.
     again: Option<bool>,
 }
@@ -69,7 +69,7 @@ fn request(act: Act, number: RolloutNumber, how: How) -> Result<Request, Problem
         Act::Pause => Request::Pause { number, reason },
         Act::Resume => Request::Resume {
             number,
-            waves: how.waves,
+            waves: how.waves.map(|waves| read_waves(&waves)).transpose()?,
         },
         Act::Abort => Request::Abort { number, reason },
         Act::Retry => Request::Retry(Retry {
@@ -84,6 +84,21 @@ fn request(act: Act, number: RolloutNumber, how: How) -> Result<Request, Problem
             ..RollBack::default()
         }),
     })
+}
+
+/// Which waves make sense depends on how far it has come.
+fn read_waves(text: &str) -> Result<WaveSpec, Problem> {
+    text.parse()
+        .map_err(|error| Problem::new(StatusCode::CONFLICT, format!("{error}")))
+}
+
+/// Whether waves were asked for or were not, a resume that does not fit is one of this state.
+fn refused(act: Act, refusal: Refusal) -> Problem {
+    let kind = match (act, refusal.kind) {
+        (Act::Resume, RefusalKind::Usage) => RefusalKind::Refused,
+        (_, kind) => kind,
+    };
+    Problem::from(Refusal { kind, ..refusal })
 }
 
 /// The answer is how the rollout stands then; for a rollback, the new one.
@@ -107,7 +122,7 @@ pub(super) async fn act(
             tracing::info!(%operator, what = act.word(), rollout = number.0, via, %why, "refused an order");
         }
     }
-    let number = match answer? {
+    let number = match answer.map_err(|refusal| refused(act, refusal))? {
         Reply::Rollout(number) => number,
         _ => number,
     };

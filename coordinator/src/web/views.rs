@@ -22,7 +22,7 @@ use crate::rollout::view::board::{self, Part};
 
 pub(super) use events::events;
 pub(super) use nodes::{node, nodes};
-pub(super) use rollouts::{acts, detail, rollout, rollouts, steps};
+pub(super) use rollouts::{acts, detail, must_be_there, rollout, rollouts, steps};
 
 pub(super) type Answered = Result<Response, Problem>;
 

@@ -313,7 +313,7 @@ pub struct FleetBoard {
     pub waves: usize,
     pub nodes: Vec<NodeId>,
     pub zone: Vec<i32>,
-    /// Counted from 1; 0 is in none.
+    /// Counted from 1.
     pub wave: Vec<i32>,
     pub phase: Vec<i32>,
     pub connection: Vec<i32>,

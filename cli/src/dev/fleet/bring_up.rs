@@ -45,7 +45,7 @@ impl Fleet {
         let identity = Identity::read(&self.layout.operator(), Timestamp::now())?;
         let (mut operator, _) = Operator::connect(&address, &identity).await?;
         screen.say(&format!(
-            "coordinator at {address}, its state at {}/api/v1/status",
+            "coordinator at {address}, its dashboard at {}/",
             endpoints.http
         ));
         self.enrol_all(&mut operator).await?;

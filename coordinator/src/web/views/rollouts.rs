@@ -73,6 +73,10 @@ pub(in crate::web) async fn rollout(
     .await
 }
 
+pub(in crate::web) fn must_be_there(web: &Web, number: RolloutNumber) -> Result<(), Refusal> {
+    web.handle.read(|state| find(state, number).map(drop))
+}
+
 /// As it stands at this moment, for whoever has just acted on it.
 pub(in crate::web) fn detail(web: &Web, number: RolloutNumber) -> Result<RolloutDetail, Refusal> {
     let now = Timestamp::now();

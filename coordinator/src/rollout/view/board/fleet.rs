@@ -115,7 +115,7 @@ impl<'a> Table<'a> {
         let board = &mut self.board;
         board.nodes.push(id.clone());
         board.zone.push(zone);
-        board.wave.push(step.map_or(0, |step| small(step.wave + 1)));
+        board.wave.push(step.map_or(-1, |step| small(step.wave + 1)));
         board.phase.push(step.map_or(-1, |step| step.phase as i32));
         board
             .connection
