@@ -3,12 +3,24 @@
 
 import { useState } from "preact/hooks";
 import { go } from "../route.ts";
-import type { Act, Acts, Event, Rollout, RolloutDetail } from "../types.ts";
+import type { Act, ActOffer, Acts, Event, Rollout, RolloutDetail } from "../types.ts";
 import { put, refresh, useView } from "../view.ts";
 import { ACT_NAMES } from "../words.ts";
 import { Confirm } from "./Confirm.tsx";
 
 const ORDER: readonly Act[] = ["pause", "resume", "retry", "rollback", "abort"];
+
+/** Each reason once, with all that it keeps one from. */
+function reasonsOf(offers: readonly ActOffer[]) {
+  const reasons: { why: string; acts: Act[] }[] = [];
+  for (const { act, allowed, why_not } of offers) {
+    if (allowed || why_not === null) continue;
+    const known = reasons.find(({ why }) => why === why_not);
+    if (known) known.acts.push(act);
+    else reasons.push({ why: why_not, acts: [act] });
+  }
+  return reasons;
+}
 
 export function Actions({ rollout }: { rollout: Rollout }) {
   const concerns = (event: Event) => event.rollout === rollout.number;
@@ -16,7 +28,7 @@ export function Actions({ rollout }: { rollout: Rollout }) {
   const [open, setOpen] = useState<Act | null>(null);
   const offers = ORDER.flatMap((act) => data?.acts.find((offer) => offer.act === act) ?? []);
   const offer = offers.find(({ act }) => act === open) ?? null;
-  const refused = offers.filter(({ allowed, why_not }) => !allowed && why_not !== null);
+  const reasons = reasonsOf(offers);
 
   const onDone = (answer: RolloutDetail) => {
     setOpen(null);
@@ -32,14 +44,14 @@ export function Actions({ rollout }: { rollout: Rollout }) {
           return (
             <button
               key={act} type="button" class={act === "abort" ? "grave" : undefined} aria-disabled={!allowed}
-              aria-describedby={allowed ? undefined : `why-not-${act}`} onClick={() => allowed && setOpen(act)}
+              aria-describedby={allowed ? undefined : `why-not-${reasons.findIndex(({ acts }) => acts.includes(act))}`} onClick={() => allowed && setOpen(act)}
             >{ACT_NAMES[act]}</button>
           );
         })}
       </div>
       <ul class="why-not">
         {problem !== null && <li>{problem.detail}</li>}
-        {refused.map(({ act, why_not }) => <li key={act} id={`why-not-${act}`}><b>{ACT_NAMES[act]}</b>: {why_not}</li>)}
+        {reasons.map(({ acts, why }, i) => <li key={why} id={`why-not-${i}`}><b>{acts.map((act) => ACT_NAMES[act]).join(", ")}</b>: {why}</li>)}
       </ul>
       {offer !== null && <Confirm offer={offer} rollout={rollout} onDone={onDone} onClose={() => setOpen(null)} />}
     </section>

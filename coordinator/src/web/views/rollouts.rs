@@ -1,5 +1,7 @@
 //! Rollouts: a list, one of them, its steps, and what may be done with it.
 
+use std::num::NonZeroUsize;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -87,7 +89,7 @@ pub(in crate::web) fn detail(web: &Web, number: RolloutNumber) -> Result<Rollout
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::web) struct StepsQuery {
-    wave: Option<usize>,
+    wave: Option<NonZeroUsize>,
     phase: Option<Phase>,
     limit: Option<usize>,
     after: Option<NodeId>,
@@ -105,7 +107,7 @@ pub(in crate::web) async fn steps(
         limit: limit(query.limit)?,
     };
     let filter = StepFilter {
-        wave: query.wave,
+        wave: query.wave.map(NonZeroUsize::get),
         phase: query.phase,
     };
     web.show(key, &headers, move |state, _| {
