@@ -200,14 +200,14 @@ fn must_hold(state: &State, operator: &OperatorName, needed: &Needed) -> Result<
         Some(environment) => format!(" --env {environment}"),
         None => String::new(),
     };
-    let where_ = match place {
+    let there = match place {
         Some(environment) => format!(" in {environment}"),
         None => String::new(),
     };
     Err(Refusal::new(
         RefusalKind::NotAllowed,
         format!(
-            "{} takes the role {role}{where_}; {operator} is {roles}",
+            "{} takes the role {role}{there}; {operator} is {roles}",
             needed.what
         ),
     )

@@ -157,7 +157,7 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutDetai
         failures: failures
             .into_iter()
             .take(LISTED_MAX)
-            .map(|(id, step)| StepBoard::from(step_view(state, id, step)))
+            .map(|(id, step)| step_board(state, rollout, id, step))
             .collect(),
         failures_total,
         migration_log: rollout
@@ -165,6 +165,16 @@ pub fn rollout(state: &State, rollout: &Rollout, now: Timestamp) -> RolloutDetai
             .as_ref()
             .map_or_else(Vec::new, |run| run.log_tail.clone()),
     }
+}
+
+/// A node that has not been told yet comes from what it runs now.
+fn step_board(state: &State, rollout: &Rollout, id: &NodeId, step: &Step) -> StepBoard {
+    let mut view = step_view(state, id, step);
+    if step.phase == Phase::Pending && !rollout.is_ended() {
+        let node = state.nodes.get(id);
+        view.from = node.and_then(|node| node.current(&rollout.plan.app)).cloned();
+    }
+    StepBoard::from(view)
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -186,7 +196,7 @@ pub fn steps(state: &State, rollout: &Rollout, filter: &StepFilter, part: &Part<
     let items: Vec<StepBoard> = found
         .by_ref()
         .take(part.limit)
-        .map(|(id, step)| StepBoard::from(step_view(state, id, step)))
+        .map(|(id, step)| step_board(state, rollout, id, step))
         .collect();
     let more = found.next().is_some();
     let last = items.last().map(|step| step.node.to_string());

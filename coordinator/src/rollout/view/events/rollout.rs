@@ -14,7 +14,10 @@ pub(super) fn tell_of_rollout(event: &Event) -> Told {
         Event::RolloutPaused { number, why, .. } => of_rollout(
             "rollout-paused",
             *number,
-            format!("rollout {number} paused: {why}"),
+            match why.starts_with("paused by ") {
+                true => format!("rollout {number} was {why}"),
+                false => format!("rollout {number} paused: {why}"),
+            },
         ),
         Event::RolloutResumed { number, by, .. } => of_rollout(
             "rollout-resumed",
@@ -47,17 +50,18 @@ pub(super) fn tell_of_rollout(event: &Event) -> Told {
         Event::RolloutEnded {
             number, outcome, why, ..
         } => {
-            let outcome = match outcome {
+            let word = match outcome {
                 Outcome::Succeeded => "succeeded",
                 Outcome::Failed => "failed",
                 Outcome::Aborted => "was aborted",
             };
-            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            of_rollout(
-                "rollout-ended",
-                *number,
-                format!("rollout {number} {outcome}{why}"),
-            )
+            let told = match why {
+                // It says that much itself.
+                Some(why) if why.starts_with("aborted by ") => format!("was {why}"),
+                Some(why) => format!("{word}: {why}"),
+                None => word.to_owned(),
+            };
+            of_rollout("rollout-ended", *number, format!("rollout {number} {told}"))
         }
         Event::WaveStarted { number, wave } => of_rollout(
             "wave-started",
