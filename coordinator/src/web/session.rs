@@ -110,6 +110,7 @@ pub(super) async fn begin(
     let cookie = web.cookies.set(&session, visitor.way.is_tls(), now);
     let visitor = Visitor {
         operator: Some(session.operator.clone()),
+        refused: None,
         via: Via::Session,
         session: Some(session),
         way: visitor.way,

@@ -17,6 +17,7 @@ use super::Web;
 use super::cookies::{self, Session};
 use super::problem::Problem;
 use crate::rollout::access::Question;
+use crate::rollout::input::Refusal;
 
 /// How the connection came in; put into each request by the listener.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ impl Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     Loopback,
+    /// Over TLS, and nothing was shown.
+    Nothing,
     Certificate,
     Token,
     Session,
@@ -46,6 +49,7 @@ impl Via {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Loopback => "loopback",
+            Self::Nothing => "nothing",
             Self::Certificate => "certificate",
             Self::Token => "token",
             Self::Session => "session",
@@ -54,7 +58,7 @@ impl Via {
 
     /// What a browser sends along by itself, also when another site has made it ask.
     const fn is_sent_unasked(self) -> bool {
-        matches!(self, Self::Loopback | Self::Certificate | Self::Session)
+        !matches!(self, Self::Token)
     }
 }
 
@@ -62,6 +66,9 @@ impl Via {
 #[derive(Debug, Clone)]
 pub struct Visitor {
     pub operator: Option<OperatorName>,
+    /// Why the certificate that came with the connection is nobody's. A browser sends it
+    /// unasked, so whoever has such a one may still log in otherwise.
+    pub refused: Option<Refusal>,
     pub via: Via,
     pub session: Option<Session>,
     pub way: Way,
@@ -79,10 +86,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
 impl Visitor {
     /// Who acts has a name.
     pub fn must_have_a_name(&self) -> Result<&OperatorName, Problem> {
-        self.operator.as_ref().ok_or_else(|| {
-            Problem::new(StatusCode::UNAUTHORIZED, "to act takes a login")
-                .hint("`fleetctl dashboard` prints a link that opens the dashboard as you")
-        })
+        self.operator
+            .as_ref()
+            .ok_or_else(|| self.must_log_in("to act takes a login"))
+    }
+
+    fn must_log_in(&self, why: &str) -> Problem {
+        match &self.refused {
+            Some(refused) => Problem::from(refused.clone()),
+            None => Problem::new(StatusCode::UNAUTHORIZED, why)
+                .hint("`fleetctl dashboard` prints a link that opens the dashboard as you"),
+        }
     }
 }
 
@@ -120,8 +134,7 @@ impl Web {
         match &visitor.operator {
             Some(operator) => Ok(self.access.may_ask(operator, Question::View)?),
             None if !visitor.way.is_tls() => Ok(()),
-            None => Err(Problem::new(StatusCode::UNAUTHORIZED, "to look takes a login")
-                .hint("`fleetctl dashboard` prints a link that opens the dashboard as you")),
+            None => Err(visitor.must_log_in("to look takes a login")),
         }
     }
 
@@ -145,6 +158,7 @@ impl Web {
             })?;
             return Ok(Visitor {
                 operator: Some(operator),
+                refused: None,
                 via: Via::Token,
                 session: None,
                 way,
@@ -155,6 +169,7 @@ impl Web {
         {
             return Ok(Visitor {
                 operator: Some(session.operator.clone()),
+                refused: None,
                 via: Via::Session,
                 session: Some(session),
                 way,
@@ -164,16 +179,20 @@ impl Web {
             Way::Tls { peer } => peer.clone(),
             Way::Loopback => None,
         };
-        let operator = match &peer {
-            Some(peer) => Some(self.access.by_certificate(peer)?),
-            None => None,
+        let shown = peer.map(|peer| self.access.by_certificate(&peer));
+        let (operator, refused) = match shown {
+            Some(Ok(operator)) => (Some(operator), None),
+            Some(Err(refused)) => (None, Some(refused)),
+            None => (None, None),
         };
         Ok(Visitor {
-            via: match operator {
-                Some(_) => Via::Certificate,
-                None => Via::Loopback,
+            via: match (&way, &operator) {
+                (_, Some(_)) => Via::Certificate,
+                (Way::Loopback, None) => Via::Loopback,
+                (Way::Tls { .. }, None) => Via::Nothing,
             },
             operator,
+            refused,
             session: None,
             way,
         })

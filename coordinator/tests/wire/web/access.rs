@@ -231,8 +231,13 @@ async fn whoever_comes_over_tls_shows_who_they_are() {
     assert_eq!(refused.status, 403, "{}", refused.text());
 
     let token = token(&coordinator, "wall", "viewer", "").await;
-    let login = Ask::of("POST", "/api/v1/session").json(&json!({ "token": token }));
-    let answer = over_tls(&coordinator, None, login).await;
+    let login = || Ask::of("POST", "/api/v1/session").json(&json!({ "token": token }));
+    // A browser sends the certificate that it has; who is no operator any more may log in.
+    let stranger = Who::Operator("stranger".parse().unwrap());
+    assert_eq!(over_tls(&coordinator, Some(stranger), login()).await.status, 200);
+    let node = Who::Node("n1".parse().unwrap());
+    assert_eq!(over_tls(&coordinator, Some(node), login()).await.status, 200);
+    let answer = over_tls(&coordinator, None, login()).await;
     let cookie = answer.header("set-cookie").unwrap();
     assert!(
         cookie.starts_with("__Host-fleet=") && cookie.contains("Secure"),
