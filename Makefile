@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo build dashboard test lint tools hosts-base manifest-tools api-tools dashboard-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench sim package fuzz clean
+.PHONY: demo build dashboard test lint tools hosts-base manifest-tools api-tools dashboard-tools monitoring-tools cargo-deb packages-for-tests agent-with-boundaries bench bench-dashboard sim package fuzz clean
 
 demo:
 	$(CARGO) build --release --locked --bins -p fleet-coordinator -p fleet-agent -p fleetctl
@@ -79,6 +79,10 @@ package: cargo-deb
 bench: hosts-base package
 	$(CARGO) build --release --locked -p fleet-tests --bins
 	target/release/fleet-bench $(MEASURES)
+
+# What the dashboard costs a browser, beside a mock of a large fleet.
+bench-dashboard: dashboard-tools
+	cd coordinator/dashboard && PATH="$$(../../tests/dashboard-tools --path):$$PATH" npm run --silent load
 
 # Whole fleets through storms, from seeds: `make sim SEEDS=20000 NODES=50`. A seed that
 # breaks an invariant is told of, with the command that plays exactly that one again.

@@ -219,7 +219,7 @@ export type Event = {
 
 export type Session = {
   operator: string | null;
-  via: "loopback" | "certificate" | "token" | "session";
+  via: "loopback" | "nothing" | "certificate" | "token" | "session";
   until: Ms | null;
   roles: { environment: string | null; role: "viewer" | "deployer" | "admin" }[];
   may_read: boolean;

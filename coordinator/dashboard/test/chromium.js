@@ -17,6 +17,8 @@ after(async () => (await started)?.close());
 
 export async function open(url, { width = 1440, height = 900, theme = "dark", lossy = false } = {}) {
   const context = await (await browser()).newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: "reduce" });
+  // Patience for a machine that does much else; what is slow is measured elsewhere.
+  context.setDefaultTimeout(90_000);
   const page = await context.newPage();
   const complaints = [];
   // Chromium itself reports what it could not load; a page that has lost its coordinator cannot help that.

@@ -1,6 +1,7 @@
 //! Who did what. What a person did stands out from what the fleet did.
 
 import { fold, type Fold } from "../fold.ts";
+import { withTimes } from "../sentence.ts";
 import type { Event } from "../types.ts";
 import { counted } from "../format.ts";
 import { RolloutLink, NodeLink, breakable } from "./Links.tsx";
@@ -36,6 +37,9 @@ export function EventList({ events, links = true, folded, empty = "Nothing has h
 
 /** Who it was stands out; the coordinator's sentence begins with them. */
 function Said({ by, message }: { by: string | null; message: string }) {
-  if (by === null || !message.startsWith(`${by} `)) return <>{message}</>;
-  return <><b>{by}</b>{message.slice(by.length)}</>;
+  if (by === null || !message.startsWith(`${by} `)) return <>{timed(message)}</>;
+  return <><b>{by}</b>{timed(message.slice(by.length))}</>;
 }
+
+/** Times within a sentence are the viewer's too; those of the coordinator are written in UTC. */
+const timed = (message: string) => withTimes(message).map((part) => typeof part === "number" ? <When key={part} at={part} /> : part);

@@ -28,7 +28,7 @@ for (const [scenario, pages] of Object.entries(PAGES)) {
         const where = `${scenario} ${path} ${shape.width} ${shape.theme}`;
         const { page, complaints, close } = await open(url + path, shape);
         await settled(page);
-        await page.getByText(text).first().waitFor({ state: "attached", timeout: 5_000 });
+        await page.getByText(text).first().waitFor({ state: "attached" });
         wrong.push(...(await broken(page)).map((rule) => `${where}: ${rule}`));
         const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         if (wide > room) wrong.push(`${where} is ${wide} wide`);

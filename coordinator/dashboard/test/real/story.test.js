@@ -36,7 +36,7 @@ async function shot(page, name) {
   await page.setViewportSize({ width: 1440, height: 900 });
 }
 
-const state = (page, word) => page.locator(`.badge.s-${word}`).first().waitFor({ timeout: 120_000 });
+const state = (page, word) => page.locator(`.badge.s-${word}`).first().waitFor({ timeout: 180_000 });
 
 /** What it says it may not is said beside the button. */
 async function act(page, word, number, reason) {
@@ -54,12 +54,12 @@ test("a rollout is watched through its waves, without a reload", { skip }, async
   await settled(page);
   await shot(page, "rest");
   await detached("v1.0.0", "--waves", "10,50,100");
-  await page.getByRole("link", { name: /#1/ }).first().waitFor({ timeout: 30_000 });
+  await page.getByRole("link", { name: /#1/ }).first().waitFor();
   await state(page, "running");
   await shot(page, "running");
   await page.getByRole("link", { name: /#1/ }).first().click();
   await settled(page);
-  await page.getByText(/passed/).first().waitFor({ timeout: 120_000 });
+  await page.getByText(/passed/).first().waitFor({ timeout: 180_000 });
   await state(page, "succeeded");
   await shot(page, "succeeded");
   assert.deepEqual(complaints, []);
@@ -70,7 +70,7 @@ test("a bad release is seen to stop, and why", { skip }, async () => {
   const { page, complaints, close } = await open(`${url}/`);
   await settled(page);
   await detached("v1.2.0", "--waves", "10,50,100");
-  await page.getByRole("link", { name: /#2/ }).first().click({ timeout: 30_000 });
+  await page.getByRole("link", { name: /#2/ }).first().click();
   await state(page, "failed");
   await page.getByText(/503/).first().waitFor();
   await shot(page, "stopped");

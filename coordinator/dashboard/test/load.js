@@ -1,9 +1,10 @@
 // What it costs to watch 10,000 nodes at 500 events a second: all of Chromium, not only the
-// page's own thread. Prints one line of JSON.
+// page's own thread. Prints a line of JSON for each page; measured apart from the tests, which
+// share the machine with others.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { browser, open, settled, skip } from "../chromium.js";
-import { mock } from "../mock.js";
+import { browser, open, settled, skip } from "./chromium.js";
+import { mock } from "./mock.js";
 
 const SECONDS = 10;
 const SHARE_MAX = 0.5;
