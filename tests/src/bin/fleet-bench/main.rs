@@ -4,8 +4,11 @@
 //!     make bench MEASURES=restart         only this
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
+mod crowd;
+mod listeners;
 mod restart;
 mod scrape;
+mod views;
 
 use std::io::Write;
 use std::path::Path;
@@ -35,11 +38,13 @@ use serde_json::{Value, json};
 
 type Measure = fn() -> anyhow::Result<()>;
 
-const ALL: [(&str, Measure); 8] = [
+const ALL: [(&str, Measure); 10] = [
     ("plan", || SIZES.into_iter().try_for_each(measure_plan)),
     ("turn", || SIZES.into_iter().try_for_each(measure_turn)),
     ("driver", measure_driver),
     ("scrape", || scrape::measure(10_000)),
+    ("views", || views::measure(10_000, 100)),
+    ("listeners", || listeners::measure(10_000)),
     ("binary", measure_binaries),
     ("memory-at-rest", measure_memory_at_rest),
     ("takeover", measure_takeover),
